@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+# One Makefile, no recursion, everything under build/. "make help" lists the targets.
+
+VERSION := 0.1.0
+
+O := build$(if $(SAN),/san)
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' $(1) $(2);)
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+CLANG ?= clang
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/local/sbin/bpftool /sbin/bpftool) bpftool)
+PKG_CONFIG ?= pkg-config
+LIBS := libbpf libelf zlib openssl json-c libcares libdeflate
+INIH := -linih
+
+BPF_ARCH := $(shell $(CC) -dumpmachine | sed -e 's/^x86_64-.*/x86/' -e 's/^aarch64-.*/arm64/')
+
+# ------------------------------------------------------------------ flags
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+	-Wpointer-arith -Wformat=2 -Wno-missing-field-initializers
+HARDEN := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2) \
+	$(if $(findstring clang,$(CC)),,-fstack-clash-protection) \
+	$(if $(filter x86,$(BPF_ARCH)),-fcf-protection)
+SANITIZE := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+comma := ,
+OPT := $(if $(SAN),-O1,-O2) -g
+CFLAGS += -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SANITIZE)
+CPPFLAGS += -I. -I$(O)/gen -DSEKOIA_VERSION='"$(VERSION)"'
+DEPFLAGS = -MMD -MP
+LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack $(SANITIZE)
+LDLIBS += $(shell $(PKG_CONFIG) --libs $(LIBS)) $(INIH)
+BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter \
+	-Wno-missing-declarations -D__TARGET_ARCH_$(BPF_ARCH) -I. -Ivmlinux
+
+# ------------------------------------------------------------------ sources
+BPF_SRC := $(wildcard bpf/*.bpf.c)
+SKEL := $(BPF_SRC:bpf/%.bpf.c=$(O)/gen/bpf/%.skel.h)
+LIB_SRC := $(filter-out user/main.c,$(wildcard user/*.c user/util/*.c output/*.c config/*.c))
+LIB_OBJ := $(LIB_SRC:%.c=$(O)/obj/%.o)
+LIB := $(O)/libsekoia.a
+MAIN_OBJ := $(O)/obj/user/main.o
+UNIT := $(patsubst tests/unit/%.c,$(O)/tests/unit/%,$(wildcard tests/unit/*.c))
+FUZZ := $(patsubst tests/fuzz/%.c,$(O)/tests/fuzz/%,$(filter-out tests/fuzz/driver.c,$(wildcard tests/fuzz/*.c)))
+FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(filter-out tests/fuzz/driver.c,$(wildcard tests/fuzz/*.c)))
+PEERS := $(patsubst tests/peers/%.c,$(O)/tests/peers/%,$(wildcard tests/peers/*.c))
+BENCHES := $(patsubst tests/bench/%.c,$(O)/tests/bench/%,$(wildcard tests/bench/*.c))
+PROGRAMS := $(UNIT) $(FUZZ) $(PEERS) $(BENCHES)
+C_FILES := $(wildcard bpf/*.[ch] user/*.[ch] user/util/*.[ch] output/*.[ch] config/*.[ch] \
+	tests/unit/*.[ch] tests/fuzz/*.[ch] tests/peers/*.[ch] tests/bench/*.[ch] tests/lib/*.[ch])
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all deps demo test check bench lint format fuzz static test-kernels soak install clean help
+
+all: $(O)/sekoia-ebpf ## build/sekoia-ebpf
+
+# ------------------------------------------------------------------ rules
+$(O)/obj/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(call say,BPF,$<)$(CLANG) $(BPF_CFLAGS) $(DEPFLAGS) -c $< -o $@
+	$(Q)llvm-strip -g $@ 2>/dev/null || llvm-strip-14 -g $@
+
+$(O)/gen/bpf/%.skel.h: $(O)/obj/bpf/%.bpf.o
+	@mkdir -p $(@D)
+	$(call say,SKEL,$@)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+
+# The compiler's flags are a prerequisite: another CFLAGS rebuilds.
+FLAGS_NOW := $(CC) $(CPPFLAGS) $(CFLAGS)
+$(O)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' > $@
+FORCE:
+
+$(O)/obj/%.o: %.c $(O)/flags | $(SKEL)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPFLAGS) -c $< -o $@
+
+$(LIB): $(LIB_OBJ)
+	$(Q)rm -f $@
+	$(call say,AR,$@)$(AR) rcs $@ $^
+
+$(O)/sekoia-ebpf: $(MAIN_OBJ) $(LIB)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(O)/tests/fuzz/%: $(O)/obj/tests/fuzz/%.o $(O)/obj/tests/fuzz/driver.o $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(O)/tests/%: $(O)/obj/tests/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+# libFuzzer needs all of the code under test instrumented, so these are built from source.
+build/fuzz/%: tests/fuzz/%.c $(LIB_SRC) $(wildcard user/*.h user/util/*.h output/*.h config/*.h) | $(SKEL)
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$@)$(CLANG) $(CPPFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined \
+		-fno-sanitize-recover=undefined -Wno-unused-command-line-argument \
+		$< $(LIB_SRC) -o $@ $(LDLIBS)
+
+# ------------------------------------------------------------------ for people
+deps: ## install what is missing to build and test (Debian)
+	$(Q)deploy/deps.sh
+
+demo: ## install, build and show the whole path against a local intake; OUTPUT=https|relp|syslog
+	$(Q)deploy/deps.sh build
+	$(Q)+$(MAKE) --no-print-directory $(O)/sekoia-ebpf $(O)/tests/peers/intake
+	$(Q)deploy/demo.sh "$(or $(OUTPUT),https)"
+
+test: ## install, build and run every test
+	$(Q)deploy/deps.sh test
+	$(Q)+$(MAKE) --no-print-directory all programs static
+	$(Q)+$(MAKE) --no-print-directory SAN=1 all programs
+	$(Q)tests/run.sh
+
+check: programs ## every test that needs no privilege and no peer
+	$(Q)O=$(O) tests/run.sh unit fuzz
+
+programs: $(O)/sekoia-ebpf $(PROGRAMS)
+
+bench: all programs ## measure ourselves beside a named peer, in the same minute
+	$(Q)tests/bench/run.sh $(BENCH)
+
+soak: all programs ## the long runs
+	$(Q)tests/soak.sh
+
+STATIC_LIBS := $(shell $(PKG_CONFIG) --static --libs $(LIBS)) $(INIH)
+static: build/static/sekoia-ebpf ## one static binary: build/static/sekoia-ebpf
+build/static/sekoia-ebpf: $(MAIN_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	$(call say,STATIC,$@)$(CC) $(CFLAGS) -static-pie -Wl,-z,relro,-z,now -Wl,--gc-sections \
+		-Wl,-w $^ -o $@ $(STATIC_LIBS)
+	$(Q)strip $@
+
+test-kernels: static ## boot other kernels under qemu and see flows arrive with exact bytes
+	$(Q)tests/vm/run.sh
+
+fuzz: $(FUZZERS) ## libFuzzer on every parser; FUZZ_SECONDS=30 each
+	$(Q)tests/fuzz/run.sh $(or $(FUZZ_SECONDS),30) $(FUZZERS)
+
+lint: $(SKEL) ## format, cppcheck, clang-tidy, shell, includes
+	$(Q)tests/lint.sh
+
+format: ## clang-format in place
+	$(Q)clang-format -i $(C_FILES)
+
+install: all ## into DESTDIR/PREFIX
+	install -D -m 0755 $(O)/sekoia-ebpf $(DESTDIR)$(PREFIX)/sbin/sekoia-ebpf
+	install -D -m 0600 config/sekoia-ebpf.conf $(DESTDIR)/etc/sekoia-ebpf/sekoia-ebpf.conf
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

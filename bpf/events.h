@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * What crosses a ring: the one header that kernel and user code share. Fixed
+ * widths, padding spelled out, sizes asserted. Byte order is the host's unless
+ * a comment says otherwise; addresses are in network order.
+ *
+ * EVENTS_LAYOUT names this layout and that of the pinned maps. Change it with
+ * any change here: a collector adopts only pins of its own layout.
+ */
+#pragma once
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+#define EVENTS_LAYOUT 1
+
+enum event_type {
+	EVENT_NONE,
+	EVENT_FLOW,    /* struct event_flow */
+	EVENT_JOURNAL, /* struct event_journal and the bytes behind it */
+};
+
+struct event_header {
+	__u16 type; /* enum event_type */
+	__u16 pad;
+	__u32 size; /* of the whole sample, this header included */
+	__u64 boot_ns; /* CLOCK_BOOTTIME when it was written */
+};
+_Static_assert(sizeof(struct event_header) == 16, "wire");
+
+#define EVENT_COMM_SIZE 16
+
+/* Who: all zero when it is not known. A thread group, as ps shows it. */
+struct event_task {
+	__u64 start_ns; /* CLOCK_BOOTTIME, start of the thread group's leader */
+	__u64 cgroup_id;
+	__u32 tgid; /* in the host's pid namespace */
+	__u32 uid;
+	__u32 gid;
+	__u32 ppid;
+	char comm[EVENT_COMM_SIZE]; /* NUL-padded; may lack the NUL */
+};
+_Static_assert(sizeof(struct event_task) == 48, "wire");
+
+enum flow_direction { FLOW_IN, FLOW_OUT }; /* IANA 61: we accepted, we connected */
+
+/* IANA 136 flowEndReason */
+enum flow_end {
+	FLOW_END_IDLE = 1,
+	FLOW_END_ACTIVE = 2, /* goes on: these are deltas */
+	FLOW_END_DETECTED = 3,
+	FLOW_END_FORCED = 4,
+	FLOW_END_RESOURCES = 5,
+};
+
+enum flow_flag {
+	FLOW_NO_DIRECTION = 1 << 0,  /* who began is not known */
+	FLOW_USER_IS_GUESS = 1 << 1, /* user is the one who listened, not seen to use it */
+	FLOW_OUT_UNCERTAIN = 1 << 2, /* data was in flight at a reset: out is what was acknowledged */
+	FLOW_FIRST = 1 << 3,	     /* the first report of this flow */
+	FLOW_LAST = 1 << 4,	     /* the last one */
+	FLOW_RESET = 1 << 5,	     /* ended by a RST, ours or the peer's */
+	FLOW_LOOPBACK = 1 << 6,
+	FLOW_ESTABLISHED = 1 << 7, /* the handshake was completed */
+};
+
+/*
+ * One report about one flow: the whole of it, or what is new since the last
+ * report. out is what this host's socket sent, in what it received; bytes are
+ * payload for TCP, and IP packets with their headers for the rest.
+ */
+struct event_flow {
+	struct event_header h;
+	__u64 id;	/* of the flow on this host: all its reports share it */
+	__u64 start_ns; /* CLOCK_BOOTTIME: start of the flow */
+	__u64 from_ns;	/* start of what this report counts */
+	__u64 last_ns;	/* last packet, or the close */
+	__u64 out_bytes, in_bytes;
+	__u64 out_packets, in_packets;
+	__u64 out_total, in_total; /* bytes since the start, this report included */
+	struct event_task opener; /* connected, or called listen */
+	struct event_task user;	  /* the first to read or write, or to accept */
+	__u8 local[16], remote[16]; /* IPv4 in the first four bytes; network order */
+	__u16 local_port, remote_port;
+	__u16 icmp_type_code; /* type * 256 + code */
+	__u8 ip_version; /* 4 or 6 */
+	__u8 protocol;	 /* IANA number */
+	__u8 direction;	 /* enum flow_direction */
+	__u8 end_reason; /* enum flow_end */
+	__u8 tcp_flags;	 /* what is known of IANA 6 tcpControlBits */
+	__u8 tcp_state;	 /* the state that it left, TCP_ESTABLISHED... */
+	__u32 flags;	 /* enum flow_flag */
+	__u32 error;	 /* the socket's errno: 111 refused, 110 timed out, 104 reset */
+	__u32 ifindex;	 /* 0: not known */
+	__u32 netns;	 /* inode number of the network namespace */
+	__u32 retransmits; /* segments, in this report */
+	__u32 srtt_us;
+	__u32 report;	 /* number of this report, from 0 */
+};
+_Static_assert(sizeof(struct event_flow) == 16 + 80 + 96 + 32 + 8 + 4 + 28 + 4, "wire");
+
+enum journal_flag {
+	JOURNAL_STREAM = 1 << 0,    /* a stream socket: text follows what came before on it */
+	JOURNAL_TRUNCATED = 1 << 1, /* not all bytes could be copied */
+	JOURNAL_FDS = 1 << 2,	    /* descriptors came with it: the message is in a memfd */
+	JOURNAL_NETLINK = 1 << 3,   /* audit */
+};
+
+/* One read by a log daemon: the message as its sender wrote it, and who that was. */
+struct event_journal {
+	struct event_header h;
+	__u64 socket;	 /* of the reader: tells streams apart */
+	__u64 socket_ino; /* of the reader's socket, as in /proc/PID/fd */
+	__u64 sender_cgroup; /* of the sender's socket; 0: not known */
+	__u32 sender_pid, sender_uid, sender_gid; /* UNIXCB: checked by the kernel */
+	__u32 reader_tgid;
+	__u32 flags;	/* enum journal_flag */
+	__u32 full_len; /* of the message */
+	__u32 len;	/* bytes that follow this struct */
+	__u32 path_len; /* of path */
+	char path[40];	/* of the reader's socket: /run/systemd/journal/socket */
+	__u8 data[];
+};
+_Static_assert(sizeof(struct event_journal) == 16 + 24 + 32 + 40, "wire");

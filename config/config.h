@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration: one struct, filled from one table (options.c) by the
+ * file, then the environment, then the flags; the later one wins.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "user/util/buf.h"
+#include "user/util/cleanup.h"
+#include "user/util/log.h"
+
+enum config_region { REGION_FRA1, REGION_FRA2, REGION_MCO1, REGION_UAE1, REGION_USA1, REGION_SGP1 };
+enum config_flow_schema { FLOW_SCHEMA_BOTH, FLOW_SCHEMA_IPFIX, FLOW_SCHEMA_ECS };
+enum config_journal_schema { JOURNAL_SCHEMA_AUTO, JOURNAL_SCHEMA_RAW, JOURNAL_SCHEMA_ECS };
+
+/* Units are in the names. Strings are owned; NULL means "not given". */
+struct config {
+	/* [intake] */
+	char *intake_key; /* a secret: only config.c prints it, and never does */
+	char *intake_key_file;
+	int region; /* enum config_region */
+
+	/* [output] */
+	char *output; /* a name of output_types[], or several with commas */
+	char *output_host;
+	uint64_t output_port;
+	char *output_path;
+	char *output_proxy; /* a secret: may hold a password */
+	char *output_file;
+	bool output_gzip;
+	uint64_t output_connect_timeout_ms;
+	uint64_t output_timeout_ms;
+	uint64_t output_retry_max_ms;
+	uint64_t output_batch_bytes;
+	uint64_t output_requests_per_second;
+
+	/* [tls] */
+	char *tls_ca;
+	char *tls_cert;
+	char *tls_key;
+	char *tls_server_name;
+
+	/* [spool] */
+	char *spool_dir;
+	uint64_t spool_max_bytes;
+	uint64_t spool_segment_bytes;
+	int spool_sync; /* enum spool_sync */
+	uint64_t spool_sync_interval_ms;
+
+	/* [flows] */
+	bool flows;
+	bool flows_loopback;
+	uint64_t flows_active_timeout_ms;
+	uint64_t flows_idle_timeout_ms;
+	uint64_t flows_max;
+	int flows_schema; /* enum config_flow_schema */
+
+	/* [journal] */
+	bool journal;
+	int journal_schema; /* enum config_journal_schema */
+
+	/* [kernel] */
+	bool kernel_log;
+
+	/* [ring] */
+	uint64_t ring_flows_bytes;
+	uint64_t ring_journal_bytes;
+
+	/* [collector] */
+	char *bpf_dir;
+	char *btf;
+	char *hostname;
+	uint64_t stop_timeout_ms;
+
+	/* [shipper] */
+	char *shipper_user;
+
+	/* [log] */
+	int log_level; /* enum log_level */
+};
+
+/* Where an option's value may come from; what was set last is told in errors. */
+enum config_type {
+	CONFIG_STRING,	 /* char * */
+	CONFIG_SECRET,	 /* char *, wiped when freed, "***" wherever it would be shown */
+	CONFIG_BOOL,	 /* bool: yes, no, true, false, on, off, 1, 0 */
+	CONFIG_NUMBER,	 /* uint64_t, min to max */
+	CONFIG_BYTES,	 /* uint64_t, min to max; k, M, G are powers of 1024 */
+	CONFIG_DURATION, /* uint64_t milliseconds, min to max; ms, s, m, h; a bare number is seconds */
+	CONFIG_ENUM,	 /* int, an index into values */
+};
+
+struct config_option {
+	const char *key;   /* "section.name"; the flag is --section-name, unless flag is set */
+	const char *flag;  /* without the dashes */
+	char letter;	   /* -k, or 0 */
+	enum config_type type;
+	size_t offset;	   /* in struct config */
+	const char *initial; /* as one would write it; NULL: not given */
+	uint64_t min, max; /* CONFIG_NUMBER; BYTES in bytes; DURATION in ms */
+	const char *const *values; /* CONFIG_ENUM, ended by NULL */
+	const char *metavar; /* in the help: KEY, FILE, HOST */
+	const char *help;  /* one sentence, no stop at its end */
+	bool internal;	   /* not for users: not shown in help and sample */
+};
+
+/* Ended by a NULL key; in the order of the sample file. */
+extern const struct config_option config_options[];
+
+#define CONFIG_DEFAULT_FILE "/etc/sekoia-ebpf/sekoia-ebpf.conf"
+
+/*
+ * Mistakes are collected, not reported one by one: each is a line "file:line:
+ * what was given, what is allowed".
+ */
+struct config_errors {
+	struct buf text;
+	int n;
+};
+void config_errors_init(struct config_errors *e);
+void config_errors_done(struct config_errors *e);
+void config_error(struct config_errors *e, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* All defaults. The caller owns *ret. */
+int config_new(struct config **ret);
+void config_free(struct config *c);
+DEFINE_CLEANUP(struct config *, config_free);
+
+/* What the command line asks for besides options. */
+enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION };
+
+/*
+ * Reads file (--config, else CONFIG_DEFAULT_FILE if it is there), environment
+ * and flags into c, checks each value and what must hold between them, and
+ * overwrites secrets in argv. *action says what was asked for. Words that are
+ * not options are left to the caller: *rest is the index of the first one, or
+ * argc. 0, or -EINVAL with e->n mistakes; -errno when the file can not be read
+ * (also told in e).
+ */
+int config_load(struct config *c, int argc, char **argv, char **envp, enum config_action *action,
+		int *rest, struct config_errors *e);
+
+/* One INI file (inih); name is for messages. Mistakes go to e. */
+void config_read_file(struct config *c, FILE *f, const char *name, struct config_errors *e);
+
+/*
+ * One value, wherever it comes from. where is "file:line" or "--flag".
+ * The value of a secret is never repeated in a message.
+ */
+void config_set(struct config *c, const struct config_option *o, const char *value,
+		const char *where, struct config_errors *e);
+const struct config_option *config_find(const char *key);
+
+/*
+ * The key, from the first of: intake.key (flag, environment, file), the
+ * intake.key_file, the systemd credential "intake-key"
+ * ($CREDENTIALS_DIRECTORY). Checks its form. Mistakes go to e.
+ */
+void config_load_key(struct config *c, struct config_errors *e);
+
+/* What differs from the defaults, as an INI text that config_read_file() takes: for the shipper. */
+int config_write(const struct config *c, struct buf *ret);
+
+void config_print_help(FILE *f);
+void config_print_sample(FILE *f);
+
+/* What a region means. host is for syslog and https; facts of the platform. */
+struct config_endpoint {
+	const char *name;
+	const char *host;
+	const char *https_path; /* what comes before /array */
+};
+extern const struct config_endpoint config_endpoints[]; /* by enum config_region */
+#define CONFIG_PORT_SYSLOG 10514
+#define CONFIG_PORT_RELP 11514
+#define CONFIG_PORT_HTTPS 443

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One row for each option. The flag, the environment variable, the line in the
+ * file, --help, the sample file and the manual page all follow from it.
+ */
+#include "config/config.h"
+
+#include <stddef.h>
+
+#define AT(field) .offset = offsetof(struct config, field)
+#define KIB 1024ull
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define TIB (1024 * GIB)
+#define SECOND 1000ull
+#define HOUR (3600 * SECOND)
+
+static const char *const region_values[] = { "fra1", "fra2", "mco1", "uae1", "usa1", "sgp1", NULL };
+static const char *const sync_values[] = { "none", "interval", "batch", NULL };
+static const char *const flow_schema_values[] = { "both", "ipfix", "ecs", NULL };
+static const char *const journal_schema_values[] = { "auto", "raw", "ecs", NULL };
+static const char *const log_level_values[] = { "error", "warning", "info", "debug", NULL };
+
+const struct config_option config_options[] = {
+	{ .key = "intake.key", .flag = "intake-key", .letter = 'k', .type = CONFIG_SECRET,
+	  AT(intake_key), .metavar = "KEY",
+	  .help = "The intake key that Sekoia.io gave to this intake" },
+	{ .key = "intake.key_file", .flag = "intake-key-file", .type = CONFIG_STRING,
+	  AT(intake_key_file), .metavar = "FILE",
+	  .help = "A file that holds the intake key and nothing else" },
+	{ .key = "intake.region", .flag = "region", .letter = 'r', .type = CONFIG_ENUM, AT(region),
+	  .initial = "fra1", .values = region_values, .metavar = "REGION",
+	  .help = "The Sekoia.io region of the intake" },
+
+	{ .key = "output.type", .flag = "output", .letter = 'o', .type = CONFIG_STRING, AT(output),
+	  .initial = "https", .metavar = "TYPE",
+	  .help = "How events leave: https, relp, syslog, stdout or file; several with commas" },
+	{ .key = "output.host", .type = CONFIG_STRING, AT(output_host), .metavar = "HOST",
+	  .help = "Send to this host instead of the region's" },
+	{ .key = "output.port", .type = CONFIG_NUMBER, AT(output_port), .initial = "0", .max = 65535,
+	  .metavar = "PORT",
+	  .help = "Send to this port; 0: 443 for https, 11514 for relp, 10514 for syslog" },
+	{ .key = "output.path", .type = CONFIG_STRING, AT(output_path), .metavar = "PATH",
+	  .help = "What comes before /array in the https address, instead of the region's" },
+	{ .key = "output.proxy", .type = CONFIG_SECRET, AT(output_proxy), .metavar = "URL",
+	  .help = "An HTTP proxy, http://[user:password@]host:port, for all three transports" },
+	{ .key = "output.file", .type = CONFIG_STRING, AT(output_file), .metavar = "FILE",
+	  .help = "Where the file output appends, one record a line" },
+	{ .key = "output.gzip", .type = CONFIG_BOOL, AT(output_gzip), .initial = "yes",
+	  .help = "Compress https requests" },
+	{ .key = "output.connect_timeout", .type = CONFIG_DURATION, AT(output_connect_timeout_ms),
+	  .initial = "30s", .min = 1 * SECOND, .max = HOUR, .metavar = "TIME",
+	  .help = "Give up a connection that is not ready after this time" },
+	{ .key = "output.timeout", .type = CONFIG_DURATION, AT(output_timeout_ms), .initial = "60s",
+	  .min = 1 * SECOND, .max = HOUR, .metavar = "TIME",
+	  .help = "Give up a connection on which nothing was acknowledged for this time" },
+	{ .key = "output.retry_max", .type = CONFIG_DURATION, AT(output_retry_max_ms), .initial = "60s",
+	  .min = 100, .max = HOUR, .metavar = "TIME",
+	  .help = "The longest pause between two attempts to connect" },
+	{ .key = "output.batch_bytes", .type = CONFIG_BYTES, AT(output_batch_bytes), .initial = "2M",
+	  .min = 64 * KIB, .max = 9 * MIB, .metavar = "SIZE",
+	  .help = "The size of an https request before compression" },
+	{ .key = "output.requests_per_second", .type = CONFIG_NUMBER, AT(output_requests_per_second),
+	  .initial = "5", .min = 0, .max = 1000, .metavar = "N",
+	  .help = "At most this many https requests a second; 0: no limit" },
+
+	{ .key = "tls.ca", .type = CONFIG_STRING, AT(tls_ca), .metavar = "FILE",
+	  .help = "Trust the CAs in this PEM file or folder instead of the system's" },
+	{ .key = "tls.cert", .type = CONFIG_STRING, AT(tls_cert), .metavar = "FILE",
+	  .help = "A client certificate with its chain, PEM" },
+	{ .key = "tls.key", .type = CONFIG_STRING, AT(tls_key), .metavar = "FILE",
+	  .help = "The private key of tls.cert, PEM" },
+	{ .key = "tls.server_name", .type = CONFIG_STRING, AT(tls_server_name), .metavar = "NAME",
+	  .help = "The name that the server's certificate must have, if it is not the host" },
+
+	{ .key = "spool.dir", .type = CONFIG_STRING, AT(spool_dir),
+	  .initial = "/var/lib/sekoia-ebpf/spool", .metavar = "DIR",
+	  .help = "Where events wait until the intake has them" },
+	{ .key = "spool.max_bytes", .type = CONFIG_BYTES, AT(spool_max_bytes), .initial = "1G",
+	  .min = 1 * MIB, .max = 16 * TIB, .metavar = "SIZE",
+	  .help = "The spool's limit; above it the oldest events are dropped and counted" },
+	{ .key = "spool.segment_bytes", .type = CONFIG_BYTES, AT(spool_segment_bytes),
+	  .initial = "16M", .min = 64 * KIB, .max = 1 * GIB, .metavar = "SIZE",
+	  .help = "The size of one spool file; at most a quarter of spool.max_bytes is used" },
+	{ .key = "spool.sync", .type = CONFIG_ENUM, AT(spool_sync), .initial = "interval",
+	  .values = sync_values, .metavar = "WHEN",
+	  .help = "When events are forced to the disk, for the case of a power failure" },
+	{ .key = "spool.sync_interval", .type = CONFIG_DURATION, AT(spool_sync_interval_ms),
+	  .initial = "1s", .min = 10, .max = HOUR, .metavar = "TIME",
+	  .help = "The interval of spool.sync = interval" },
+
+	{ .key = "flows.enable", .type = CONFIG_BOOL, AT(flows), .initial = "yes",
+	  .help = "Capture network flows" },
+	{ .key = "flows.loopback", .type = CONFIG_BOOL, AT(flows_loopback), .initial = "no",
+	  .help = "Capture flows from this host to itself, too" },
+	{ .key = "flows.active_timeout", .type = CONFIG_DURATION, AT(flows_active_timeout_ms),
+	  .initial = "60s", .min = 1 * SECOND, .max = 24 * HOUR, .metavar = "TIME",
+	  .help = "Report a flow that goes on each time it has lasted this long" },
+	{ .key = "flows.idle_timeout", .type = CONFIG_DURATION, AT(flows_idle_timeout_ms),
+	  .initial = "15s", .min = 1 * SECOND, .max = HOUR, .metavar = "TIME",
+	  .help = "End a UDP or ICMP flow that has been silent for this long" },
+	{ .key = "flows.max", .type = CONFIG_NUMBER, AT(flows_max), .initial = "65536", .min = 1024,
+	  .max = 4194304, .metavar = "N",
+	  .help = "How many TCP connections, and other flows, are followed at once" },
+	{ .key = "flows.schema", .type = CONFIG_ENUM, AT(flows_schema), .initial = "both",
+	  .values = flow_schema_values, .metavar = "WHICH",
+	  .help = "The keys of a flow record: IPFIX names, ECS objects, or both" },
+
+	{ .key = "journal.enable", .type = CONFIG_BOOL, AT(journal), .initial = "yes",
+	  .help = "Capture what journald, rsyslogd or syslog-ng read" },
+	{ .key = "journal.schema", .type = CONFIG_ENUM, AT(journal_schema), .initial = "auto",
+	  .values = journal_schema_values, .metavar = "WHICH",
+	  .help = "Journal lines as raw text, ECS JSON, or raw for relp and syslog and ECS for https" },
+
+	{ .key = "kernel.log", .type = CONFIG_BOOL, AT(kernel_log), .initial = "yes",
+	  .help = "Capture the kernel's log" },
+
+	{ .key = "ring.flows", .type = CONFIG_BYTES, AT(ring_flows_bytes), .initial = "8M",
+	  .min = 64 * KIB, .max = 1 * GIB, .metavar = "SIZE",
+	  .help = "The flow ring between kernel and collector, rounded up to a power of two" },
+	{ .key = "ring.journal", .type = CONFIG_BYTES, AT(ring_journal_bytes), .initial = "8M",
+	  .min = 256 * KIB, .max = 1 * GIB, .metavar = "SIZE",
+	  .help = "The journal ring between kernel and collector, rounded up to a power of two" },
+
+	{ .key = "collector.bpf_dir", .type = CONFIG_STRING, AT(bpf_dir),
+	  .initial = "/sys/fs/bpf/sekoia-ebpf", .metavar = "DIR",
+	  .help = "Where rings and links are pinned, so that they outlive the collector" },
+	{ .key = "collector.btf", .flag = "btf", .type = CONFIG_STRING, AT(btf), .metavar = "FILE",
+	  .help = "The kernel's BTF, for a kernel that does not carry its own" },
+	{ .key = "collector.hostname", .flag = "hostname", .type = CONFIG_STRING, AT(hostname),
+	  .metavar = "NAME", .help = "The host name in the records, instead of the system's" },
+	{ .key = "collector.stop_timeout", .type = CONFIG_DURATION, AT(stop_timeout_ms),
+	  .initial = "5s", .min = 0, .max = HOUR, .metavar = "TIME",
+	  .help = "How long a clean stop waits for acknowledgements; the rest stays in the spool" },
+
+	{ .key = "shipper.user", .type = CONFIG_STRING, AT(shipper_user), .initial = "sekoia-ebpf",
+	  .metavar = "USER",
+	  .help = "The user that the shipper runs as; nobody, if there is no such user" },
+
+	{ .key = "log.level", .type = CONFIG_ENUM, AT(log_level), .initial = "info",
+	  .values = log_level_values, .metavar = "LEVEL",
+	  .help = "How much is told on standard error" },
+	{ 0 },
+};
+
+const struct config_endpoint config_endpoints[] = {
+	[REGION_FRA1] = { "fra1", "intake.sekoia.io", "" },
+	[REGION_FRA2] = { "fra2", "intake.fra2.sekoia.io", "/api/v1/intake-http" },
+	[REGION_MCO1] = { "mco1", "intake.mco1.sekoia.io", "/api/v1/intake-http" },
+	[REGION_UAE1] = { "uae1", "intake.uae1.sekoia.io", "/api/v1/intake-http" },
+	[REGION_USA1] = { "usa1", "intake.usa1.sekoia.io", "/api/v1/intake-http" },
+	[REGION_SGP1] = { "sgp1", "intake.sgp1.sekoia.io", "/api/v1/intake-http" },
+};

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A client's stream to host:port, non-blocking from the name to the last byte:
+ * resolve (c-ares, each time anew), race IPv6 and IPv4 (RFC 8305), HTTP CONNECT
+ * proxy (RFC 9110, 9.3.6), TLS. Everything that the transports share.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "user/util/buf.h"
+#include "user/util/loop.h"
+
+struct conn;
+struct tls_client;
+
+struct conn_opts {
+	const char *host; /* a name or an address, IPv6 without brackets */
+	uint16_t port;
+	struct tls_client *tls;	 /* borrowed; NULL: no TLS */
+	const char *server_name; /* for SNI and the name check; NULL: host */
+	const char *proxy;	 /* "http://[user:password@]host:port", or NULL */
+	uint32_t connect_timeout_ms; /* from open to CONN_OPEN, in all */
+	uint32_t idle_timeout_ms; /* unacknowledged data for this long is an error (TCP_USER_TIMEOUT) */
+	size_t max_out_bytes;	 /* of what may wait to be written */
+	size_t max_in_bytes;	 /* of what may wait to be consumed */
+};
+
+enum conn_event {
+	CONN_OPEN,  /* handshakes done: write, if you like */
+	CONN_DATA,  /* conn_in() grew */
+	CONN_DRAIN, /* conn_out() shrank below half of its ceiling */
+	CONN_EOF,   /* the peer ended its side in an orderly way; conn_in() is final */
+	CONN_ERROR, /* it is over; conn_error() says why. Nothing follows */
+};
+
+/* May call conn_free(). */
+typedef void (*conn_fn)(void *arg, enum conn_event event);
+
+/* Copies the strings. Errors after this arrive as CONN_ERROR, never from inside. */
+int conn_new(struct loop *loop, const struct conn_opts *opts, conn_fn fn, void *arg,
+	     struct conn **ret);
+
+/* Closes at once, without a goodbye. NULL is fine. */
+void conn_free(struct conn *c);
+DEFINE_CLEANUP(struct conn *, conn_free);
+
+/* Append here what is to be sent, then conn_flush() once per turn. */
+struct buf *conn_out(struct conn *c);
+/* Consume from here what was received. Reading pauses while it is full. */
+struct buf *conn_in(struct conn *c);
+
+/* Writes as much as the socket takes now; the rest follows by itself. */
+void conn_flush(struct conn *c);
+
+/*
+ * Everything that was appended goes out, then close_notify and FIN; CONN_EOF
+ * when the peer has answered with its own, CONN_ERROR otherwise.
+ */
+void conn_finish(struct conn *c);
+
+/* One line: the stage, the cause, the cure: "resolve intake.example: no such name". */
+const char *conn_error(const struct conn *c);
+
+/* "192.0.2.1:10514 (intake.sekoia.io)" once connected; the wanted name before. */
+const char *conn_peer(const struct conn *c);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a transport is. Cursor, window, retry and counters live once, in
+ * shipper.c, in units of whole messages; a transport frames, sends and says
+ * what its peer has acknowledged. A new transport is one file, one row in
+ * output_types[] and one set of tests.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "output/msg.h"
+#include "user/util/loop.h"
+
+struct config;
+struct output;
+struct tls_client;
+
+enum output_verdict {
+	OUTPUT_ACKED,	 /* the peer has it */
+	OUTPUT_REJECTED, /* the peer refuses this message for good; why is for people */
+};
+
+/* What the shipper gives a transport to call. arg comes first. */
+struct output_events {
+	/* send() would take a message again, or for the first time. */
+	void (*on_ready)(void *arg);
+	/* The messages first to last, both included, are settled. In any order. */
+	void (*on_settled)(void *arg, uint64_t first, uint64_t last, enum output_verdict verdict,
+			   const char *why);
+	/*
+	 * The connection is over, or never came to be: what is not settled is sent
+	 * again on the next one. why is one line that names the cause and, where
+	 * there is one, the cure. retry_after_ms: as the peer asked, or 0.
+	 * The shipper calls close() from a timer, never from inside this.
+	 */
+	void (*on_down)(void *arg, const char *why, uint64_t retry_after_ms);
+};
+
+struct output {
+	const struct output_ops *ops;
+	struct loop *loop;
+	const struct config *config;
+	struct tls_client *tls; /* shared by all outputs of the process; NULL without TLS */
+	const struct output_events *events;
+	void *arg;		/* for events */
+	void *impl;		/* the transport's own */
+	uint64_t sent_bytes;	/* framed; the transport adds to it */
+};
+
+struct output_ops {
+	const char *name; /* as written in the configuration: "relp" */
+
+	/* How many messages, and bytes of them, may be unsettled at once. */
+	uint32_t window_msgs;
+	uint32_t window_bytes;
+
+	/* Start connecting; never blocks. -errno when the options are unusable. */
+	int (*open)(struct output *out);
+
+	/*
+	 * Take one message (its slices are copied). -EAGAIN: not now; on_ready()
+	 * will follow. -EMSGSIZE: never, reject it. Any other -errno ends the
+	 * connection, as on_down() does.
+	 */
+	int (*send)(struct output *out, const struct msg *msg);
+
+	/* No more messages for now: put what is buffered on the wire. */
+	void (*flush)(struct output *out);
+
+	/*
+	 * Nothing more will be sent: say goodbye in the protocol's way. on_down()
+	 * follows when that is done, at once if there is nothing to say. NULL: nothing.
+	 */
+	void (*finish)(struct output *out);
+
+	/* Release what open() made. Safe after a failed open(). */
+	void (*close)(struct output *out);
+};
+
+extern const struct output_ops output_https, output_relp, output_syslog, output_stdout, output_file;
+
+/* All of them, ended by NULL. */
+extern const struct output_ops *const output_types[];
+const struct output_ops *output_find(const char *name);
+
+/* The key for a route (empty: the default intake), or NULL when there is none. */
+const char *output_key(const struct config *config, struct slice route);

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The wall between collector and shipper: a directory of segment files.
+ * One process appends (struct spool), any number of others read, each with a
+ * cursor of its own (struct spool_reader). Neither can corrupt the other.
+ *
+ *   DIR/spool                     identity: the spool's id, fixed at creation
+ *   DIR/0000000000000001.seg      segments, named by their first sequence (hex)
+ *   DIR/cursors/NAME              one per output, written by its reader alone
+ *
+ * A batch enters with one write(2), is whole or is cut away by the recovery,
+ * and carries the positions that its sources had reached behind it. So after a
+ * crash each source resumes at the position that spool_position() gives, and
+ * every event enters exactly once. Survives SIGKILL without fsync (the page
+ * cache is the kernel's); a power failure costs what the sync policy allows.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "output/msg.h"
+#include "user/util/cleanup.h"
+
+enum spool_sync { SPOOL_SYNC_NONE, SPOOL_SYNC_INTERVAL, SPOOL_SYNC_BATCH };
+
+struct spool_opts {
+	const char *dir;	   /* created with its parents when it is missing */
+	uint64_t max_bytes;	   /* of all segments; above it the oldest goes */
+	uint64_t segment_bytes;	   /* a new segment starts at this size; 0: a default */
+	enum spool_sync sync;
+	uint32_t sync_interval_ms; /* for SPOOL_SYNC_INTERVAL */
+	uid_t reader_uid;	   /* owns cursors/ */
+	gid_t reader_gid;	   /* may read the segments */
+	const char *const *outputs; /* names of the cursors that keep segments alive */
+	int n_outputs;
+};
+
+/* How far a source had been read when a batch was committed. */
+struct spool_position {
+	uint32_t source;     /* the caller's number for it; at most SPOOL_SOURCES differ */
+	uint64_t generation; /* positions of another generation mean nothing */
+	uint64_t position;
+};
+#define SPOOL_SOURCES 8
+
+/* What the writer did; all are totals of this spool, restored when it is opened. */
+struct spool_stats {
+	uint64_t last_seq;	/* = appended: the number of the newest committed event */
+	uint64_t first_seq;	/* the oldest event still on disk; last_seq + 1 when none is */
+	uint64_t bytes;		/* on disk now, all segments */
+	uint32_t segments;
+	/* Since this process opened it: */
+	uint64_t batches, torn_bytes, damaged, dropped_segments, commit_errors;
+	int last_error;		/* -errno of the newest failed commit, 0 after a good one */
+};
+
+struct spool;
+
+/*
+ * Opens for appending: creates, or recovers (cuts a torn tail). The caller
+ * owns *ret; it is untouched on failure. -EBUSY: another writer holds it.
+ * -EBADMSG: DIR/spool is not one of ours. Else -errno of what failed.
+ */
+int spool_new(const struct spool_opts *opts, struct spool **ret);
+
+/* Does not commit what was only added. NULL is fine. */
+void spool_free(struct spool *s);
+DEFINE_CLEANUP(struct spool *, spool_free);
+
+/* Random, fixed at creation: (id, seq) names an event for ever. */
+uint64_t spool_id(const struct spool *s);
+
+/* The seq that the next spool_add() gives: for records that carry their number. */
+uint64_t spool_next_seq(const struct spool *s);
+
+/*
+ * Copies m into the batch being built; m->seq is ignored, the spool numbers.
+ * -EMSGSIZE: above MSG_MAX_BYTES in all. -ENOBUFS: the batch is full, commit first.
+ */
+int spool_add(struct spool *s, const struct msg *m);
+
+/*
+ * Writes the batch and the n positions behind it. Without events, writes only
+ * if a position moved. On failure nothing has entered, the batch and its
+ * numbers are kept, and the same call may be made again later: -ENOSPC, -EIO,
+ * -EROFS, -ENOENT (the directory was removed; it is made again at the next call).
+ */
+int spool_commit(struct spool *s, const struct spool_position *positions, int n, uint64_t now_ms);
+
+/* Forgets what was added since the last commit; its numbers are given again. */
+void spool_abandon(struct spool *s);
+
+/* How many events and bytes wait for spool_commit(). */
+uint32_t spool_pending(const struct spool *s, size_t *ret_bytes);
+
+/* The newest committed position of a source: 0, or -ENOENT when there is none. */
+int spool_position(const struct spool *s, uint32_t source, struct spool_position *ret);
+
+/* Sync by policy, delete what all outputs have acknowledged. Call it every 100 ms or so. */
+void spool_tick(struct spool *s, uint64_t now_ms);
+
+void spool_get_stats(const struct spool *s, struct spool_stats *ret);
+
+/* ------------------------------------------------------------------ reading */
+
+/*
+ * The cursor's file is shared memory: the reader writes, anyone may look.
+ * The identity that always holds:
+ *     cursor_seq = acked + rejected + lost_limit + lost_damage
+ *     appended   = cursor_seq + waiting
+ */
+struct spool_cursor {
+	uint64_t spool_id;
+	uint64_t cursor_seq;  /* everything up to here is settled */
+	uint64_t acked;	      /* the peer has it */
+	uint64_t rejected;    /* the peer refuses it for good */
+	uint64_t lost_limit;  /* dropped by the spool's size limit before it was sent */
+	uint64_t lost_damage; /* did not survive on the disk */
+	uint64_t sent;	      /* handed to the transport, repeats included */
+	uint64_t sent_bytes;  /* framed, before TLS */
+	uint64_t connects;    /* connections that reached the point of sending */
+	uint64_t failures;    /* attempts and connections that ended with an error */
+	char state[32];	      /* "connected", "connecting", "backing off", "stopped" */
+	char last_error[192]; /* for people; empty when there was none */
+};
+
+struct spool_reader;
+
+/*
+ * Opens the cursor NAME (made when missing, at the oldest event there is) and
+ * locks it: -EBUSY while another process has it. The caller owns *ret.
+ * -EBADMSG: dir is no spool. A cursor of another spool id starts anew.
+ */
+int spool_reader_new(const char *dir, const char *name, struct spool_reader **ret);
+void spool_reader_free(struct spool_reader *r);
+DEFINE_CLEANUP(struct spool_reader *, spool_reader_free);
+
+/*
+ * The next event: 1 and *ret, whose slices live until the next call; 0 when
+ * there is none yet; -errno when the disk fails (try again later). Damaged
+ * records are stepped over; a gap in ret->seq is a loss that has been noted
+ * and is settled together with the events around it.
+ */
+int spool_reader_next(struct spool_reader *r, struct msg *ret);
+
+/* Read again from the first event that is not settled: after a lost connection. */
+int spool_reader_rewind(struct spool_reader *r);
+
+/*
+ * Settles all events up to and including seq, of which rejected were refused;
+ * moves the cursor. Losses that lie before seq are counted as what they are.
+ */
+void spool_reader_settle(struct spool_reader *r, uint64_t seq, uint64_t rejected);
+
+/* The newest committed seq that this reader can see: for "how much is waiting". */
+uint64_t spool_reader_last_seq(struct spool_reader *r);
+
+/* The cursor itself, for the counters and texts that the shipper keeps in it. */
+struct spool_cursor *spool_reader_cursor(struct spool_reader *r);
+
+/* Copies the cursor NAME of the spool in dir, without locking it. 0 or -errno. */
+int spool_cursor_peek(const char *dir, const char *name, struct spool_cursor *ret);

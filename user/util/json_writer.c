@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "user/util/json_writer.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "user/util/clock.h"
+
+void json_init(struct json_writer *w, char *buf, size_t size)
+{
+	*w = (struct json_writer){ .start = buf, .at = buf, .end = buf + size };
+}
+
+size_t json_len(const struct json_writer *w)
+{
+	return w->full ? 0 : (size_t)(w->at - w->start);
+}
+
+void json_raw(struct json_writer *w, const char *text, size_t len)
+{
+	if (len > (size_t)(w->end - w->at)) {
+		w->full = true;
+		w->end = w->at; /* nothing shorter may slip in behind it */
+		return;
+	}
+	memcpy(w->at, text, len);
+	w->at += len;
+}
+
+void json_key(struct json_writer *w, const char *key)
+{
+	if (w->comma)
+		json_raw(w, ",", 1);
+	w->comma = true;
+	if (key) {
+		json_raw(w, "\"", 1);
+		json_raw(w, key, strlen(key));
+		json_raw(w, "\":", 2);
+	}
+}
+
+void json_object(struct json_writer *w, const char *key)
+{
+	json_key(w, key);
+	json_raw(w, "{", 1);
+	w->comma = false;
+}
+
+void json_object_end(struct json_writer *w)
+{
+	json_raw(w, "}", 1);
+	w->comma = true;
+}
+
+void json_array(struct json_writer *w, const char *key)
+{
+	json_key(w, key);
+	json_raw(w, "[", 1);
+	w->comma = false;
+}
+
+void json_array_end(struct json_writer *w)
+{
+	json_raw(w, "]", 1);
+	w->comma = true;
+}
+
+void json_u64(struct json_writer *w, const char *key, uint64_t value)
+{
+	char digits[20], *at = digits + sizeof(digits);
+
+	do {
+		*--at = (char)('0' + value % 10);
+		value /= 10;
+	} while (value);
+	json_key(w, key);
+	json_raw(w, at, (size_t)(digits + sizeof(digits) - at));
+}
+
+void json_i64(struct json_writer *w, const char *key, int64_t value)
+{
+	if (value >= 0) {
+		json_u64(w, key, (uint64_t)value);
+		return;
+	}
+	json_key(w, key);
+	json_raw(w, "-", 1);
+	w->comma = false;
+	json_u64(w, NULL, 0 - (uint64_t)value);
+}
+
+void json_bool(struct json_writer *w, const char *key, bool value)
+{
+	json_key(w, key);
+	json_raw(w, value ? "true" : "false", value ? 4 : 5);
+}
+
+/*
+ * What a byte needs inside a JSON string: 0 nothing, 1 a six-byte \u00XX,
+ * 'n' 't' '"'… a two-byte escape, 2 a look at UTF-8.
+ */
+static const unsigned char escape_class[256] = {
+	[0x00 ... 0x1f] = 1, ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r',
+	['"'] = '"', ['\\'] = '\\', [0x7f] = 1, [0x80 ... 0xff] = 2,
+};
+
+/* The length of the well-formed UTF-8 sequence at p (RFC 3629, 4), or 0. */
+static size_t utf8_len(const unsigned char *p, const unsigned char *end, size_t *ill_formed)
+{
+	unsigned char lo = 0x80, hi = 0xbf;
+	size_t n, i;
+
+	*ill_formed = 1;
+	if (p[0] >= 0xc2 && p[0] <= 0xdf) {
+		n = 2;
+	} else if (p[0] >= 0xe0 && p[0] <= 0xef) {
+		n = 3;
+		if (p[0] == 0xe0)
+			lo = 0xa0;
+		if (p[0] == 0xed)
+			hi = 0x9f; /* surrogates */
+	} else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
+		n = 4;
+		if (p[0] == 0xf0)
+			lo = 0x90;
+		if (p[0] == 0xf4)
+			hi = 0x8f;
+	} else {
+		return 0;
+	}
+	for (i = 1; i < n; i++) {
+		if (p + i >= end || p[i] < lo || p[i] > hi) {
+			*ill_formed = i;
+			return 0;
+		}
+		lo = 0x80;
+		hi = 0xbf;
+	}
+	return n;
+}
+
+int json_escape(char *dst, size_t dst_size, struct slice text, char **ret)
+{
+	static const char hex[] = "0123456789abcdef";
+	const unsigned char *p = (const unsigned char *)text.p;
+	const unsigned char *end = p + text.len;
+	char *out = dst, *out_end = dst + dst_size;
+	size_t n, skip;
+
+	while (p < end) {
+		const unsigned char *run = p;
+
+		while (p < end && !escape_class[*p])
+			p++;
+		n = (size_t)(p - run);
+		if (n > (size_t)(out_end - out))
+			return -ENOBUFS;
+		memcpy(out, run, n);
+		out += n;
+		if (p == end)
+			break;
+		if (out_end - out < JSON_ESCAPE_MAX)
+			return -ENOBUFS;
+		switch (escape_class[*p]) {
+		case 1:
+			memcpy(out, "\\u00", 4);
+			out[4] = hex[*p >> 4];
+			out[5] = hex[*p & 15];
+			out += 6;
+			p++;
+			break;
+		case 2:
+			n = utf8_len(p, end, &skip);
+			if (n) {
+				memcpy(out, p, n);
+				out += n;
+				p += n;
+			} else {
+				memcpy(out, "\xef\xbf\xbd", 3);
+				out += 3;
+				p += skip;
+			}
+			break;
+		default:
+			*out++ = '\\';
+			*out++ = (char)escape_class[*p++];
+			break;
+		}
+	}
+	*ret = out;
+	return 0;
+}
+
+void json_slice(struct json_writer *w, const char *key, struct slice text)
+{
+	char *at;
+
+	json_key(w, key);
+	json_raw(w, "\"", 1);
+	if (w->full)
+		return;
+	if (json_escape(w->at, (size_t)(w->end - w->at), text, &at) < 0) {
+		w->full = true;
+		w->end = w->at;
+		return;
+	}
+	w->at = at;
+	json_raw(w, "\"", 1);
+}
+
+void json_str(struct json_writer *w, const char *key, const char *text)
+{
+	json_slice(w, key, slice_of(text));
+}
+
+void json_plain(struct json_writer *w, const char *key, const char *text, size_t len)
+{
+	json_key(w, key);
+	json_raw(w, "\"", 1);
+	json_raw(w, text, len);
+	json_raw(w, "\"", 1);
+}
+
+void json_time_us(struct json_writer *w, const char *key, uint64_t real_us)
+{
+	char text[CLOCK_RFC3339_SIZE];
+	size_t len = clock_format_rfc3339(real_us, text);
+
+	json_plain(w, key, text, len);
+}
