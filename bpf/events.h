@@ -98,7 +98,7 @@ struct event_flow {
 	__u32 srtt_us;
 	__u32 report;	 /* number of this report, from 0 */
 };
-_Static_assert(sizeof(struct event_flow) == 16 + 80 + 96 + 32 + 8 + 4 + 28 + 4, "wire");
+_Static_assert(sizeof(struct event_flow) == 16 + 80 + 96 + 32 + 8 + 4 + 28, "wire");
 
 enum journal_flag {
 	JOURNAL_STREAM = 1 << 0,    /* a stream socket: text follows what came before on it */
