@@ -100,7 +100,10 @@ static __always_inline void tcp_read_addresses(struct tcp_flow *f, struct sock *
 		local[0] = sk->__sk_common.skc_rcv_saddr;
 		remote[0] = sk->__sk_common.skc_daddr;
 	}
+	/* A port that the kernel chose is given back before the state becomes TCP_CLOSE. */
 	f->local_port = sk->__sk_common.skc_num;
+	if (!f->local_port)
+		f->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 	f->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
 	f->netns = sk->__sk_common.skc_net.net->ns.inum;
 }

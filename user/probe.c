@@ -606,7 +606,7 @@ int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, str
 	k->adopted = access(k->dir, F_OK) == 0;
 	if (!k->adopted) {
 		kernel_cleanup(opts->dir);
-		at(&building, "%s.new", k->dir);
+		at(&building, "%s_new", k->dir);
 		if (mkdir(building.path, 0700) < 0) {
 			err = -errno;
 			say(text, text_size, "%s: %s", building.path, log_strerror(err));
@@ -691,7 +691,7 @@ int kernel_cleanup(const char *dir)
 	while ((e = readdir(d))) {
 		/* Only what we name: eight hex digits, perhaps unfinished. */
 		if (strspn(e->d_name, "0123456789abcdef") != 8 ||
-		    (e->d_name[8] && strcmp(e->d_name + 8, ".new")))
+		    (e->d_name[8] && strcmp(e->d_name + 8, "_new")))
 			continue;
 		at(&place, "%s/%s", dir, e->d_name);
 		if (remove_tree(place.path) == 0)
