@@ -59,6 +59,14 @@ struct collector {
 	bool stopping, stopped_clean;
 };
 
+/* A ring stays readable while the spool is stuck: then only the timer looks. */
+static void watch_sources(struct collector *c, bool on)
+{
+	for (int i = 0; i < c->n_sources; i++)
+		if (c->sources[i].io.loop)
+			loop_watch(&c->sources[i].io, on ? EPOLLIN : 0);
+}
+
 static int commit(struct collector *c)
 {
 	struct spool_position positions[SOURCE_MAX];
@@ -77,8 +85,10 @@ static int commit(struct collector *c)
 	if (!err)
 		err = spool_commit(c->spool, positions, c->n_sources, c->sink.now_ms);
 	if (err) {
-		if (!c->stuck_since_ms)
+		if (!c->stuck_since_ms) {
 			c->stuck_since_ms = c->sink.now_ms;
+			watch_sources(c, false);
+		}
 		if (!c->stuck_logged_ms || c->sink.now_ms - c->stuck_logged_ms >= STUCK_LOG_MS) {
 			log_error("spool %s: %s; events wait in the kernel until it can be written",
 				  c->config->spool_dir, log_strerror(err));
@@ -90,6 +100,7 @@ static int commit(struct collector *c)
 		log_info("spool %s: written again after %llu s", c->config->spool_dir,
 			 (unsigned long long)(c->sink.now_ms - c->stuck_since_ms) / 1000);
 		c->stuck_since_ms = c->stuck_logged_ms = 0;
+		watch_sources(c, true);
 	}
 	for (int i = 0; i < c->n_sources; i++)
 		c->sources[i].source->ops->release(c->sources[i].source);
@@ -161,8 +172,7 @@ static void on_source(void *arg, uint32_t events)
 	struct collector *c = w->collector;
 
 	(void)events;
-	/* A ring stays readable while the spool is stuck: leave it to the timer. */
-	if (!c->stuck_since_ms && !drain(c, loop_now_ms(c->loop)))
+	if (!drain(c, loop_now_ms(c->loop)))
 		loop_timer_set(c->loop, &c->drain_timer, loop_now_ms(c->loop));
 }
 
