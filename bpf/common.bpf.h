@@ -34,15 +34,19 @@ static __always_inline void count(u32 which)
 }
 
 /*
- * A wake-up costs over a microsecond, so the reader is woken when this much
- * waits; for what is less it looks by itself, several times a second.
+ * A wake-up costs over a microsecond, so the reader is woken each time that
+ * this much more waits; for less it looks by itself, several times a second.
  */
 #define WAKE_BYTES (256 * 1024)
 
-static __always_inline u64 wake_flags(void *ring)
+/* For a sample of this size that is reserved already. */
+static __always_inline u64 wake_flags(void *ring, u32 size)
 {
-	return bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) >= WAKE_BYTES ? BPF_RB_FORCE_WAKEUP
-									: BPF_RB_NO_WAKEUP;
+	u64 waiting = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
+
+	if (waiting < WAKE_BYTES || (waiting & (WAKE_BYTES - 1)) >= size + BPF_RINGBUF_HDR_SZ)
+		return BPF_RB_NO_WAKEUP;
+	return BPF_RB_FORCE_WAKEUP;
 }
 
 /*

@@ -300,6 +300,6 @@ int packet_sweep(struct bpf_iter__bpf_map_elem *ctx)
 		bpf_map_delete_elem(&packet_flows, &key);
 		count(COUNT_SUBMITTED);
 	}
-	bpf_ringbuf_submit(e, wake_flags(&flow_ring));
+	bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
 	return 0;
 }

@@ -258,7 +258,7 @@ static __always_inline void tcp_report_end(u64 key, struct tcp_flow *f,
 		return;
 	}
 	count(COUNT_SUBMITTED);
-	bpf_ringbuf_submit(e, wake_flags(&flow_ring));
+	bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
 }
 
 /* Both ends on this host? Asked before anything is paid for. */
@@ -421,7 +421,7 @@ static __always_inline void tcp_flow_adopt(struct sock *sk, int oldstate)
 	}
 	tcp_event_fill(e, f, &names, &f->final, FLOW_END_DETECTED);
 	count(COUNT_SUBMITTED);
-	bpf_ringbuf_submit(e, wake_flags(&flow_ring));
+	bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -539,7 +539,7 @@ int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 			f->reported = now;
 			f->report++;
 			count(COUNT_REPORTS);
-			bpf_ringbuf_submit(e, wake_flags(&flow_ring));
+			bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
 		} else {
 			count(COUNT_REPORTS_RING_FULL);
 		}
