@@ -156,7 +156,7 @@ void config_flag_of_key(const char *key, char ret[static CONFIG_NAME_SIZE])
 {
 	size_t i;
 
-	for (i = 0; key[i] && i < CONFIG_NAME_SIZE - 1; i++)
+	for (i = 0; i < CONFIG_NAME_SIZE - 1 && key[i]; i++)
 		ret[i] = key[i] == '.' || key[i] == '_' ? '-' : key[i];
 	ret[i] = '\0';
 }
