@@ -170,17 +170,15 @@ static void explain(const struct resolve *r, char *text, size_t size)
 			 "firewall",
 			 servers);
 		return;
-	case ARES_ECONNREFUSED:
-		snprintf(text, size,
-			 "the name server (%s) can not be reached; check /etc/resolv.conf",
-			 servers);
-		return;
+	case ARES_ECONNREFUSED: /* c-ares' word for "each one failed", too */
 	case ARES_ESERVFAIL:
 	case ARES_EREFUSED:
 	case ARES_ENOTIMP:
 	case ARES_EFORMERR:
-		snprintf(text, size, "the name server (%s) failed: %s", servers,
-			 ares_strerror(status));
+		snprintf(
+			text, size,
+			"the name server (%s) failed or can not be reached; check /etc/resolv.conf",
+			servers);
 		return;
 	default:
 		snprintf(text, size, "%s", ares_strerror(status));

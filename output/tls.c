@@ -439,7 +439,7 @@ static int load_cert(SSL_CTX *ctx, const struct tls_opts *opts, struct text *tex
 		return err;
 	ERR_clear_error();
 	if (SSL_CTX_use_certificate_chain_file(ctx, opts->cert) != 1) {
-		unsigned long error = ERR_peek_last_error();
+		unsigned long error = ERR_peek_error();
 
 		if (ERR_GET_LIB(error) == ERR_LIB_PEM &&
 		    ERR_GET_REASON(error) == PEM_R_NO_START_LINE)
