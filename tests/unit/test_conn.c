@@ -811,7 +811,7 @@ TEST(trust_is_what_was_named)
 TEST(files_that_can_not_be_used_are_named)
 {
 	char ca[256], good[256], good_key[256], encrypted[256], garbage[256], damaged[256],
-		empty_folder[256];
+		fifo[256], empty_folder[256];
 	FILE *f, *from;
 	EVP_PKEY *key;
 
@@ -822,6 +822,8 @@ TEST(files_that_can_not_be_used_are_named)
 	write_file(garbage, "hello\n");
 	snprintf(damaged, sizeof(damaged), "%s/damaged", dir);
 	write_file(damaged, "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+	snprintf(fifo, sizeof(fifo), "%s/fifo", dir);
+	CHECK_INT(mkfifo(fifo, 0600), 0);
 	snprintf(empty_folder, sizeof(empty_folder), "%s/empty", dir);
 	mkdir(empty_folder, 0700);
 	snprintf(encrypted, sizeof(encrypted), "%s/encrypted.key", dir);
@@ -841,7 +843,7 @@ TEST(files_that_can_not_be_used_are_named)
 		{ { .ca = "/nonexistent/ca" },
 		  -ENOENT,
 		  { "tls.ca: /nonexistent/ca: No such file" } },
-		{ { .ca = "/dev/null" }, -EINVAL, { "neither a file nor a folder" } },
+		{ { .ca = fifo }, -EINVAL, { "neither a file nor a folder" } },
 		{ { .ca = garbage }, -EINVAL, { "garbage: no certificate in it", "PEM" } },
 		{ { .ca = damaged }, -EINVAL, { "damaged: its certificate is damaged" } },
 		{ { .ca = empty_folder }, -EINVAL, { "empty: no certificate in it" } },
