@@ -43,6 +43,7 @@ struct pipeline {
 	const struct output_ops *ops;
 	struct spool_reader *reader;
 	struct spool_cursor *cursor;
+	uint64_t spool_id; /* whose numbers the window holds */
 	struct window window;
 	struct backoff backoff;
 
@@ -190,6 +191,7 @@ static void set_state(struct pipeline *p, enum pipeline_state state)
 
 	p->state = state;
 	copy_text(p->cursor->state, sizeof(p->cursor->state), names[state]);
+	spool_reader_publish(p->reader);
 }
 
 static void publish(struct pipeline *p)
@@ -197,6 +199,8 @@ static void publish(struct pipeline *p)
 	p->cursor->sent_bytes += p->out.sent_bytes - p->sent_bytes_seen;
 	p->sent_bytes_seen = p->out.sent_bytes;
 }
+
+static void on_down(void *arg, const char *why, uint64_t retry_after_ms);
 
 /* ------------------------------------------------------------------ the window */
 
@@ -221,6 +225,18 @@ static size_t msg_bytes(const struct msg *m)
 	return m->host.len + m->app.len + m->procid.len + m->route.len + m->text.len + m->json.len;
 }
 
+/*
+ * The reader has followed the writer to a spool that was made anew, where the
+ * numbers begin again: an answer to an old one must not settle a new one.
+ */
+static void leave_old_spool(struct pipeline *p)
+{
+	p->spool_id = p->cursor->spool_id;
+	window_reset(&p->window);
+	on_down(p, "the spool was made anew", 0);
+	p->must_rewind = true;
+}
+
 /* Reads one message ahead; true when there is one. */
 static bool fetch(struct pipeline *p)
 {
@@ -241,6 +257,10 @@ static bool fetch(struct pipeline *p)
 		if (is_due(&p->told_read_ms, now_ms))
 			log_error("%s: spool: reading: %s; trying again every second", p->ops->name,
 				  log_strerror(r));
+		return false;
+	}
+	if (p->cursor->spool_id != p->spool_id) {
+		leave_old_spool(p);
 		return false;
 	}
 	p->has_msg = r > 0;
@@ -534,6 +554,7 @@ static void on_tick(void *arg, uint64_t now_ms)
 
 	p->caught_up = false;
 	publish(p);
+	spool_reader_publish(p->reader);
 	if (!p->ops->local && p->state == PIPELINE_UP && p->window.unsettled &&
 	    now_ms - p->progress_ms >= silence_ms) {
 		char why[96];
@@ -610,6 +631,7 @@ int pipeline_new(const struct pipeline_opts *opts, struct pipeline **ret)
 	p->ops = opts->ops;
 	p->reader = opts->reader;
 	p->cursor = spool_reader_cursor(opts->reader);
+	p->spool_id = p->cursor->spool_id;
 	p->out = (struct output){
 		.ops = opts->ops,
 		.loop = opts->loop,

@@ -282,6 +282,7 @@ static int start_process(struct shipper_process *s, const char **ret_what)
 	_cleanup_close_ int ours = -1, theirs = -1;
 	char *envp[N_KEPT + 1];
 	int pair[2], err;
+	sigset_t all, before;
 	pid_t pid;
 
 	*ret_what = "socketpair";
@@ -295,11 +296,16 @@ static int start_process(struct shipper_process *s, const char **ret_what)
 		return err;
 	keep_environment(envp);
 	*ret_what = "fork";
+	/* No signal meets the new process before it has chosen what to ignore. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
 	pid = fork();
-	if (pid < 0)
-		return -errno;
 	if (pid == 0)
 		become_shipper(theirs, envp);
+	err = -errno;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (pid < 0)
+		return err;
 
 	s->pid = pid;
 	s->control_fd = TAKE_FD(ours);

@@ -156,8 +156,10 @@ static int peer_send(struct output *out, const struct msg *m)
 		peer.blocked = true;
 		return -EAGAIN;
 	}
-	if (one_in(peer.send_error))
+	if (one_in(peer.send_error)) {
+		peer.dead = true;
 		return -EPIPE;
+	}
 	peer.last_sent = m->seq;
 	if (is_too_large(m->seq)) {
 		peer.settled[m->seq]++;
@@ -363,7 +365,8 @@ static void append(int n)
 		};
 
 		m.text.len = (size_t)snprintf(text, sizeof(text), "event %" PRIu64, seq);
-		CHECK_INT(spool_add(bench.spool, &m), 0);
+		while (spool_add(bench.spool, &m) == -ENOBUFS)
+			CHECK_INT(spool_commit(bench.spool, NULL, 0, clock_mono_ms()), 0);
 	}
 	CHECK_INT(spool_commit(bench.spool, NULL, 0, clock_mono_ms()), 0);
 }
@@ -383,7 +386,7 @@ static void check_books(void)
 		if (!peer.settled[bench.checked])
 			wrong("the cursor is ahead of the peer", bench.checked);
 	}
-	if (c->cursor_seq != c->acked + c->rejected + c->lost_limit + c->lost_damage)
+	if (c->cursor_seq != c->start_seq + c->acked + c->rejected + c->lost_limit + c->lost_damage)
 		wrong("the cursor's sum", c->cursor_seq);
 }
 
@@ -737,7 +740,7 @@ TEST(the_peers_words_can_not_forge_a_line)
 
 static void stop_at_4_opens(void)
 {
-	if (peer.opens == 4)
+	if (peer.opens >= 4)
 		loop_stop(bench.loop, 0);
 }
 
@@ -758,7 +761,7 @@ TEST(a_peer_may_ask_for_a_pause)
 
 static void stop_at_2_opens(void)
 {
-	if (peer.opens == 2)
+	if (peer.opens >= 2)
 		loop_stop(bench.loop, 0);
 }
 
@@ -805,6 +808,5 @@ TEST(a_connection_that_nobody_needs_may_end)
 	CHECK_INT(phase, 3);
 	CHECK_INT(bench.cursor->failures, 0);
 	CHECK_INT(bench.cursor->connects, 2);
-	CHECK_STR(bench.cursor->last_error, "");
 	bench_done();
 }
