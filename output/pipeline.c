@@ -61,7 +61,7 @@ struct pipeline {
 	uint64_t read_after_ms;
 
 	/* This connection. */
-	bool had_progress;
+	bool was_up, had_progress;
 	uint64_t opened_ms;
 	uint64_t progress_ms; /* when something was settled, or could first be */
 	char why[192];
@@ -291,6 +291,7 @@ static void on_ready(void *arg)
 	p->blocked = false;
 	if (p->state != PIPELINE_CONNECTING)
 		return;
+	p->was_up = true;
 	p->progress_ms = loop_now_ms(p->loop);
 	p->cursor->connects++;
 	set_state(p, PIPELINE_UP);
@@ -350,6 +351,7 @@ static void open_connection(struct pipeline *p)
 	int err;
 
 	p->blocked = false;
+	p->was_up = false;
 	p->had_progress = false;
 	p->opened_ms = loop_now_ms(p->loop);
 	p->retry_after_ms = 0;
@@ -403,8 +405,8 @@ static void fail(struct pipeline *p)
 static void after_down(struct pipeline *p, bool had_unsettled, bool said_goodbye)
 {
 	if (p->stopping) {
-		/* Once more for what is left, unless a connection made for that was of no use. */
-		if (has_work(p) && !(p->stop_attempted && !p->had_progress)) {
+		/* Again for what is left, unless no connection could be made for that. */
+		if (has_work(p) && !(p->stop_attempted && !p->was_up)) {
 			fail(p);
 			return;
 		}

@@ -97,7 +97,7 @@ static int peer_open(struct output *out)
 	peer.n_flying = 0;
 	peer.last_sent = 0;
 	if (one_in(peer.fail_open))
-		return -EINVAL;
+		return -ENOKEY;
 	if (peer.fail_connect != 1 && one_in(4)) {
 		peer.ready = true;
 		out->events->on_ready(out->arg);
@@ -392,6 +392,10 @@ static void check_books(void)
 		if (!peer.settled[bench.checked] && !bench.check_losses)
 			wrong("the cursor is ahead of the peer", bench.checked);
 	}
+	/* What the window says when it is used in a wrong way. */
+	if (strstr(c->last_error, log_strerror(EINVAL)) ||
+	    strstr(c->last_error, log_strerror(ENOBUFS)))
+		wrong("a message that the window refused", c->cursor_seq);
 	if (c->cursor_seq != c->start_seq + c->acked + c->rejected + c->lost_limit + c->lost_damage)
 		wrong("the cursor's sum", c->cursor_seq);
 }
