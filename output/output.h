@@ -47,10 +47,18 @@ struct output {
 	void *arg;		/* for events */
 	void *impl;		/* the transport's own */
 	uint64_t sent_bytes;	/* framed; the transport adds to it */
+	/*
+	 * For people: to whom and how, "192.0.2.1:11514 (intake.example), TLSv1.3".
+	 * The transport writes it before on_ready(), or leaves it empty.
+	 */
+	char peer[160];
 };
 
 struct output_ops {
 	const char *name; /* as written in the configuration: "relp" */
+
+	/* It writes on this host: no TLS, and no peer whose silence is an error. */
+	bool local;
 
 	/* How many messages, and bytes of them, may be unsettled at once. */
 	uint32_t window_msgs;
@@ -70,8 +78,9 @@ struct output_ops {
 	void (*flush)(struct output *out);
 
 	/*
-	 * Nothing more will be sent: say goodbye in the protocol's way. on_down()
-	 * follows when that is done, at once if there is nothing to say. NULL: nothing.
+	 * Nothing more will be sent: take the answers to what was, and say goodbye in
+	 * the protocol's way; on_settled() may come still. on_down() follows when
+	 * that is done, at once if there is nothing to say. NULL: nothing.
 	 */
 	void (*finish)(struct output *out);
 
