@@ -26,7 +26,7 @@
 #define MIN_BYTES	  (1u << 20) /* four batches of one message of the greatest size */
 #define SEGMENT_DEFAULT	  (16u << 20)
 #define SEGMENT_MIN	  4096u
-#define SEGMENTS	  4096	     /* about as many files as max_bytes may be spread over */
+#define SEGMENTS	  16384	     /* about as many files as max_bytes may be spread over */
 #define ROTATE_BYTES	  (1u << 20) /* an acknowledged segment of this size is given up */
 #define UNSYNCED_SEGMENTS 8	     /* descriptors kept for the next sync; more sync at once */
 #define DIR_CHECK_MS	  1000
@@ -66,7 +66,8 @@ struct spool {
 	struct spool_state state; /* as of the newest commit */
 	struct segment *segs;	  /* ascending; the last may be being written (fd >= 0) */
 	size_t n_segs, cap_segs;
-	bool sealed; /* nothing more goes into the last one */
+	uint64_t bytes; /* of all of them */
+	bool sealed;	/* nothing more goes into the last one */
 
 	/* the batch being built: ROOM, then the body */
 	uint8_t *batch;
@@ -91,18 +92,16 @@ static struct segment *current(struct spool *s)
 	return seg && seg->fd >= 0 && !s->sealed ? seg : NULL;
 }
 
-static uint64_t total_bytes(const struct spool *s)
+static void segment_resize(struct spool *s, struct segment *seg, uint64_t bytes)
 {
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < s->n_segs; i++)
-		n += s->segs[i].bytes;
-	return n;
+	s->bytes += bytes - seg->bytes;
+	seg->bytes = bytes;
 }
 
 static void segment_forget(struct spool *s, size_t i)
 {
 	close_fd(s->segs[i].fd);
+	s->bytes -= s->segs[i].bytes;
 	s->n_segs--;
 	memmove(&s->segs[i], &s->segs[i + 1], (s->n_segs - i) * sizeof(*s->segs));
 }
@@ -224,10 +223,10 @@ static void remove_acknowledged(struct spool *s)
 /* Before n more bytes are written. */
 static void make_room(struct spool *s, uint64_t n)
 {
-	if (total_bytes(s) + n <= s->max_bytes)
+	if (s->bytes + n <= s->max_bytes)
 		return;
 	remove_acknowledged(s);
-	while (s->n_segs > 1 && total_bytes(s) + n > s->max_bytes)
+	while (s->n_segs > 1 && s->bytes + n > s->max_bytes)
 		segment_remove(s, false);
 	/* The last one goes only when it is not the one that will be written. */
 	if (s->n_segs == 1 && !current(s) && s->segs[0].bytes + n > s->max_bytes)
@@ -280,11 +279,11 @@ static int check_current(struct spool *s)
 			segment_retire(s, current(s));
 		return 0;
 	}
-	/* The rest of a failed write is cut; where bytes are missing, no batch is appended. */
-	if ((uint64_t)st.st_size > seg->bytes && ftruncate(seg->fd, (off_t)seg->bytes) < 0)
+	/* Somebody else changed it: readers will say what is lost, and nothing is added. */
+	if ((uint64_t)st.st_size != seg->bytes) {
 		segment_retire(s, seg);
-	else if ((uint64_t)st.st_size < seg->bytes)
-		segment_retire(s, seg);
+		segment_resize(s, seg, (uint64_t)st.st_size);
+	}
 	return 0;
 }
 
@@ -314,13 +313,14 @@ static int segment_create(struct spool *s, uint64_t first_seq, const uint8_t *p,
 		unlinkat(s->dir_fd, "new.tmp", 0);
 		return r;
 	}
-	/* A segment of the same name held no event, and was replaced. */
+	/* A segment of the same name held no event (positions, or junk), and was replaced. */
 	last = last_seg(s);
 	if (last && last->first_seq == first_seq)
 		segment_forget(s, s->n_segs - 1);
 	s->segs[s->n_segs++] = (struct segment){
 		.first_seq = first_seq, .bytes = n, .fd = TAKE_FD(fd), .unsynced = true
 	};
+	s->bytes += n;
 	s->sealed = false;
 	s->dir_unsynced = true;
 	return 0;
@@ -349,8 +349,7 @@ static int append(struct spool *s, uint8_t *body, size_t body_len, uint32_t n_re
 	if (r < 0)
 		return r;
 	seg = current(s);
-	if (seg &&
-	    (new_segment || (seg->bytes + n > s->segment_bytes && seg->first_seq < b.first_seq))) {
+	if (seg && (new_segment || seg->bytes + n > s->segment_bytes)) {
 		segment_retire(s, seg);
 		seg = NULL;
 	}
@@ -368,12 +367,11 @@ static int append(struct spool *s, uint8_t *body, size_t body_len, uint32_t n_re
 		seg = current(s); /* make_room() moved the table */
 		r = spool_pwrite(seg->fd, p, n, seg->bytes);
 		if (r < 0) {
-			/* If this fails, too, check_current() tries again. */
 			if (ftruncate(seg->fd, (off_t)seg->bytes) < 0)
-				return r;
+				segment_retire(s, seg);
 			return r;
 		}
-		seg->bytes += n;
+		segment_resize(s, seg, seg->bytes + n);
 		seg->unsynced = true;
 	}
 	generation = s->state.generation;
@@ -501,7 +499,7 @@ static int recover_tail(struct spool *s, struct segment *seg, int fd, const stru
 	/* Shorter than its header: nothing can be appended here. */
 	s->sealed = seg->bytes < SPOOL_SEGMENT_HEADER;
 	if (!s->sealed)
-		seg->bytes = scan->end;
+		segment_resize(s, seg, scan->end);
 	return 0;
 }
 
@@ -535,6 +533,7 @@ static int recover(struct spool *s)
 		s->segs[s->n_segs++] = (struct segment){ .first_seq = seqs[i],
 							 .bytes = (uint64_t)st.st_size,
 							 .fd = -1 };
+		s->bytes += (uint64_t)st.st_size;
 	}
 	for (size_t i = s->n_segs; i-- > 0 && !found;) {
 		bool is_last = i == s->n_segs - 1;
@@ -1023,7 +1022,7 @@ void spool_tick(struct spool *s, uint64_t now_ms)
 	/* All of it was delivered: a small new segment replaces it, and it need not reach a disk.
 	 */
 	seg = current(s);
-	if (seg && seg->bytes >= MIN(ROTATE_BYTES, s->segment_bytes) &&
+	if (seg && seg->bytes >= MIN(ROTATE_BYTES, s->segment_bytes / 2) &&
 	    seg->first_seq <= s->state.last_seq && acknowledged_seq(s) >= s->state.last_seq &&
 	    append_empty(s, &s->state, true) == 0)
 		remove_acknowledged(s);
@@ -1034,6 +1033,6 @@ void spool_get_stats(const struct spool *s, struct spool_stats *ret)
 	*ret = s->stats;
 	ret->last_seq = s->state.last_seq;
 	ret->first_seq = s->n_segs ? s->segs[0].first_seq : s->state.last_seq + 1;
-	ret->bytes = total_bytes(s);
+	ret->bytes = s->bytes;
 	ret->segments = (uint32_t)s->n_segs;
 }

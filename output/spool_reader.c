@@ -495,8 +495,8 @@ void spool_reader_free(struct spool_reader *r)
 	free(r);
 }
 
-/* The writer made the directory again: go there with the books as they are. */
-static void follow_directory(struct spool_reader *r)
+/* When the writer made the directory again: go there with the books as they are. */
+static bool follow_directory(struct spool_reader *r)
 {
 	struct spool_cursor there;
 	struct spool_state state;
@@ -507,36 +507,36 @@ static void follow_directory(struct spool_reader *r)
 	if (snprintf(path, sizeof(path), "%s/spool", r->dir) >= (int)sizeof(path) ||
 	    stat(path, &st) < 0 ||
 	    (r->page && st.st_dev == r->state_dev && st.st_ino == r->state_ino))
-		return;
+		return false;
 	dir_close(r);
 	e = dir_open(r, &state, &there);
 	if (e < 0) {
 		/* Not ready, or not readable: the next call tries again. */
 		dir_close(r);
-		return;
+		return false;
 	}
 	if (state.id == r->cursor.spool_id) {
 		memset(&r->published, 0xff, sizeof(r->published));
 		publish_books(r);
 		spool_reader_publish(r);
-		return;
+		return true;
 	}
 	if (e > 0)
 		r->cursor = there;
 	else if (start_anew(r, &state) < 0)
-		return;
+		return false;
 	start_reading(r);
+	return true;
 }
 
 /* ------------------------------------------------------------------ reading */
 
 /* Nothing to read now. What is there of a batch is read again when all of it is. */
-static int idle(struct spool_reader *r)
+static bool idle(struct spool_reader *r)
 {
 	r->len = r->pos;
 	spool_reader_publish(r);
-	follow_directory(r);
-	return 0;
+	return !follow_directory(r);
 }
 
 /* The walk needs more than the window has. 1: go on, 0: there is nothing yet, or -errno. */
@@ -599,10 +599,10 @@ int spool_reader_next(struct spool_reader *r, struct msg *ret)
 			break;
 		case SPOOL_MORE:
 			e = more(r);
-			if (e == 0)
-				return idle(r);
 			if (e < 0)
 				return e;
+			if (e == 0 && idle(r))
+				return 0;
 			break;
 		}
 	}
