@@ -25,8 +25,8 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes 
 HARDEN := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2) \
 	$(if $(findstring clang,$(CC)),,-fstack-clash-protection) \
 	$(if $(filter x86,$(BPF_ARCH)),-fcf-protection)
-SANITIZE := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 comma := ,
+SANITIZE := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 OPT := $(if $(SAN),-O1,-O2) -g
 CFLAGS += -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SANITIZE)
 CPPFLAGS += -I. -I$(O)/gen -DSEKOIA_VERSION='"$(VERSION)"'
