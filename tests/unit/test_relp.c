@@ -48,14 +48,14 @@ TEST(a_syslog_frame_counts_its_message)
 
 TEST(answers_cut_at_every_byte)
 {
-	static const char text[] = "1 rsp 92 200 OK\nrelp_version=0\nrelp_software=librelp,1.11.0,"
+	static const char text[] = "1 rsp 93 200 OK\nrelp_version=0\nrelp_software=librelp,1.11.0,"
 				   "http://librelp.adiscon.com\ncommands=syslog\n2 rsp 6 200 OK\n"
 				   "3 rsp 9 500 error\n0 serverclose 0\n";
 	static const struct {
 		uint32_t txnr;
 		const char *command;
 		size_t len;
-	} want[] = { { 1, "rsp", 92 }, { 2, "rsp", 6 }, { 3, "rsp", 9 }, { 0, "serverclose", 0 } };
+	} want[] = { { 1, "rsp", 93 }, { 2, "rsp", 6 }, { 3, "rsp", 9 }, { 0, "serverclose", 0 } };
 
 	for (size_t cut = 0; cut < sizeof(text); cut++) {
 		struct slice rest = { text, cut };
