@@ -268,12 +268,15 @@ static bool take_sd_element(struct cursor *c, const char *want_id, const char *w
 
 int rfc5424_parse(struct slice text, struct rfc5424 *ret)
 {
-	struct cursor c = { text.p, text.p + text.len };
 	struct rfc5424 r = { 0 };
 	struct slice none = { 0 };
+	struct cursor c;
 	const char *start;
 	unsigned pri = 0;
 
+	if (!text.len)
+		return -EBADMSG;
+	c = (struct cursor){ text.p, text.p + text.len };
 	if (!take(&c, '<'))
 		return -EBADMSG;
 	for (start = c.p; c.p < c.end && is_digit(*c.p) && c.p - start < 3; c.p++)
@@ -330,9 +333,12 @@ ssize_t rfc5424_parse_counted(struct slice in, size_t max_bytes, struct slice *r
 
 int rfc5424_param(struct slice sd, const char *id, const char *name, struct slice *ret)
 {
-	struct cursor c = { sd.p, sd.p + sd.len };
 	struct slice found = { 0 };
+	struct cursor c;
 
+	if (!sd.len)
+		return -ENOENT;
+	c = (struct cursor){ sd.p, sd.p + sd.len };
 	while (c.p < c.end && !found.p)
 		if (!take_sd_element(&c, id, name, &found))
 			return -ENOENT;
