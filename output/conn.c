@@ -1066,6 +1066,15 @@ void conn_finish(struct conn *c)
 	watch(c);
 }
 
+int conn_unacked(const struct conn *c)
+{
+	int bytes;
+
+	if (c->stage != STAGE_OPEN)
+		return -ENOTCONN;
+	return ioctl(c->io.fd, SIOCOUTQ, &bytes) < 0 ? -errno : bytes;
+}
+
 const char *conn_error(const struct conn *c)
 {
 	return c->error;

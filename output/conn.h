@@ -75,6 +75,13 @@ void conn_flush(struct conn *c);
  */
 void conn_finish(struct conn *c);
 
+/*
+ * Bytes on the wire that the peer's TCP has not acknowledged, TLS's own
+ * included; what waits in conn_out() is not among them. -ENOTCONN when it is
+ * not open, -errno.
+ */
+int conn_unacked(const struct conn *c);
+
 /* One line: the stage, the cause, the cure: "resolve intake.example: no such name". */
 const char *conn_error(const struct conn *c);
 

@@ -38,6 +38,21 @@ struct output_events {
 	void (*on_down)(void *arg, const char *why, uint64_t retry_after_ms);
 };
 
+/*
+ * What a transport remembers from one connection to the next. Starts as zeroes,
+ * is the transport's alone, and holds no pointer.
+ */
+#define OUTPUT_REFUSED_MAX 64
+struct output_memory {
+	uint64_t refused[OUTPUT_REFUSED_MAX]; /* refused once; a second time is for good */
+	uint32_t n_refused;		      /* ever; the newest overwrite the oldest */
+	uint32_t suspect_bytes; /* messages from this size on go out alone; 0: none do */
+	uint64_t suspect_seq;	/* a session has ended on this message… */
+	uint32_t suspect_aborts; /* …so often */
+	bool worked;		/* the peer has taken something since it last refused */
+	uint64_t batch_bytes;	/* a learned ceiling, below the configured one; 0: none */
+};
+
 struct output {
 	const struct output_ops *ops;
 	struct loop *loop;
@@ -52,6 +67,7 @@ struct output {
 	 * The transport writes it before on_ready(), or leaves it empty.
 	 */
 	char peer[160];
+	struct output_memory memory;
 };
 
 struct output_ops {
