@@ -34,7 +34,8 @@ DEPFLAGS = -MMD -MP
 LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack $(SANITIZE)
 LDLIBS += $(shell $(PKG_CONFIG) --libs $(LIBS)) $(INIH)
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter \
-	-Wno-missing-declarations -D__TARGET_ARCH_$(BPF_ARCH) -I. -Ivmlinux
+	-Wno-missing-declarations -D__TARGET_ARCH_$(BPF_ARCH) -I. -Ivmlinux \
+	-idirafter /usr/include/$(shell $(CC) -dumpmachine | sed 's/-pc-/-/')
 
 # ------------------------------------------------------------------ sources
 BPF_SRC := $(wildcard bpf/*.bpf.c)
