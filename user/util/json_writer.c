@@ -101,8 +101,9 @@ void json_bool(struct json_writer *w, const char *key, bool value)
  * 'n' 't' '"'… a two-byte escape, 2 a look at UTF-8.
  */
 static const unsigned char escape_class[256] = {
-	[0x00 ... 0x1f] = 1, ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r',
-	['"'] = '"', ['\\'] = '\\', [0x7f] = 1, [0x80 ... 0xff] = 2,
+	[0x00 ... 0x07] = 1, ['\b'] = 'b', ['\t'] = 't',	['\n'] = 'n',
+	[0x0b] = 1,	     ['\f'] = 'f', ['\r'] = 'r',	['"'] = '"',
+	['\\'] = '\\',	     [0x7f] = 1,   [0x0e ... 0x1f] = 1, [0x80 ... 0xff] = 2,
 };
 
 /* The length of the well-formed UTF-8 sequence at p (RFC 3629, 4), or 0. */
