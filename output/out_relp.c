@@ -172,14 +172,12 @@ static bool is_suspect(const struct relp *r, uint32_t bytes)
 	return r->out->memory.suspect_bytes && bytes >= r->out->memory.suspect_bytes;
 }
 
-static bool was_refused(struct output_memory *memory, uint64_t seq)
+/* Stays so: what is rejected out of order may come again, and is known then. */
+static bool was_refused(const struct output_memory *memory, uint64_t seq)
 {
-	for (unsigned i = 0; i < OUTPUT_REFUSED_MAX; i++) {
-		if (memory->refused[i] == seq) {
-			memory->refused[i] = 0;
+	for (unsigned i = 0; i < OUTPUT_REFUSED_MAX; i++)
+		if (memory->refused[i] == seq)
 			return true;
-		}
-	}
 	return false;
 }
 
@@ -466,6 +464,7 @@ static void on_conn(void *arg, enum conn_event event)
 	switch (event) {
 	case CONN_OPEN:
 		r->has_opened = true;
+		out_opened(r->out, r->conn);
 		r->state = STATE_OPENING;
 		expect(r, r->out->config->output_timeout_ms);
 		if (relp_append_open(conn_out(r->conn)) < 0)
