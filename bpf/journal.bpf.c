@@ -91,7 +91,7 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 		copy(room);                                                                   \
 		e->len = len;                                                                 \
 		count(COUNT_SUBMITTED);                                                       \
-		bpf_ringbuf_submit(e, wake_flags(&journal_ring));                             \
+		bpf_ringbuf_submit(e, wake_flags(&journal_ring, (room)));                             \
 		return 0;                                                                     \
 	}
 
