@@ -43,6 +43,23 @@ struct event_task {
 };
 _Static_assert(sizeof(struct event_task) == 48, "wire");
 
+/*
+ * Each object has its own array of these. What always holds for a source:
+ *     seen = submitted + filtered + ring_full + no_room + live
+ */
+enum counter {
+	COUNT_SEEN,	 /* flows begun; messages read */
+	COUNT_SUBMITTED, /* flows ended and reported; messages handed over */
+	COUNT_FILTERED,	 /* by configuration */
+	COUNT_RING_FULL, /* lost: the ring had no room */
+	COUNT_NO_ROOM,	 /* lost: the table of flows was full */
+	COUNT_TRUNCATED, /* submitted, but not with all of its bytes */
+	COUNT_REPORTS,	 /* samples of flows that go on */
+	COUNT_REPORTS_RING_FULL, /* put off: such a report had no room, the next one has it all */
+	COUNT_ADOPTED,	 /* seen at their end only: begun before we were there */
+	COUNTERS,
+};
+
 enum flow_direction { FLOW_IN, FLOW_OUT }; /* IANA 61: we accepted, we connected */
 
 /* IANA 136 flowEndReason */
@@ -63,6 +80,7 @@ enum flow_flag {
 	FLOW_RESET = 1 << 5,	     /* ended by a RST, ours or the peer's */
 	FLOW_LOOPBACK = 1 << 6,
 	FLOW_ESTABLISHED = 1 << 7, /* the handshake was completed */
+	FLOW_NO_START = 1 << 8,	   /* begun before we were there: start_ns is when we came */
 };
 
 /*
@@ -99,6 +117,38 @@ struct event_flow {
 	__u32 report;	 /* number of this report, from 0 */
 };
 _Static_assert(sizeof(struct event_flow) == 16 + 80 + 96 + 32 + 8 + 4 + 28, "wire");
+
+/* What the user space sets in the .bss of the flow objects, at any time. */
+struct flow_tunables {
+	__u64 generation; /* random, of this set of rings: never 0 once it is attached */
+	__u64 attached_ns; /* CLOCK_BOOTTIME */
+	__u64 active_ns, idle_ns;
+	__u32 loopback;
+	__u32 flush; /* report everything at the next sweep, as FLOW_END_FORCED */
+};
+
+/* What exec saw: for processes that are gone when their events are read. */
+#define PROCESS_FILENAME_SIZE 256
+#define PROCESS_ARGS_SIZE 512
+struct process_exec_info {
+	__u64 start_ns;
+	__u32 ppid;
+	__u32 args_len; /* of args; the last one may be cut */
+	char filename[PROCESS_FILENAME_SIZE]; /* of the binary, an interpreter's for a script */
+	char args[PROCESS_ARGS_SIZE]; /* NUL between them */
+};
+_Static_assert(sizeof(struct process_exec_info) == 16 + 256 + 512, "wire");
+
+/*
+ * The log daemons that the journal tap listens to. A slot is for one name, as
+ * in task->comm; whoever executes under that name next takes it over.
+ */
+#define JOURNAL_READERS 4
+struct journal_tunables {
+	__u64 generation;
+	__u32 readers[JOURNAL_READERS]; /* tgid, 0: none */
+	__u64 names[JOURNAL_READERS][2]; /* comm, NUL-padded; 0: never */
+};
 
 enum journal_flag {
 	JOURNAL_STREAM = 1 << 0,    /* a stream socket: text follows what came before on it */

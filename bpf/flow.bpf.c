@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Flows: TCP from the socket's own counters (flow_tcp.bpf.h), everything else
+ * from its packets (flow_packet.bpf.h). One object, because they share the
+ * ring. No flow state lives in user space: what is not reported yet is in the
+ * tables here, so a collector may die at any time.
+ */
+#include "vmlinux.h"
+
+#include "bpf/common.bpf.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20); /* ring.flows */
+} flow_ring SEC(".maps");
+
+struct flow_tunables tunables;
+
+/*
+ * Unique on this host for 800 days: no CPU begins two flows within 16 ns. It
+ * says nothing about kernel addresses, as a socket's would.
+ */
+static __always_inline u64 flow_new_id(u64 boot_ns)
+{
+	return ((u64)bpf_get_smp_processor_id() << 52) | ((boot_ns >> 4) & ((1ull << 52) - 1));
+}
+
+#include "bpf/flow_packet.bpf.h"
+#include "bpf/flow_tcp.bpf.h"

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Flows that are not TCP, counted from the packets that sockets send and get,
+ * at the root of the cgroup-v2 hierarchy. TCP leaves at the first compare.
+ * Bytes are those of IP packets, headers included; a GSO packet counts as the
+ * segments that it will be.
+ */
+#pragma once
+
+#define NEXTHDR_FRAGMENT 44
+#define IP_OFFSET 0x1fff
+
+struct packet_key {
+	u64 cookie; /* of the socket */
+	u8 local[16], remote[16];
+	u16 local_port, remote_port; /* ICMP: type * 256 + code as sent by the initiator, 0 */
+	u8 protocol;
+	u8 ip_version;
+	u16 pad;
+};
+
+struct packet_flow {
+	u64 id;
+	u64 start_ns, last_ns, from_ns;
+	u64 out_bytes, in_bytes, out_packets, in_packets; /* since the start */
+	u64 rep_out_bytes, rep_in_bytes, rep_out_packets, rep_in_packets;
+	u32 report;
+	u32 flags; /* enum flow_flag */
+	u32 ifindex;
+	u32 netns;
+	u16 icmp_type_code;
+	u8 direction;
+	u8 ending; /* idle at the last sweep */
+	u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536); /* flows.max */
+	__type(key, struct packet_key);
+	__type(value, struct packet_flow);
+} packet_flows SEC(".maps");
+
+/* Who made a socket, by its cookie: cgroup_skb runs in softirqs and can not ask. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, u64);
+	__type(value, struct event_task);
+} socket_owners SEC(".maps");
+
+/*
+ * Reads the addresses and, where there are any, the ports. False: not an IP
+ * packet that a flow can be made of.
+ */
+static __always_inline bool packet_parse(struct __sk_buff *skb, struct packet_key *key, bool out,
+					 u16 *icmp)
+{
+	u8 *source = out ? key->local : key->remote;
+	u8 *destination = out ? key->remote : key->local;
+	u8 first, protocol, type_code[2];
+	u16 fragment, ports[2];
+	u32 offset;
+
+	if (bpf_skb_load_bytes(skb, 0, &first, 1))
+		return false;
+	if (first >> 4 == 4) {
+		key->ip_version = 4;
+		offset = (first & 15) * 4;
+		if (bpf_skb_load_bytes(skb, 9, &protocol, 1) ||
+		    bpf_skb_load_bytes(skb, 6, &fragment, 2) ||
+		    bpf_skb_load_bytes(skb, 12, source, 4) ||
+		    bpf_skb_load_bytes(skb, 16, destination, 4))
+			return false;
+		/* Later fragments have no ports; sockets get them reassembled. */
+		if (bpf_ntohs(fragment) & IP_OFFSET)
+			return false;
+	} else if (first >> 4 == 6) {
+		key->ip_version = 6;
+		offset = 40;
+		if (bpf_skb_load_bytes(skb, 6, &protocol, 1) ||
+		    bpf_skb_load_bytes(skb, 8, source, 16) ||
+		    bpf_skb_load_bytes(skb, 24, destination, 16))
+			return false;
+		if (protocol == NEXTHDR_FRAGMENT) {
+			if (bpf_skb_load_bytes(skb, offset, &protocol, 1) ||
+			    bpf_skb_load_bytes(skb, offset + 2, &fragment, 2) ||
+			    bpf_ntohs(fragment) >> 3)
+				return false;
+			offset += 8;
+		}
+	} else {
+		return false;
+	}
+	key->protocol = protocol;
+	switch (protocol) {
+	case IPPROTO_TCP:
+		return false;
+	case IPPROTO_UDP:
+	case 132: /* SCTP */
+	case 136: /* UDP-Lite */
+		if (bpf_skb_load_bytes(skb, offset, ports, 4))
+			return false;
+		key->local_port = bpf_ntohs(ports[out ? 0 : 1]);
+		key->remote_port = bpf_ntohs(ports[out ? 1 : 0]);
+		break;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		if (bpf_skb_load_bytes(skb, offset, type_code, 2))
+			return false;
+		*icmp = type_code[0] << 8 | type_code[1];
+		break;
+	}
+	return true;
+}
+
+/*
+ * TCP leaves here, and each of its packets comes by: no call, no lookup. The
+ * IP header is always in the linear part when a cgroup program runs.
+ */
+static __always_inline bool packet_is_tcp(struct __sk_buff *skb)
+{
+	const u8 *ip = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	if (ip + 20 > end)
+		return false;
+	return ip[0] >> 4 == 4 ? ip[9] == IPPROTO_TCP : ip[6] == IPPROTO_TCP;
+}
+
+static __always_inline int packet_count(struct __sk_buff *skb, bool out)
+{
+	struct packet_key key = {};
+	struct packet_flow *f;
+	u64 now, bytes, packets;
+	u16 icmp = 0;
+
+	if (packet_is_tcp(skb))
+		return 1;
+	if (!packet_parse(skb, &key, out, &icmp))
+		return 1;
+	key.cookie = bpf_get_socket_cookie(skb);
+	now = bpf_ktime_get_boot_ns();
+	packets = skb->gso_segs ? skb->gso_segs : 1;
+	bytes = skb->len;
+	/* Each segment after the first brings its own IP and UDP headers. */
+	if (packets > 1)
+		bytes += (packets - 1) * (key.ip_version == 4 ? 28 : 48);
+
+	f = bpf_map_lookup_elem(&packet_flows, &key);
+	if (!f) {
+		struct packet_flow fresh = {};
+
+		if (is_local_pair(key.ip_version, (u32 *)key.local, (u32 *)key.remote)) {
+			if (!tunables.loopback) {
+				count(COUNT_SEEN);
+				count(COUNT_FILTERED);
+				return 1;
+			}
+			fresh.flags = FLOW_LOOPBACK;
+		}
+		fresh.id = flow_new_id(now);
+		fresh.start_ns = fresh.from_ns = fresh.last_ns = now;
+		fresh.direction = out ? FLOW_OUT : FLOW_IN;
+		fresh.ifindex = skb->ifindex;
+		fresh.icmp_type_code = icmp;
+		/* When another CPU was first its entry is the one, and already counted. */
+		if (!bpf_map_update_elem(&packet_flows, &key, &fresh, BPF_NOEXIST))
+			count(COUNT_SEEN);
+		f = bpf_map_lookup_elem(&packet_flows, &key);
+		if (!f) {
+			count(COUNT_SEEN);
+			count(COUNT_NO_ROOM);
+			return 1;
+		}
+	}
+	if (out) {
+		__sync_fetch_and_add(&f->out_bytes, bytes);
+		__sync_fetch_and_add(&f->out_packets, packets);
+	} else {
+		__sync_fetch_and_add(&f->in_bytes, bytes);
+		__sync_fetch_and_add(&f->in_packets, packets);
+	}
+	f->last_ns = now;
+	return 1;
+}
+
+SEC("cgroup_skb/egress")
+int packet_egress(struct __sk_buff *skb)
+{
+	return packet_count(skb, true);
+}
+
+SEC("cgroup_skb/ingress")
+int packet_ingress(struct __sk_buff *skb)
+{
+	return packet_count(skb, false);
+}
+
+SEC("cgroup/sock_create")
+int packet_socket(struct bpf_sock *sk)
+{
+	struct event_task t = {};
+	u64 cookie;
+
+	if (sk->type == SOCK_STREAM)
+		return 1;
+	task_current_untyped(&t);
+	cookie = bpf_get_socket_cookie(sk);
+	bpf_map_update_elem(&socket_owners, &cookie, &t, BPF_ANY);
+	return 1;
+}
+
+SEC("iter/bpf_map_elem")
+int packet_sweep(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct packet_key *keyp = ctx->key, key;
+	struct event_task *owner;
+	struct packet_flow *f;
+	struct event_flow *e;
+	u64 now;
+	u8 end;
+
+	if (!keyp)
+		return 0;
+	__builtin_memcpy(&key, keyp, sizeof(key));
+	f = bpf_map_lookup_elem(&packet_flows, &key);
+	if (!f)
+		return 0;
+	now = bpf_ktime_get_boot_ns();
+	if (tunables.flush) {
+		end = FLOW_END_FORCED;
+	} else if (now - f->last_ns > tunables.idle_ns && now > f->last_ns) {
+		/* Idle at two sweeps: a packet that is just being counted is not lost. */
+		if (!f->ending) {
+			f->ending = 1;
+			return 0;
+		}
+		end = FLOW_END_IDLE;
+	} else if (now - f->from_ns > tunables.active_ns) {
+		f->ending = 0;
+		end = FLOW_END_ACTIVE;
+	} else {
+		f->ending = 0;
+		return 0;
+	}
+
+	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
+	if (!e) {
+		count(COUNT_REPORTS_RING_FULL);
+		return 0; /* it stays, and the next sweep tries again */
+	}
+	e->h.type = EVENT_FLOW;
+	e->h.pad = 0;
+	e->h.size = sizeof(*e);
+	e->h.boot_ns = now;
+	e->id = f->id;
+	e->start_ns = f->start_ns;
+	e->from_ns = f->report ? f->from_ns : f->start_ns;
+	e->last_ns = f->last_ns;
+	e->out_total = f->out_bytes;
+	e->in_total = f->in_bytes;
+	e->out_bytes = e->out_total - f->rep_out_bytes;
+	e->in_bytes = e->in_total - f->rep_in_bytes;
+	e->out_packets = f->out_packets - f->rep_out_packets;
+	e->in_packets = f->in_packets - f->rep_in_packets;
+	f->rep_out_bytes += e->out_bytes;
+	f->rep_in_bytes += e->in_bytes;
+	f->rep_out_packets += e->out_packets;
+	f->rep_in_packets += e->in_packets;
+	owner = bpf_map_lookup_elem(&socket_owners, &key.cookie);
+	if (owner) {
+		e->opener = *owner;
+		e->user = *owner;
+	} else {
+		__builtin_memset(&e->opener, 0, sizeof(e->opener));
+		__builtin_memset(&e->user, 0, sizeof(e->user));
+	}
+	__builtin_memcpy(e->local, key.local, sizeof(e->local));
+	__builtin_memcpy(e->remote, key.remote, sizeof(e->remote));
+	e->local_port = key.local_port;
+	e->remote_port = key.remote_port;
+	e->icmp_type_code = f->icmp_type_code;
+	e->ip_version = key.ip_version;
+	e->protocol = key.protocol;
+	e->direction = f->direction;
+	e->end_reason = end;
+	e->tcp_flags = 0;
+	e->tcp_state = 0;
+	e->flags = f->flags | (f->report ? 0 : FLOW_FIRST) | (end == FLOW_END_ACTIVE ? 0 : FLOW_LAST);
+	e->error = 0;
+	e->ifindex = f->ifindex;
+	e->netns = f->netns;
+	e->retransmits = 0;
+	e->srtt_us = 0;
+	e->report = f->report++;
+	f->from_ns = now;
+	if (end == FLOW_END_ACTIVE) {
+		count(COUNT_REPORTS);
+	} else {
+		bpf_map_delete_elem(&packet_flows, &key);
+		count(COUNT_SUBMITTED);
+	}
+	bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
+	return 0;
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The journal tap: when a log daemon reads a message from a socket, the message
+ * is copied with its sender's credentials, before any file, rate limit or
+ * vacuum. What the three protocols mean is for user space to say.
+ */
+#include "vmlinux.h"
+
+#include "bpf/common.bpf.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20); /* ring.journal */
+} journal_ring SEC(".maps");
+
+struct journal_tunables tunables;
+
+/* From 6.11 for tracing programs: reads page fragments, too. */
+extern int bpf_dynptr_from_skb(struct sk_buff *skb, u64 flags, struct bpf_dynptr *ptr) __ksym __weak;
+
+
+static __always_inline bool is_reader(u32 tgid)
+{
+	for (int i = 0; i < JOURNAL_READERS; i++)
+		if (tunables.readers[i] == tgid)
+			return true;
+	return false;
+}
+
+struct journal_message {
+	struct sk_buff *skb;
+	struct unix_skb_parms *cb;
+	struct sock *reader; /* the reader's socket, NULL when it could not be told */
+	u64 socket, ino;
+	u32 tgid, offset, len, linear;
+	u16 type;
+};
+
+static __always_inline void journal_fill(struct event_journal *e, const struct journal_message *m)
+{
+	struct unix_skb_parms *cb = m->cb;
+	struct sock *sk = m->skb->sk, *peer;
+	struct unix_address *addr = NULL;
+	long n;
+
+	e->h.type = EVENT_JOURNAL;
+	e->h.pad = 0;
+	e->h.size = sizeof(*e);
+	e->h.boot_ns = bpf_ktime_get_boot_ns();
+	e->socket = m->socket;
+	e->socket_ino = m->ino;
+	e->len = 0;
+	e->sender_cgroup = 0;
+	e->sender_pid = BPF_CORE_READ(cb, pid, numbers[0].nr);
+	e->sender_uid = BPF_CORE_READ(cb, uid.val);
+	e->sender_gid = BPF_CORE_READ(cb, gid.val);
+	e->reader_tgid = m->tgid;
+	e->full_len = m->len;
+	e->flags = m->type == SOCK_STREAM ? JOURNAL_STREAM : 0;
+	if (BPF_CORE_READ(cb, fp))
+		e->flags |= JOURNAL_FDS;
+	e->path_len = 0;
+	peer = m->reader;
+	if (!peer && sk) /* only a connected sender knows whom it writes to */
+		peer = BPF_CORE_READ((struct unix_sock *)sk, peer);
+	if (peer)
+		addr = BPF_CORE_READ((struct unix_sock *)peer, addr);
+	if (addr) {
+		void *name = (void *)addr + bpf_core_field_offset(struct unix_address, len) +
+			     sizeof(int) + sizeof(short);
+
+		n = bpf_probe_read_kernel_str(e->path, sizeof(e->path), name);
+		if (n > 0)
+			e->path_len = n - 1;
+	}
+}
+
+/*
+ * The ring wants a size that the verifier knows, so there is one reservation
+ * for each power of two; the copy in it is exact.
+ */
+#define JOURNAL_CLASS(room, copy)                                                             \
+	if (m.len <= (room) - sizeof(struct event_journal)) {                                 \
+		e = bpf_ringbuf_reserve(&journal_ring, (room), 0);                            \
+		if (!e) {                                                                     \
+			count(COUNT_RING_FULL);                                               \
+			return 0;                                                             \
+		}                                                                             \
+		journal_fill(e, &m);                                                          \
+		len = m.len;                                                                  \
+		copy(room);                                                                   \
+		e->len = len;                                                                 \
+		count(COUNT_SUBMITTED);                                                       \
+		bpf_ringbuf_submit(e, wake_flags(&journal_ring, (room)));                             \
+		return 0;                                                                     \
+	}
+
+/* The bound is pinned where it is used: clang would prove it elsewhere and drop it. */
+#define JOURNAL_BOUND(n, room)                                  \
+	asm volatile("" : "+r"(n));                             \
+	if (n > (room) - sizeof(struct event_journal))          \
+		n = (room) - sizeof(struct event_journal);
+
+#define JOURNAL_COPY_DYNPTR(room)                                         \
+	JOURNAL_BOUND(len, room)                                          \
+	if (bpf_dynptr_read(e->data, len, &ptr, m.offset, 0)) {           \
+		len = 0;                                                  \
+		e->flags |= JOURNAL_TRUNCATED;                            \
+		count(COUNT_TRUNCATED);                                   \
+	}
+
+#define JOURNAL_COPY_LINEAR(room)                                                      \
+	if (m.offset >= m.linear)                                                      \
+		len = 0;                                                               \
+	else if (len > m.linear - m.offset)                                            \
+		len = m.linear - m.offset;                                             \
+	JOURNAL_BOUND(len, room)                                                       \
+	if (bpf_probe_read_kernel(e->data, len, m.skb->data + m.offset))               \
+		len = 0;                                                               \
+	if (len < m.len) {                                                             \
+		e->flags |= JOURNAL_TRUNCATED;                                         \
+		count(COUNT_TRUNCATED);                                                \
+	}
+
+#define JOURNAL_CLASSES(copy)             \
+	JOURNAL_CLASS(512, copy)          \
+	JOURNAL_CLASS(1024, copy)         \
+	JOURNAL_CLASS(2048, copy)         \
+	JOURNAL_CLASS(4096, copy)         \
+	JOURNAL_CLASS(8192, copy)         \
+	JOURNAL_CLASS(16384, copy)        \
+	JOURNAL_CLASS(32768, copy)        \
+	JOURNAL_CLASS(65536, copy)        \
+	JOURNAL_CLASS(131072, copy)       \
+	JOURNAL_CLASS(262144, copy)
+
+/* True when a reader takes len bytes from skb, and *m says which. */
+static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct journal_message *m)
+{
+	struct unix_skb_parms *cb;
+	struct sock *sk;
+
+	m->tgid = bpf_get_current_pid_tgid() >> 32;
+	if (!is_reader(m->tgid) || len <= 0)
+		return false;
+	sk = skb->sk;
+	if (!sk || sk->__sk_common.skc_family != AF_UNIX)
+		return false;
+	count(COUNT_SEEN);
+	m->skb = skb;
+	m->socket = (u64)sk;
+	m->reader = NULL;
+	m->ino = 0;
+	cb = m->cb = (struct unix_skb_parms *)&skb->cb;
+	m->type = sk->sk_type;
+	m->len = len;
+	m->linear = skb->len - skb->data_len;
+	m->offset = m->type == SOCK_STREAM ? BPF_CORE_READ(cb, consumed) : 0;
+	return true;
+}
+
+/*
+ * The tracepoint knows the message but not who gets it. We are in the reader's
+ * recvmsg(), recvfrom() or read(): the first argument is its descriptor. The
+ * inode of that socket tells streams apart for ever; an address would be another
+ * stream's tomorrow.
+ */
+static __always_inline void journal_find_reader(struct journal_message *m)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	struct file **fds, *file = NULL;
+	struct socket *socket;
+	struct sock *sk;
+	u32 fd = regs->SYSCALL_FIRST_ARG;
+
+	if (fd >= BPF_CORE_READ(task, files, fdt, max_fds))
+		return;
+	fds = BPF_CORE_READ(task, files, fdt, fd);
+	if (bpf_probe_read_kernel(&file, sizeof(file), fds + fd) || !file)
+		return;
+	socket = BPF_CORE_READ(file, private_data);
+	sk = BPF_CORE_READ(socket, sk);
+	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_family) != AF_UNIX)
+		return;
+	m->reader = sk;
+	m->ino = BPF_CORE_READ(file, f_inode, i_ino);
+	m->socket = m->ino;
+}
+
+SEC("tp_btf/skb_copy_datagram_iovec")
+int BPF_PROG(journal_read, struct sk_buff *skb, int n)
+{
+	struct journal_message m;
+	struct event_journal *e;
+	struct bpf_dynptr ptr;
+	u32 len;
+
+	if (!journal_begin(skb, n, &m))
+		return 0;
+	journal_find_reader(&m);
+	if (bpf_dynptr_from_skb(skb, 0, &ptr)) {
+		count(COUNT_NO_ROOM);
+		return 0;
+	}
+	JOURNAL_CLASSES(JOURNAL_COPY_DYNPTR)
+	count(COUNT_NO_ROOM);
+	return 0;
+}
+
+SEC("tp_btf/skb_copy_datagram_iovec")
+int BPF_PROG(journal_read_linear, struct sk_buff *skb, int n)
+{
+	struct journal_message m;
+	struct event_journal *e;
+	u32 len;
+
+	if (!journal_begin(skb, n, &m))
+		return 0;
+	JOURNAL_CLASSES(JOURNAL_COPY_LINEAR)
+	count(COUNT_NO_ROOM);
+	return 0;
+}
+
+/* A log daemon that starts anew is followed at once, collector or not. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(journal_exec, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
+{
+	u64 comm[2] = {};
+	u32 tgid = task->tgid;
+
+	BPF_CORE_READ_INTO(&comm, task, comm);
+	for (int i = 0; i < JOURNAL_READERS; i++) {
+		/* Slot i belongs to one name; the next of that name takes its place. */
+		if (tunables.names[i][0] == comm[0] && tunables.names[i][1] == comm[1]) {
+			tunables.readers[i] = tgid;
+			return 0;
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel side alone, on the running kernel: attach, make traffic whose
+ * truth is known, read the raw samples. Needs root and a BPF that may trace.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bpf/events.h"
+#include "tests/lib/test.h"
+#include "user/probe.h"
+#include "user/ring.h"
+
+static struct kernel *kernel;
+static struct ring *ring;
+static char dir[64];
+static bool usable;
+
+static struct kernel_opts options(void)
+{
+	return (struct kernel_opts){
+		.dir = dir,
+		.wanted = { true, true, true },
+		.flow_ring_bytes = 1 << 20,
+		.journal_ring_bytes = 1 << 20,
+		.flows_max = 4096,
+		.active_ns = 3600ull * 1000000000,
+		.idle_ns = 3600ull * 1000000000,
+		.loopback = true,
+	};
+}
+
+static void attach(void)
+{
+	struct kernel_opts o = options();
+	char text[256] = "";
+	int err = kernel_new(&o, text, sizeof(text), &kernel);
+
+	CHECK_INT(err, 0);
+	if (err) {
+		printf("# %s\n", text);
+		return;
+	}
+	CHECK_INT(ring_new(kernel_ring_fd(kernel, KERNEL_FLOWS), &ring), 0);
+}
+
+static void leave(void)
+{
+	ring_free(ring);
+	kernel_free(kernel);
+	ring = NULL;
+	kernel = NULL;
+}
+
+static void nap(void)
+{
+	struct timespec ts = { .tv_nsec = 20000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+/* The samples of the flow between these ports, added up; the last one in *ret. */
+static int find_flow(uint8_t protocol, uint16_t local, uint16_t remote, struct event_flow *ret)
+{
+	const void *sample;
+	size_t size;
+	int found = 0;
+	struct event_flow sum = { 0 };
+
+	while (ring_next(ring, &sample, &size) > 0) {
+		struct event_flow e;
+
+		CHECK_INT(size, sizeof(e));
+		memcpy(&e, sample, sizeof(e));
+		if (e.protocol != protocol || e.local_port != local || e.remote_port != remote)
+			continue;
+		e.out_bytes += sum.out_bytes;
+		e.in_bytes += sum.in_bytes;
+		e.out_packets += sum.out_packets;
+		e.in_packets += sum.in_packets;
+		sum = e;
+		found++;
+	}
+	*ret = sum;
+	return found;
+}
+
+struct pair {
+	int client, server;
+	uint16_t client_port, server_port;
+};
+
+static uint16_t port_of(const struct sockaddr_storage *ss)
+{
+	return ntohs(ss->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)ss)->sin6_port
+					       : ((const struct sockaddr_in *)ss)->sin_port);
+}
+
+static socklen_t loopback(int family, struct sockaddr_storage *ss)
+{
+	memset(ss, 0, sizeof(*ss));
+	ss->ss_family = (sa_family_t)family;
+	if (family == AF_INET6) {
+		((struct sockaddr_in6 *)ss)->sin6_addr = in6addr_loopback;
+		return sizeof(struct sockaddr_in6);
+	}
+	((struct sockaddr_in *)ss)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return sizeof(struct sockaddr_in);
+}
+
+static struct pair connect_pair(int family)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = loopback(family, &ss);
+	struct pair p;
+	int listener = socket(family, SOCK_STREAM, 0);
+
+	CHECK(bind(listener, (void *)&ss, len) == 0 && listen(listener, 8) == 0);
+	getsockname(listener, (void *)&ss, &len);
+	p.server_port = port_of(&ss);
+	p.client = socket(family, SOCK_STREAM, 0);
+	CHECK(connect(p.client, (void *)&ss, len) == 0);
+	p.server = accept(listener, NULL, NULL);
+	getsockname(p.client, (void *)&ss, &len);
+	p.client_port = port_of(&ss);
+	close(listener);
+	return p;
+}
+
+static void send_all(int from, int to, size_t n)
+{
+	static char bytes[65536];
+
+	while (n) {
+		size_t part = n < sizeof(bytes) ? n : sizeof(bytes);
+		ssize_t sent = write(from, bytes, part);
+
+		CHECK(sent > 0);
+		for (ssize_t got = 0; got < sent;) {
+			ssize_t r = read(to, bytes, (size_t)(sent - got));
+
+			CHECK(r > 0);
+			got += r;
+		}
+		n -= (size_t)sent;
+	}
+}
+
+static void check_closed(int family)
+{
+	struct pair p = connect_pair(family);
+	struct event_flow e;
+
+	send_all(p.client, p.server, 12345);
+	send_all(p.server, p.client, 777777);
+	close(p.client);
+	nap();
+	close(p.server);
+	nap();
+	CHECK_INT(find_flow(IPPROTO_TCP, p.client_port, p.server_port, &e), 1);
+	CHECK_INT(e.out_bytes, 12345);
+	CHECK_INT(e.in_bytes, 777777);
+	CHECK_INT(e.direction, FLOW_OUT);
+	CHECK_INT(e.end_reason, FLOW_END_DETECTED);
+	CHECK_INT(e.user.tgid, getpid());
+	CHECK_INT(e.opener.tgid, getpid());
+	CHECK_INT(e.ip_version, family == AF_INET ? 4 : 6);
+	CHECK_INT(e.flags & (FLOW_FIRST | FLOW_LAST | FLOW_ESTABLISHED | FLOW_RESET),
+		  FLOW_FIRST | FLOW_LAST | FLOW_ESTABLISHED);
+	CHECK_INT(e.error, 0);
+	CHECK_STR(e.user.comm, "test_capture");
+}
+
+TEST(attaches)
+{
+	snprintf(dir, sizeof(dir), "/sys/fs/bpf/sekoia-test-%d", getpid());
+	if (geteuid()) {
+		printf("# skipped: not root\n");
+		return;
+	}
+	attach();
+	usable = kernel && ring;
+	if (!usable)
+		return;
+	CHECK(!kernel_was_adopted(kernel));
+	CHECK(kernel_generation(kernel) != 0);
+	for (int i = 0; i < KERNEL_SOURCES; i++) {
+		if (kernel_lacks(kernel, (enum kernel_source)i))
+			printf("# lacks: %s\n", kernel_lacks(kernel, (enum kernel_source)i));
+		CHECK(kernel_has(kernel, (enum kernel_source)i));
+	}
+}
+
+TEST(tcp_closed_v4)
+{
+	if (usable)
+		check_closed(AF_INET);
+}
+
+TEST(tcp_closed_v6)
+{
+	if (usable)
+		check_closed(AF_INET6);
+}
+
+TEST(tcp_both_ends_agree)
+{
+	struct event_flow e;
+	struct pair p;
+
+	if (!usable)
+		return;
+	p = connect_pair(AF_INET);
+	send_all(p.client, p.server, 1000);
+	send_all(p.server, p.client, 50);
+	close(p.server);
+	nap();
+	close(p.client);
+	nap();
+	CHECK_INT(find_flow(IPPROTO_TCP, p.server_port, p.client_port, &e), 1);
+	CHECK_INT(e.out_bytes, 50);
+	CHECK_INT(e.in_bytes, 1000);
+	CHECK_INT(e.direction, FLOW_IN);
+	CHECK_INT(e.user.tgid, getpid());
+}
+
+TEST(tcp_refused)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = loopback(AF_INET, &ss);
+	struct event_flow e;
+	const void *sample;
+	size_t size;
+	int fd, found = 0;
+
+	if (!usable)
+		return;
+	((struct sockaddr_in *)&ss)->sin_port = htons(1);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK(connect(fd, (void *)&ss, len) < 0 && errno == ECONNREFUSED);
+	close(fd);
+	nap();
+	while (ring_next(ring, &sample, &size) > 0) {
+		memcpy(&e, sample, sizeof(e));
+		if (e.remote_port != 1)
+			continue;
+		found++;
+		CHECK_INT(e.error, ECONNREFUSED);
+		CHECK_INT(e.out_bytes, 0);
+		CHECK(e.local_port != 0);
+		CHECK(!(e.flags & FLOW_ESTABLISHED));
+	}
+	CHECK_INT(found, 1);
+}
+
+TEST(tcp_reset)
+{
+	struct linger now = { .l_onoff = 1 };
+	struct event_flow e;
+	struct pair p;
+
+	if (!usable)
+		return;
+	p = connect_pair(AF_INET);
+	send_all(p.client, p.server, 4000);
+	setsockopt(p.client, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(p.client);
+	nap();
+	close(p.server);
+	nap();
+	CHECK_INT(find_flow(IPPROTO_TCP, p.client_port, p.server_port, &e), 1);
+	CHECK_INT(e.out_bytes, 4000);
+	CHECK(e.flags & FLOW_RESET);
+}
+
+TEST(tcp_deltas_sum_up)
+{
+	struct event_flow e;
+	struct pair p;
+
+	if (!usable)
+		return;
+	p = connect_pair(AF_INET6);
+	send_all(p.client, p.server, 10000);
+	kernel_free(kernel); /* another active timeout: adopt with it */
+	{
+		struct kernel_opts o = options();
+		char text[256];
+
+		o.active_ns = 1000000;
+		CHECK_INT(kernel_new(&o, text, sizeof(text), &kernel), 0);
+		CHECK(kernel_was_adopted(kernel));
+	}
+	nap();
+	CHECK_INT(kernel_sweep(kernel, false), 0);
+	send_all(p.client, p.server, 2345);
+	nap();
+	CHECK_INT(kernel_sweep(kernel, false), 0);
+	send_all(p.server, p.client, 1);
+	close(p.client);
+	nap();
+	close(p.server);
+	nap();
+	CHECK_INT(find_flow(IPPROTO_TCP, p.client_port, p.server_port, &e), 3);
+	CHECK_INT(e.out_bytes, 12345);
+	CHECK_INT(e.in_bytes, 1);
+	CHECK_INT(e.out_total, 12345);
+	CHECK_INT(e.report, 2);
+	CHECK(e.out_packets > 0);
+}
+
+TEST(accepted_by_a_forked_child)
+{
+	struct event_flow e;
+	struct pair p;
+	char byte = 0;
+	pid_t child;
+
+	if (!usable)
+		return;
+	p = connect_pair(AF_INET);
+	child = fork();
+	if (child == 0) {
+		close(p.client);
+		if (read(p.server, &byte, 1) != 1)
+			_exit(1);
+		_exit(0);
+	}
+	close(p.server);
+	CHECK(write(p.client, &byte, 1) == 1);
+	waitpid(child, NULL, 0);
+	close(p.client);
+	nap();
+	CHECK_INT(find_flow(IPPROTO_TCP, p.server_port, p.client_port, &e), 1);
+	CHECK_INT(e.user.tgid, child);
+	CHECK_INT(e.opener.tgid, getpid());
+}
+
+TEST(udp_counts_packets)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = loopback(AF_INET, &ss);
+	struct event_flow e;
+	uint16_t from, to;
+	int a, b;
+	char bytes[1000];
+
+	if (!usable)
+		return;
+	a = socket(AF_INET, SOCK_DGRAM, 0);
+	b = socket(AF_INET, SOCK_DGRAM, 0);
+	CHECK(bind(b, (void *)&ss, len) == 0);
+	getsockname(b, (void *)&ss, &len);
+	to = port_of(&ss);
+	CHECK(connect(a, (void *)&ss, len) == 0);
+	getsockname(a, (void *)&ss, &len);
+	from = port_of(&ss);
+	for (int i = 0; i < 10; i++)
+		CHECK(send(a, bytes, 100, 0) == 100);
+	for (int i = 0; i < 10; i++)
+		CHECK(recv(b, bytes, sizeof(bytes), 0) == 100);
+	CHECK(sendto(b, bytes, 7, 0, (void *)&ss, len) == 7);
+	CHECK(recv(a, bytes, sizeof(bytes), 0) == 7);
+	CHECK_INT(kernel_sweep(kernel, true), 0);
+	CHECK_INT(find_flow(IPPROTO_UDP, from, to, &e), 1);
+	CHECK_INT(e.out_packets, 10);
+	CHECK_INT(e.out_bytes, 1280);
+	CHECK_INT(e.in_packets, 1);
+	CHECK_INT(e.in_bytes, 35);
+	CHECK_INT(e.direction, FLOW_OUT);
+	CHECK_INT(e.user.tgid, getpid());
+	CHECK_INT(e.end_reason, FLOW_END_FORCED);
+	close(a);
+	close(b);
+}
+
+TEST(restart_resumes_at_the_position)
+{
+	struct event_flow e;
+	struct pair p;
+	uint64_t before;
+
+	if (!usable)
+		return;
+	p = connect_pair(AF_INET);
+	close(p.client);
+	close(p.server);
+	nap();
+	before = ring_position(ring);
+	CHECK_INT(find_flow(IPPROTO_TCP, p.client_port, p.server_port, &e), 1);
+	leave();
+	attach(); /* nothing was released since: all is there again */
+	if (!ring)
+		return;
+	CHECK(kernel_was_adopted(kernel));
+	CHECK_INT(ring_seek(ring, before), 0);
+	CHECK_INT(find_flow(IPPROTO_TCP, p.client_port, p.server_port, &e), 1);
+	CHECK_INT(ring_seek(ring, ring_position(ring)), 0);
+	CHECK_INT(ring_waiting(ring), 0);
+	CHECK_INT(ring_seek(ring, ring_position(ring) + 4096), -ERANGE);
+}
+
+TEST(the_counters_balance)
+{
+	struct kernel_counters c;
+
+	if (!usable)
+		return;
+	CHECK_INT(kernel_sweep(kernel, true), 0);
+	CHECK_INT(kernel_get_counters(kernel, KERNEL_FLOWS, &c), 0);
+	CHECK(c.seen > 0);
+	CHECK_INT(c.ring_full + c.no_room, 0);
+	printf("# seen %llu submitted %llu filtered %llu live %lld skipped %llu\n",
+	       (unsigned long long)c.seen, (unsigned long long)c.submitted,
+	       (unsigned long long)c.filtered, (long long)c.live, (unsigned long long)c.skipped);
+	/* Other programs of this host may have flows open. */
+	CHECK((long long)c.live >= 0);
+}
+
+TEST(exec_is_remembered)
+{
+	struct kernel_exec exec;
+	pid_t child;
+
+	if (!usable)
+		return;
+	child = fork();
+	if (child == 0) {
+		execl("/bin/sleep", "sleep", "0", NULL);
+		_exit(127);
+	}
+	waitpid(child, NULL, 0);
+	CHECK_INT(kernel_find_exec(kernel, (uint32_t)child, 0, &exec), 0);
+	CHECK_STR(exec.filename, "/bin/sleep");
+	CHECK_INT(exec.args_len, 8);
+	CHECK_STR(exec.args + 6, "0");
+	CHECK_INT(exec.ppid, getpid());
+	CHECK_INT(kernel_find_exec(kernel, (uint32_t)child, exec.start_ns + 1, &exec), -ENOENT);
+}
+
+TEST(cleanup_leaves_nothing)
+{
+	if (!usable)
+		return;
+	kernel_detach(kernel);
+	leave();
+	CHECK_INT(kernel_cleanup(dir), 1);
+	CHECK_INT(rmdir(dir), 0);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The books: what each hop took, gave, and could not keep. At any quiet moment
+ *
+ *     seen      = submitted + filtered + ring_full + no_room + live
+ *     appended  = acknowledged + rejected + dropped + damaged + waiting
+ */
+#pragma once
+
+#include <stdio.h>
+
+struct config;
+struct kernel;
+struct source;
+struct spool;
+
+struct books {
+	const struct config *config;
+	const struct kernel *kernel; /* may be NULL */
+	const struct spool *spool;
+	struct source *const *sources;
+	int n_sources;
+};
+
+/* A line for each hop: "books: NAME  key N  key N", parsable, 80 columns where it can be. */
+void books_print(FILE *f, const struct books *b);

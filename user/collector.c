@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the rooms meet: drain the sources, make records, append them in
+ * batches, move the sources' positions behind each batch, wake the shipper.
+ *
+ * A batch is committed with the positions of all sources. What a commit refuses
+ * (a full disk) stays in the batch and in the rings; nothing is drained until
+ * it went through, so the kernel keeps what fits and counts the rest.
+ */
+#define _GNU_SOURCE
+#include "user/collector.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "config/config.h"
+#include "output/spool.h"
+#include "user/books.h"
+#include "user/host.h"
+#include "user/probe.h"
+#include "user/process.h"
+#include "user/record.h"
+#include "user/shipper_process.h"
+#include "user/source.h"
+#include "user/users.h"
+#include "user/util/clock.h"
+#include "user/util/log.h"
+#include "user/util/loop.h"
+#include "user/util/privs.h"
+
+#define DRAIN_MS 100	       /* how long an event waits at the most */
+#define TICK_MS 1000	       /* clocks, users, spool, sweeps */
+#define COMMIT_BYTES (512 << 10) /* a batch is committed when it has this much */
+#define DRAIN_SAMPLES 20000    /* per turn of the loop, so that signals get their turn */
+#define STUCK_LOG_MS 60000
+
+struct watched {
+	struct source *source;
+	struct loop_io io;
+	struct collector *collector;
+};
+
+struct collector {
+	const struct config *config;
+	struct loop *loop;
+	struct kernel *kernel;
+	struct spool *spool;
+	struct shipper_process *shipper;
+	struct sink sink;
+	struct host host;
+	struct watched sources[SOURCE_MAX];
+	int n_sources;
+	struct loop_timer drain_timer, tick_timer;
+	uint64_t next_sweep_ms, sweep_every_ms;
+	uint64_t stuck_since_ms, stuck_logged_ms; /* 0: commits go through */
+	bool stopping, stopped_clean;
+};
+
+/* A ring stays readable while the spool is stuck: then only the timer looks. */
+static void watch_sources(struct collector *c, bool on)
+{
+	for (int i = 0; i < c->n_sources; i++)
+		if (c->sources[i].io.loop)
+			loop_watch(&c->sources[i].io, on ? EPOLLIN : 0);
+}
+
+static int commit(struct collector *c)
+{
+	struct spool_position positions[SOURCE_MAX];
+	size_t bytes;
+	int err = 0;
+
+	for (int i = 0; i < c->n_sources && !err; i++) {
+		struct source *s = c->sources[i].source;
+
+		positions[i] = (struct spool_position){ .source = s->ops->id,
+							.generation = s->generation,
+							.position = s->position };
+		if (s->ops->prepare)
+			err = s->ops->prepare(s);
+	}
+	if (!err)
+		err = spool_commit(c->spool, positions, c->n_sources, c->sink.now_ms);
+	if (err) {
+		if (!c->stuck_since_ms) {
+			c->stuck_since_ms = c->sink.now_ms;
+			watch_sources(c, false);
+		}
+		if (!c->stuck_logged_ms || c->sink.now_ms - c->stuck_logged_ms >= STUCK_LOG_MS) {
+			log_error("spool %s: %s; events wait in the kernel until it can be written",
+				  c->config->spool_dir, log_strerror(err));
+			c->stuck_logged_ms = c->sink.now_ms;
+		}
+		return err;
+	}
+	if (c->stuck_since_ms) {
+		log_info("spool %s: written again after %llu s", c->config->spool_dir,
+			 (unsigned long long)(c->sink.now_ms - c->stuck_since_ms) / 1000);
+		c->stuck_since_ms = c->stuck_logged_ms = 0;
+		watch_sources(c, true);
+	}
+	for (int i = 0; i < c->n_sources; i++)
+		c->sources[i].source->ops->release(c->sources[i].source);
+	if (c->shipper && spool_pending(c->spool, &bytes) == 0)
+		shipper_wake(c->shipper);
+	return 0;
+}
+
+/* struct sink: a full batch is committed with the positions before this sample. */
+static int on_add(void *arg, const struct msg *m)
+{
+	struct collector *c = arg;
+	int err = spool_add(c->spool, m);
+
+	if (err == -ENOBUFS) {
+		err = commit(c);
+		if (!err)
+			err = spool_add(c->spool, m);
+	}
+	return err;
+}
+
+static uint64_t on_next_seq(void *arg)
+{
+	return spool_next_seq(((struct collector *)arg)->spool);
+}
+
+/* Takes what there is, up to a budget. True when nothing is left. */
+static bool drain(struct collector *c, uint64_t now_ms)
+{
+	int budget = DRAIN_SAMPLES;
+	size_t bytes;
+	bool empty;
+
+	c->sink.now_ms = now_ms;
+	if (c->stuck_since_ms && commit(c))
+		return true; /* nothing moves; the timer tries again */
+	do {
+		empty = true;
+		for (int i = 0; i < c->n_sources; i++) {
+			struct source *s = c->sources[i].source;
+
+			for (int n = 0; n < 256; n++) {
+				if (s->ops->take(s, &c->sink) <= 0)
+					break;
+				empty = false;
+				budget--;
+				spool_pending(c->spool, &bytes);
+				if (bytes >= COMMIT_BYTES && commit(c))
+					return true;
+			}
+		}
+	} while (!empty && budget > 0);
+	commit(c);
+	return empty;
+}
+
+static void on_drain_timer(void *arg, uint64_t now_ms)
+{
+	struct collector *c = arg;
+	bool empty = drain(c, now_ms);
+
+	loop_timer_set(c->loop, &c->drain_timer, now_ms + (empty ? DRAIN_MS : 0));
+}
+
+static void on_source(void *arg, uint32_t events)
+{
+	struct watched *w = arg;
+	struct collector *c = w->collector;
+
+	(void)events;
+	if (!drain(c, loop_now_ms(c->loop)))
+		loop_timer_set(c->loop, &c->drain_timer, loop_now_ms(c->loop));
+}
+
+static void read_clocks(struct collector *c)
+{
+	c->sink.record->boot_to_real_ns = clock_boot_to_real_ns();
+	c->sink.record->kernel_to_real_ns = host_kernel_to_real_ns();
+}
+
+static void on_tick(void *arg, uint64_t now_ms)
+{
+	struct collector *c = arg;
+
+	loop_timer_set(c->loop, &c->tick_timer, now_ms + TICK_MS);
+	read_clocks(c);
+	spool_tick(c->spool, now_ms);
+	if (c->kernel && now_ms >= c->next_sweep_ms) {
+		c->next_sweep_ms = now_ms + c->sweep_every_ms;
+		kernel_sweep(c->kernel, false);
+	}
+}
+
+static void on_shipper_stopped(void *arg, bool clean)
+{
+	struct collector *c = arg;
+
+	c->stopped_clean = clean;
+	loop_stop(c->loop, 0);
+}
+
+static void on_signal(void *arg, int signo)
+{
+	struct collector *c = arg;
+	uint64_t now_ms = clock_mono_ms();
+
+	if (c->stopping) {
+		log_info("%s again: stopping now; the rest stays in the spool",
+			 sigdescr_np(signo));
+		shipper_stop(c->shipper, now_ms, on_shipper_stopped, c);
+		return;
+	}
+	c->stopping = true;
+	log_info("%s: stopping; waiting up to %llu s for acknowledgements", sigdescr_np(signo),
+		 (unsigned long long)c->config->stop_timeout_ms / 1000);
+	if (c->kernel) {
+		/* Flows that begin and end between the two sweeps are in the second one. */
+		kernel_sweep(c->kernel, true);
+		kernel_detach(c->kernel);
+		kernel_sweep(c->kernel, true);
+	}
+	while (!drain(c, now_ms))
+		;
+	for (int i = 0; i < c->n_sources; i++) {
+		struct source *s = c->sources[i].source;
+
+		if (s->ops->flush)
+			s->ops->flush(s, &c->sink);
+	}
+	commit(c);
+	loop_timer_cancel(&c->drain_timer);
+	shipper_stop(c->shipper, now_ms + c->config->stop_timeout_ms, on_shipper_stopped, c);
+}
+
+/* ------------------------------------------------------------------- start */
+
+static int open_spool(struct collector *c)
+{
+	const struct config *config = c->config;
+	char names[8][16];
+	const char *outputs[8];
+	struct spool_opts o = {
+		.dir = config->spool_dir,
+		.max_bytes = config->spool_max_bytes,
+		.segment_bytes = config->spool_segment_bytes,
+		.sync = (enum spool_sync)config->spool_sync,
+		.sync_interval_ms = (uint32_t)config->spool_sync_interval_ms,
+		.outputs = outputs,
+	};
+	int err;
+
+	for (const char *p = config->output; *p && o.n_outputs < 8;) {
+		size_t n = strcspn(p, ",");
+
+		snprintf(names[o.n_outputs], sizeof(names[0]), "%.*s", (int)n, p);
+		outputs[o.n_outputs] = names[o.n_outputs];
+		o.n_outputs++;
+		p += n + (p[n] == ',');
+	}
+	privs_lookup_unprivileged(config->shipper_user, &o.reader_uid, &o.reader_gid);
+	err = spool_new(&o, &c->spool);
+	if (err == -EBUSY)
+		log_error("spool %s: another collector has it; stop that one first, or give this "
+			  "one another spool.dir and collector.bpf_dir",
+			  config->spool_dir);
+	else if (err == -EBADMSG)
+		log_error("spool %s: holds files that are not a spool's; choose another spool.dir",
+			  config->spool_dir);
+	else if (err)
+		log_error("spool %s: %s", config->spool_dir, log_strerror(err));
+	return err;
+}
+
+static int open_kernel(struct collector *c)
+{
+	const struct config *config = c->config;
+	struct kernel_opts o = {
+		.dir = config->bpf_dir,
+		.btf = config->btf,
+		.wanted = { [KERNEL_FLOWS] = config->flows,
+			    [KERNEL_JOURNAL] = config->journal,
+			    [KERNEL_PROCESSES] = config->flows || config->journal },
+		.flow_ring_bytes = config->ring_flows_bytes,
+		.journal_ring_bytes = config->ring_journal_bytes,
+		.flows_max = config->flows_max,
+		.active_ns = config->flows_active_timeout_ms * 1000000,
+		.idle_ns = config->flows_idle_timeout_ms * 1000000,
+		.loopback = config->flows_loopback,
+	};
+	char text[400] = "";
+	int err;
+
+	if (!config->flows && !config->journal)
+		return 0;
+	err = kernel_new(&o, text, sizeof(text), &c->kernel);
+	if (err) {
+		log_error("bpf: %s", text);
+		return err;
+	}
+	for (int i = 0; i < KERNEL_SOURCES; i++)
+		if (o.wanted[i] && kernel_lacks(c->kernel, (enum kernel_source)i))
+			log_warning("bpf: this kernel can not give %s",
+				    kernel_lacks(c->kernel, (enum kernel_source)i));
+	kernel_find_readers(c->kernel);
+	c->sweep_every_ms = (config->flows_idle_timeout_ms < config->flows_active_timeout_ms
+				     ? config->flows_idle_timeout_ms
+				     : config->flows_active_timeout_ms) / 8;
+	if (c->sweep_every_ms < TICK_MS)
+		c->sweep_every_ms = TICK_MS;
+	return 0;
+}
+
+static int watch(struct collector *c, int err, struct source *s, const char *what)
+{
+	struct watched *w = &c->sources[c->n_sources];
+
+	if (err) {
+		log_error("%s: %s", what, log_strerror(err));
+		return err;
+	}
+	*w = (struct watched){ .source = s, .collector = c };
+	c->n_sources++;
+	if (s->fd < 0)
+		return 0;
+	w->io = (struct loop_io){ .fd = s->fd, .events = EPOLLIN, .fn = on_source, .arg = w };
+	return loop_add(c->loop, &w->io);
+}
+
+static int open_sources(struct collector *c)
+{
+	struct spool_position at;
+	struct source *s = NULL;
+	bool known;
+	int err = 0;
+
+	if (c->kernel && kernel_has(c->kernel, KERNEL_FLOWS)) {
+		known = spool_position(c->spool, SOURCE_FLOWS, &at) == 0;
+		err = source_flows_new(c->kernel, known ? &at : NULL, &s);
+		err = watch(c, err, s, "flows");
+	}
+	if (!err && c->kernel && kernel_has(c->kernel, KERNEL_JOURNAL)) {
+		known = spool_position(c->spool, SOURCE_JOURNAL, &at) == 0;
+		err = source_journal_new(c->kernel, c->config->spool_dir,
+					 known ? &at : NULL, &s);
+		err = watch(c, err, s, "journal");
+	}
+	if (!err && c->config->kernel_log) {
+		known = spool_position(c->spool, SOURCE_KERNEL_LOG, &at) == 0;
+		err = source_kmsg_new("/dev/kmsg", known ? &at : NULL, &s);
+		if (err) {
+			log_warning("/dev/kmsg: %s; the kernel's log is not captured",
+				    log_strerror(err));
+			err = 0;
+		} else {
+			err = watch(c, 0, s, "kernel log");
+		}
+	}
+	if (!err && !c->n_sources) {
+		log_error("nothing to capture: flows, journal and kernel log are off or not to be "
+			  "had here");
+		err = -ENOTSUP;
+	}
+	return err;
+}
+
+static int find_exec(void *arg, uint32_t pid, uint64_t start_ns, struct process_exec *ret)
+{
+	struct kernel_exec e;
+	int err = kernel_find_exec(arg, pid, start_ns, &e);
+
+	if (err)
+		return err;
+	memcpy(ret->filename, e.filename, sizeof(ret->filename) - 1);
+	ret->filename[sizeof(ret->filename) - 1] = 0;
+	memcpy(ret->args, e.args, sizeof(ret->args));
+	ret->args_len = (uint32_t)e.args_len;
+	ret->ppid = e.ppid;
+	return 0;
+}
+
+static int open_sink(struct collector *c)
+{
+	struct process_opts o = { .lookup = c->kernel ? find_exec : NULL, .lookup_arg = c->kernel };
+	struct record_opts r = {
+		.spool_id = spool_id(c->spool),
+		.version = SLICE(SEKOIA_VERSION),
+		.flow_schema = (enum config_flow_schema)c->config->flows_schema,
+		.journal_schema = (enum config_journal_schema)c->config->journal_schema,
+	};
+	int err;
+
+	host_read(&c->host, c->config->hostname);
+	host_fill(&c->host, &r);
+	err = record_new(&r, &c->sink.record);
+	if (!err)
+		err = process_cache_new(&o, &c->sink.processes);
+	if (!err)
+		err = users_new(NULL, &c->sink.users);
+	interfaces_init(&c->sink.interfaces);
+	c->sink.add = on_add;
+	c->sink.next_seq = on_next_seq;
+	c->sink.arg = c;
+	c->sink.now_ms = loop_now_ms(c->loop);
+	if (!err)
+		read_clocks(c);
+	return err;
+}
+
+static void done(struct collector *c)
+{
+	for (int i = 0; i < c->n_sources; i++) {
+		loop_del(&c->sources[i].io);
+		source_free(c->sources[i].source);
+	}
+	loop_timer_cancel(&c->drain_timer);
+	loop_timer_cancel(&c->tick_timer);
+	shipper_free(c->shipper);
+	record_free(c->sink.record);
+	process_cache_free(c->sink.processes);
+	users_free(c->sink.users);
+	spool_free(c->spool);
+	kernel_free(c->kernel);
+	loop_free(c->loop);
+}
+
+int collector_run(const struct config *config)
+{
+	static const int signals[] = { SIGINT, SIGTERM };
+	_cleanup_(done) struct collector c = { .config = config };
+	int err;
+
+	err = loop_new(&c.loop);
+	if (err) {
+		log_error("event loop: %s", log_strerror(err));
+		return EXIT_FAILURE;
+	}
+	/* The spool first: its lock keeps a second collector from the pins. */
+	if (open_spool(&c) || open_kernel(&c))
+		return EXIT_FAILURE;
+	err = open_sink(&c);
+	if (err) {
+		log_error("start: %s", log_strerror(err));
+		return EXIT_FAILURE;
+	}
+	err = open_sources(&c);
+	if (err)
+		return EXIT_FAILURE;
+	err = loop_signals(c.loop, signals, 2, on_signal, &c);
+	if (!err)
+		err = shipper_start(c.loop, config, &c.shipper);
+	if (err) {
+		log_error("start: %s", log_strerror(err));
+		return EXIT_FAILURE;
+	}
+	c.drain_timer = (struct loop_timer){ .fn = on_drain_timer, .arg = &c };
+	c.tick_timer = (struct loop_timer){ .fn = on_tick, .arg = &c };
+	loop_timer_set(c.loop, &c.drain_timer, loop_now_ms(c.loop));
+	loop_timer_set(c.loop, &c.tick_timer, loop_now_ms(c.loop));
+	log_info("ready: %s%s%s to %s%s",
+		 c.kernel && kernel_has(c.kernel, KERNEL_FLOWS) ? "flows " : "",
+		 c.kernel && kernel_has(c.kernel, KERNEL_JOURNAL) ? "journal " : "",
+		 config->kernel_log ? "kernel-log" : "", config->output,
+		 c.kernel && kernel_was_adopted(c.kernel) ? "; resumed from the kernel's rings" : "");
+
+	err = loop_run(c.loop);
+	if (err < 0) {
+		log_error("event loop: %s", log_strerror(err));
+		return EXIT_FAILURE;
+	}
+	{
+		struct source *list[SOURCE_MAX];
+
+		for (int i = 0; i < c.n_sources; i++)
+			list[i] = c.sources[i].source;
+		books_print(stderr, &(struct books){ .config = config, .kernel = c.kernel,
+						     .spool = c.spool, .sources = list,
+						     .n_sources = c.n_sources });
+	}
+	kernel_cleanup(config->bpf_dir);
+	return c.stopped_clean ? EXIT_SUCCESS : EXIT_FAILURE;
+}

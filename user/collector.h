@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The collector: owns the kernel side, the sources and the spool, and starts
+ * the shipper. One thread; never a network socket.
+ */
+#pragma once
+
+struct config;
+
+/* Runs until SIGINT or SIGTERM, then prints the books. Returns the exit code. */
+int collector_run(const struct config *config);

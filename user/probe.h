@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel side: what this kernel can run; load, attach, pin; or adopt what
+ * an earlier collector left running. Tests for features by trying, never by
+ * version.
+ *
+ * Everything is pinned in one folder per layout: maps/, links/ and sweeps/.
+ * The folder gets its name when all is in place, so one with that name is whole.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "user/util/cleanup.h"
+
+enum kernel_source { KERNEL_FLOWS, KERNEL_JOURNAL, KERNEL_PROCESSES, KERNEL_SOURCES };
+
+struct kernel_opts {
+	const char *dir; /* collector.bpf_dir */
+	const char *btf; /* NULL: the running kernel's own */
+	bool wanted[KERNEL_SOURCES];
+	uint64_t flow_ring_bytes, journal_ring_bytes;
+	uint64_t flows_max;
+	uint64_t active_ns, idle_ns;
+	bool loopback;
+};
+
+struct kernel;
+
+/* The counters of a source, summed over CPUs. */
+struct kernel_counters {
+	uint64_t seen, submitted, filtered, ring_full, no_room, truncated;
+	uint64_t reports, reports_put_off, adopted;
+	uint64_t skipped; /* runs that the kernel did not make: a program does not nest */
+	uint64_t live;	  /* seen and not yet accounted for */
+};
+
+/*
+ * Adopts or attaches. What a kernel lacks is left out and told by
+ * kernel_has(); it is an error only when nothing at all could be attached.
+ * text, of text_size bytes, says what and why, and what to do about it.
+ */
+int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, struct kernel **ret);
+
+/* Forgets; leaves everything pinned and running. */
+void kernel_free(struct kernel *k);
+DEFINE_CLEANUP(struct kernel *, kernel_free);
+
+/* Detaches and unpins all that is below dir, whoever made it. Returns how many folders went. */
+int kernel_cleanup(const char *dir);
+
+/* Ends the capture: nothing is seen from here on; rings and tables stay readable. */
+void kernel_detach(struct kernel *k);
+
+bool kernel_was_adopted(const struct kernel *k);
+bool kernel_has(const struct kernel *k, enum kernel_source source);
+/* What a source lacks on this kernel, for people: NULL if nothing. */
+const char *kernel_lacks(const struct kernel *k, enum kernel_source source);
+
+/* Random, drawn when the rings were made: positions of other rings mean nothing. */
+uint64_t kernel_generation(const struct kernel *k);
+
+/* A ring's map, or -1. Owned by k. */
+int kernel_ring_fd(const struct kernel *k, enum kernel_source source);
+
+/* Walks the tables of flows: puts due reports into the ring; with flush, all. */
+int kernel_sweep(struct kernel *k, bool flush);
+
+/* Which log daemons to listen to: from /proc now, and by themselves from here on. */
+void kernel_find_readers(struct kernel *k);
+
+int kernel_get_counters(const struct kernel *k, enum kernel_source source,
+			struct kernel_counters *ret);
+
+/* What exec saw of pid: 0; -ENOENT when it is not known, or is another process by now. */
+struct kernel_exec {
+	uint64_t start_ns;
+	uint32_t ppid;
+	char filename[257];
+	char args[513];
+	size_t args_len;
+};
+int kernel_find_exec(const struct kernel *k, uint32_t pid, uint64_t start_ns,
+		     struct kernel_exec *ret);

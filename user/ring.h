@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A BPF ring buffer, read so that nothing is lost: libbpf's reader gives each
+ * sample's room back before we know that it is safe in the spool. Here the
+ * consumer position moves when ring_release() says so, and not before.
+ * (The layout of the mapped pages is the kernel's ABI: kernel/bpf/ringbuf.c.)
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "user/util/cleanup.h"
+
+struct ring;
+
+/* map_fd is borrowed for the call. The caller owns *ret. */
+int ring_new(int map_fd, struct ring **ret);
+void ring_free(struct ring *r);
+DEFINE_CLEANUP(struct ring *, ring_free);
+
+/*
+ * Where reading goes on after a restart: the position that was stored with the
+ * last batch, if it is one that this ring can have. 0, or -ERANGE for one that
+ * it can not, and then reading goes on where the ring itself says.
+ */
+int ring_seek(struct ring *r, uint64_t position);
+
+/* 1 and the next sample; 0 when there is none, or its producer is not done yet. */
+int ring_next(struct ring *r, const void **sample, size_t *size);
+
+/* Behind the last sample that ring_next() gave. */
+uint64_t ring_position(const struct ring *r);
+
+/* Gives the room of all samples up to ring_position() back to the kernel. */
+void ring_release(struct ring *r);
+
+/* What waits, and what fits, in bytes. */
+uint64_t ring_waiting(const struct ring *r);
+uint64_t ring_size(const struct ring *r);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "user/source.h"
+
+#include <errno.h>
+
+#include "user/record.h"
+
+void sink_begin(struct sink *sink)
+{
+	sink->record->seq = sink->next_seq(sink->arg);
+}
+
+void sink_add(struct source *s, struct sink *sink, const struct msg *m)
+{
+	if (sink->add(sink->arg, m) == -EMSGSIZE)
+		s->stats.too_large++;
+	else
+		s->stats.records++;
+}
+
+void source_free(struct source *s)
+{
+	if (s)
+		s->ops->free(s);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where events come from. A source gives one sample at a time and knows how far
+ * it has been read; it gives nothing up before the spool has it, so a collector
+ * that dies is followed by one that goes on at the same place.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "output/msg.h"
+#include "user/interfaces.h"
+#include "user/util/buf.h"
+
+struct kernel;
+struct process_cache;
+struct record;
+struct sink;
+struct source;
+struct users;
+
+/* The numbers in the spool: never give one to another source. */
+enum source_id { SOURCE_FLOWS = 1, SOURCE_JOURNAL = 2, SOURCE_KERNEL_LOG = 3 };
+#define SOURCE_MAX 3
+
+/* What stands beside the kernel's own counters in the books. */
+struct source_stats {
+	uint64_t samples;  /* taken */
+	uint64_t records;  /* appended */
+	uint64_t bad;	   /* samples that nobody of ours wrote */
+	uint64_t filtered; /* samples that are not for us */
+	uint64_t too_large; /* records that the spool would not have */
+	uint64_t lost;	   /* known to be missing: gaps in sequence numbers */
+};
+
+struct source_ops {
+	const char *name; /* as in the configuration: "flows" */
+	enum source_id id;
+
+	/*
+	 * Takes one sample and hands its records to sink_add(). 1; 0 when there is
+	 * none; -errno when the source is broken (told once, by the caller).
+	 */
+	int (*take)(struct source *s, struct sink *sink);
+
+	/* Everything up to s->position is in the spool. */
+	void (*release)(struct source *s);
+
+	/* Just before what was taken is committed: what must be on disk with it. May be NULL. */
+	int (*prepare)(struct source *s);
+
+	/* Clean stop: give out what is held back. May be NULL. */
+	void (*flush)(struct source *s, struct sink *sink);
+
+	void (*free)(struct source *s);
+};
+
+struct source {
+	const struct source_ops *ops;
+	int fd; /* readable when there is something; -1: only the timer looks */
+	uint64_t generation; /* of the positions */
+	uint64_t position; /* behind the last sample that was taken whole */
+	struct source_stats stats;
+};
+
+/* Where records go, and what they are made with. One for all sources. */
+struct sink {
+	struct record *record; /* sink_begin() sets its seq */
+	struct process_cache *processes;
+	struct users *users;
+	struct interfaces interfaces;
+	uint64_t now_ms;
+
+	/* 0; -EMSGSIZE: never; any other: the spool is stuck, m was kept for later. */
+	int (*add)(void *arg, const struct msg *m);
+	uint64_t (*next_seq)(void *arg);
+	void *arg;
+};
+
+/* Before each record is formatted. */
+void sink_begin(struct sink *sink);
+/* Counts in s->stats. */
+void sink_add(struct source *s, struct sink *sink, const struct msg *m);
+
+/*
+ * Each opens at the position that the spool knows, if there is one (resume is
+ * NULL when there is none). The caller owns *ret. 0 or -errno.
+ */
+struct spool_position;
+int source_flows_new(const struct kernel *k, const struct spool_position *resume,
+		     struct source **ret);
+int source_journal_new(const struct kernel *k, const char *state_dir,
+		       const struct spool_position *resume, struct source **ret);
+int source_kmsg_new(const char *path, const struct spool_position *resume, struct source **ret);
+void source_free(struct source *s);

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Flows: ring samples to flow records. All flow state is in the kernel's tables. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+
+#include "output/spool.h"
+#include "user/event.h"
+#include "user/flow_record.h"
+#include "user/probe.h"
+#include "user/process.h"
+#include "user/ring.h"
+#include "user/source.h"
+#include "user/users.h"
+
+struct source_flows {
+	struct source source;
+	struct ring *ring;
+};
+
+static int flows_take(struct source *s, struct sink *sink)
+{
+	struct source_flows *f = (struct source_flows *)s;
+	struct flow_details d = { 0 };
+	const struct task_ref *who;
+	const void *sample;
+	struct event e;
+	struct msg m;
+	size_t size;
+
+	if (ring_next(f->ring, &sample, &size) == 0)
+		return 0;
+	s->stats.samples++;
+	if (event_decode(sample, size, &e) < 0 || e.kind != EVENT_IS_FLOW) {
+		s->stats.bad++;
+		goto taken;
+	}
+	who = flow_process(&e.flow);
+	if (who->pid) {
+		d.process = process_find(sink->processes, who, e.flow.last_ns, sink->now_ms);
+		d.user_name = users_find(sink->users, who->uid, sink->now_ms);
+	}
+	if (e.flow.opener.pid && e.flow.opener.pid != who->pid)
+		d.opener = process_find(sink->processes, &e.flow.opener, e.flow.last_ns,
+					sink->now_ms);
+	if (e.flow.ifindex)
+		d.interface_name = interfaces_find(&sink->interfaces, e.flow.ifindex, e.flow.netns,
+						   sink->now_ms);
+	sink_begin(sink);
+	if (flow_record_format(sink->record, &e.flow, &d, &m) < 0)
+		s->stats.too_large++;
+	else
+		sink_add(s, sink, &m);
+taken:
+	s->position = ring_position(f->ring);
+	return 1;
+}
+
+static void flows_release(struct source *s)
+{
+	ring_release(((struct source_flows *)s)->ring);
+}
+
+static void flows_free(struct source *s)
+{
+	ring_free(((struct source_flows *)s)->ring);
+	free(s);
+}
+
+static const struct source_ops flows_ops = {
+	.name = "flows",
+	.id = SOURCE_FLOWS,
+	.take = flows_take,
+	.release = flows_release,
+	.free = flows_free,
+};
+
+int source_flows_new(const struct kernel *k, const struct spool_position *resume,
+		     struct source **ret)
+{
+	struct source_flows *f = calloc(1, sizeof(*f));
+	int err;
+
+	if (!f)
+		return -ENOMEM;
+	f->source = (struct source){ .ops = &flows_ops,
+				     .fd = kernel_ring_fd(k, KERNEL_FLOWS),
+				     .generation = kernel_generation(k) };
+	err = ring_new(f->source.fd, &f->ring);
+	if (err) {
+		free(f);
+		return err;
+	}
+	if (resume && resume->generation == f->source.generation)
+		ring_seek(f->ring, resume->position);
+	f->source.position = ring_position(f->ring);
+	*ret = &f->source;
+	return 0;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The journal: ring samples to lines to records. The state of stdout streams
+ * (who it is, the unfinished line) goes to disk with each batch, so that a
+ * line that was read in two halves is whole after a crash between them.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "output/spool.h"
+#include "user/event.h"
+#include "user/journal.h"
+#include "user/journal_record.h"
+#include "user/probe.h"
+#include "user/process.h"
+#include "user/ring.h"
+#include "user/source.h"
+#include "user/stream_state.h"
+#include "user/users.h"
+#include "user/util/log.h"
+
+#define STATE_MAGIC 0x314a4b53u /* "SKJ1": the form of journal_stream_save() */
+#define STATE_MAX_BYTES (8u << 20)
+
+struct source_journal {
+	struct source source;
+	struct ring *ring;
+	struct journal *journal;
+	struct stream_state state;
+	struct buf saved;
+	uint64_t saved_changes; /* journal_stats.changes when it was last saved */
+	struct sink *sink;	/* for on_line() */
+};
+
+static void on_line(void *arg, const struct journal_line *line)
+{
+	struct source_journal *j = arg;
+	struct task_ref who = journal_line_task(line);
+	struct journal_details d = { 0 };
+	struct msg m;
+
+	if (who.pid) {
+		d.process = process_find(j->sink->processes, &who, line->boot_ns, j->sink->now_ms);
+		d.user_name = users_find(j->sink->users, who.uid, j->sink->now_ms);
+	}
+	sink_begin(j->sink);
+	journal_record_format(j->sink->record, line, &d, &m);
+	sink_add(&j->source, j->sink, &m);
+}
+
+/*
+ * What journald passes on to a classic syslog daemon was seen when journald
+ * read it; the rest are its own control sockets.
+ */
+static bool is_log_socket(struct slice path)
+{
+	return !slice_is(path, "/run/systemd/journal/syslog") &&
+	       !slice_is(path, "/run/systemd/journal/io.systemd.journal");
+}
+
+static int journal_take(struct source *s, struct sink *sink)
+{
+	struct source_journal *j = (struct source_journal *)s;
+	const void *sample;
+	struct event e;
+	size_t size;
+
+	if (ring_next(j->ring, &sample, &size) == 0)
+		return 0;
+	s->stats.samples++;
+	if (event_decode(sample, size, &e) < 0 || e.kind != EVENT_IS_JOURNAL) {
+		s->stats.bad++;
+	} else if (!is_log_socket(e.journal.path)) {
+		s->stats.filtered++;
+	} else {
+		j->sink = sink;
+		journal_decode(j->journal, &e.journal, sink->record->boot_to_real_ns, on_line, j);
+	}
+	s->position = ring_position(j->ring);
+	return 1;
+}
+
+static int journal_prepare(struct source *s)
+{
+	struct source_journal *j = (struct source_journal *)s;
+	struct journal_stats stats;
+	int err;
+
+	journal_get_stats(j->journal, &stats);
+	if (stats.changes == j->saved_changes)
+		return 0;
+	buf_clear(&j->saved);
+	err = journal_stream_save(j->journal, &j->saved);
+	if (err)
+		return err;
+	err = stream_state_save(&j->state, s->generation, s->position, buf_slice(&j->saved));
+	if (!err)
+		j->saved_changes = stats.changes;
+	return err;
+}
+
+static void journal_release(struct source *s)
+{
+	ring_release(((struct source_journal *)s)->ring);
+}
+
+static void journal_flush(struct source *s, struct sink *sink)
+{
+	struct source_journal *j = (struct source_journal *)s;
+
+	j->sink = sink;
+	journal_flush_idle(j->journal, 0, 0, sink->record->boot_to_real_ns, on_line, j);
+	stream_state_forget(&j->state);
+}
+
+static void journal_source_free(struct source *s)
+{
+	struct source_journal *j = (struct source_journal *)s;
+
+	ring_free(j->ring);
+	journal_free(j->journal);
+	buf_done(&j->saved);
+	free(j);
+}
+
+static const struct source_ops journal_ops = {
+	.name = "journal",
+	.id = SOURCE_JOURNAL,
+	.take = journal_take,
+	.prepare = journal_prepare,
+	.release = journal_release,
+	.flush = journal_flush,
+	.free = journal_source_free,
+};
+
+int source_journal_new(const struct kernel *k, const char *state_dir,
+		       const struct spool_position *resume, struct source **ret)
+{
+	struct source_journal *j = calloc(1, sizeof(*j));
+	struct journal_opts opts = { 0 };
+	struct journal_stats stats;
+	int err;
+
+	if (!j)
+		return -ENOMEM;
+	j->source = (struct source){ .ops = &journal_ops,
+				     .fd = kernel_ring_fd(k, KERNEL_JOURNAL),
+				     .generation = kernel_generation(k) };
+	buf_init(&j->saved, STATE_MAX_BYTES);
+	stream_state_init(&j->state, state_dir, "journal-streams", STATE_MAGIC);
+	err = journal_new(&opts, &j->journal);
+	if (!err)
+		err = ring_new(j->source.fd, &j->ring);
+	if (err) {
+		journal_source_free(&j->source);
+		return err;
+	}
+	if (resume && resume->generation == j->source.generation) {
+		ring_seek(j->ring, resume->position);
+		if (stream_state_load(&j->state, resume->generation, resume->position,
+				      &j->saved) == 0 &&
+		    journal_stream_restore(j->journal, buf_slice(&j->saved)) < 0)
+			log_warning("journal streams: the saved state is damaged; lines that were "
+				    "being written are cut");
+	}
+	journal_get_stats(j->journal, &stats);
+	j->saved_changes = stats.changes;
+	j->source.position = ring_position(j->ring);
+	*ret = &j->source;
+	return 0;
+}
