@@ -147,11 +147,12 @@ static __always_inline void tcp_probe_names(struct tcp_names *n, u64 address)
  * (SOCK_DONE), bytes_sent counts every transmission of payload.
  */
 static __always_inline void tcp_read_numbers(struct tcp_numbers *n, struct sock *sk,
-					     struct tcp_sock *tp, u64 now)
+					     struct tcp_sock *tp, u64 now, u8 direction)
 {
 	n->in_bytes = tp->bytes_received - ((sk->__sk_common.skc_flags >> SOCK_FLAG_DONE) & 1);
 	n->out_bytes = tp->bytes_sent - tp->bytes_retrans;
-	n->out_packets = tp->segs_out;
+	/* The SYN-ACK was sent before the socket was made. */
+	n->out_packets = tp->segs_out + (direction == FLOW_IN);
 	n->in_packets = tp->segs_in;
 	n->retransmits = tp->total_retrans;
 	n->srtt_us = tp->srtt_us >> 3;
@@ -159,7 +160,8 @@ static __always_inline void tcp_read_numbers(struct tcp_numbers *n, struct sock 
 }
 
 /* The same from a bare address: the sweep has no typed pointer. */
-static __always_inline void tcp_probe_numbers(struct tcp_numbers *n, u64 address, u64 now)
+static __always_inline void tcp_probe_numbers(struct tcp_numbers *n, u64 address, u64 now,
+					      u8 direction)
 {
 	struct tcp_sock *tp = (struct tcp_sock *)address;
 	struct sock *sk = (struct sock *)address;
@@ -167,20 +169,11 @@ static __always_inline void tcp_probe_numbers(struct tcp_numbers *n, u64 address
 
 	n->in_bytes = BPF_CORE_READ(tp, bytes_received) - ((flags >> SOCK_FLAG_DONE) & 1);
 	n->out_bytes = BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
-	n->out_packets = BPF_CORE_READ(tp, segs_out);
+	n->out_packets = BPF_CORE_READ(tp, segs_out) + (direction == FLOW_IN);
 	n->in_packets = BPF_CORE_READ(tp, segs_in);
 	n->retransmits = BPF_CORE_READ(tp, total_retrans);
 	n->srtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
 	n->at_ns = now;
-}
-
-/* A socket's memory is given again once the hooks are gone: only then is this asked. */
-static __always_inline bool tcp_is_open(u64 address)
-{
-	struct sock *sk = (struct sock *)address;
-	u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
-
-	return state != TCP_CLOSE && state != TCP_LISTEN && state <= TCP_CLOSING;
 }
 
 static __always_inline void tcp_event_fill(struct event_flow *e, const struct tcp_flow *f,
@@ -379,7 +372,7 @@ static __always_inline void tcp_flow_end(struct sock *sk, struct tcp_flow *f, in
 
 	if (!tp)
 		return;
-	tcp_read_numbers(&f->final, sk, tp, bpf_ktime_get_boot_ns());
+	tcp_read_numbers(&f->final, sk, tp, bpf_ktime_get_boot_ns(), f->direction);
 	tcp_read_end(f, sk, tp, oldstate);
 	f->closing = 1;
 	barrier_full(f);
@@ -410,7 +403,7 @@ static __always_inline void tcp_flow_adopt(struct sock *sk, int oldstate)
 	f->start_ns = tunables.attached_ns;
 	f->flags = flags | FLOW_NO_START | FLOW_NO_DIRECTION;
 	f->direction = FLOW_OUT;
-	tcp_read_numbers(&f->final, sk, tp, bpf_ktime_get_boot_ns());
+	tcp_read_numbers(&f->final, sk, tp, bpf_ktime_get_boot_ns(), f->direction);
 	f->id = flow_new_id(f->final.at_ns);
 	tcp_read_end(f, sk, tp, oldstate);
 	tcp_read_names(&names, sk);
@@ -509,6 +502,7 @@ int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	struct event_flow *e;
 	struct tcp_flow *f;
 	bool flush;
+	u8 state;
 
 	if (!keyp)
 		return 0;
@@ -522,12 +516,20 @@ int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 		return 0;
 	f->sweeping = 1;
 	barrier_full(f);
+	state = BPF_CORE_READ((struct sock *)key, __sk_common.skc_state);
 	tcp_probe_names(&names, key);
 	if (!f->closing) {
-		tcp_probe_numbers(&now, key, boot_ns);
+		tcp_probe_numbers(&now, key, boot_ns, f->direction);
 		if (flush) {
-			/* We are going: what the flow has now is all that will be known. */
-			f->final = tcp_is_open(key) ? now : f->reported;
+			/*
+			 * We are going: what the flow has now is all that will be
+			 * known. Without the hooks its socket may be another's by now.
+			 */
+			f->final = state != TCP_CLOSE && state <= TCP_CLOSING ? now : f->reported;
+			if (state != TCP_SYN_SENT) {
+				f->flags |= FLOW_ESTABLISHED;
+				f->tcp_flags |= 0x10;
+			}
 			f->sweeping = 0;
 			tcp_report_end(key, f, &names, FLOW_END_FORCED);
 			return 0;
@@ -535,7 +537,10 @@ int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 		e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
 		if (e) {
 			tcp_event_fill(e, f, &names, &now, FLOW_END_ACTIVE);
-			e->flags |= FLOW_ESTABLISHED;
+			if (state != TCP_SYN_SENT) {
+				e->flags |= FLOW_ESTABLISHED;
+				e->tcp_flags |= 0x10;
+			}
 			f->reported = now;
 			f->report++;
 			count(COUNT_REPORTS);

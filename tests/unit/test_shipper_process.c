@@ -610,6 +610,41 @@ TEST(the_next_shipper_waits_for_the_cursor)
 	bench_done();
 }
 
+/* How often it slept, and how often it was made to wait. */
+static long switches(void)
+{
+	char path[64], line[128];
+	long n, sum = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", stats().pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "voluntary_ctxt_switches: %ld", &n) == 1 ||
+		    sscanf(line, "nonvoluntary_ctxt_switches: %ld", &n) == 1)
+			sum += n;
+	if (f)
+		fclose(f);
+	return sum;
+}
+
+TEST(it_sleeps_when_there_is_nothing_to_do)
+{
+	long before;
+
+	if (!bench_init("real"))
+		return;
+	append(10);
+	CHECK_INT(shipper_start(bench.loop, bench.config, &bench.shipper), 0);
+	run_until(all_is_settled);
+	before = switches();
+	CHECK(before > 0);
+	usleep(1000000);
+	/* Two turns a second are meant; thousands would be a loop. */
+	CHECK(switches() - before < 50);
+	bench_done();
+}
+
 /* Started by hand: no socket there. */
 TEST(by_hand_it_says_what_it_is)
 {
