@@ -21,8 +21,9 @@
 
 #define WINDOW_MSGS  65536 /* a power of two */
 #define WINDOW_BYTES (16u << 20)
-/* TCP tells nobody when an acknowledgement comes in, so we look once in this time. */
-#define HOLD_MS 100
+/* TCP tells nobody when an acknowledgement comes in: we look once in POLL_MS. */
+#define POLL_MS 10
+#define HOLD_MS 50
 
 struct syslog {
 	struct output *out;
@@ -32,8 +33,9 @@ struct syslog {
 	struct out_marks marks;
 	struct out_sd sd;
 	struct loop_timer poll;
-	uint64_t held_bytes;  /* what had arrived when we last looked */
-	uint64_t progress_ms; /* when something last arrived, or first waited */
+	uint64_t held[HOLD_MS / POLL_MS]; /* what had arrived each time we looked */
+	unsigned n_held;		  /* counts on: the oldest is overwritten */
+	uint64_t progress_ms;		  /* when something last arrived, or first waited */
 };
 
 static void stop(struct syslog *s)
@@ -59,21 +61,22 @@ static uint64_t arrived_bytes(const struct syslog *s)
 }
 
 /*
- * The receipt: up to where the stream is safe. Asked once in HOLD_MS. Another
+ * The receipt: up to where the stream is safe. Asked once in POLL_MS. Another
  * kind of receipt (TLS 1.3's KeyUpdate is one) would take this function's place.
  */
 static uint64_t receipt(struct syslog *s)
 {
-	uint64_t held = s->held_bytes;
+	uint64_t *held = &s->held[s->n_held++ % (HOLD_MS / POLL_MS)];
+	uint64_t safe = *held;
 
-	s->held_bytes = arrived_bytes(s);
-	return held;
+	*held = arrived_bytes(s);
+	return safe;
 }
 
 static void arm_poll(struct syslog *s)
 {
 	if (!out_marks_is_empty(&s->marks) && !loop_timer_is_set(&s->poll))
-		loop_timer_set(s->out->loop, &s->poll, loop_now_ms(s->out->loop) + HOLD_MS);
+		loop_timer_set(s->out->loop, &s->poll, loop_now_ms(s->out->loop) + POLL_MS);
 }
 
 static void wake(struct syslog *s)
