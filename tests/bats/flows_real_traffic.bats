@@ -75,8 +75,8 @@ records() {
 }
 
 @test "dig: one packet each way, headers counted" {
-	echo "host.test 192.0.2.77" >"$T/dnsd"
-	in_b busybox dnsd -c "$T/dnsd" -p 5353 -i 10.99.0.2
+	in_b dnsmasq --keep-in-foreground --conf-file=/dev/null --pid-file= --no-resolv --no-hosts \
+		--user=root --port=5353 --listen-address=10.99.0.2 --address=/host.test/192.0.2.77
 	peer_start https
 	daemon_start https --journal-enable no --kernel-log no
 	wait_until '[ "$(in_a dig +short +tries=1 +time=1 -b 10.99.0.1#42000 @10.99.0.2 -p 5353 host.test)" = 192.0.2.77 ]' 10
