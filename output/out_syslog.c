@@ -109,6 +109,7 @@ static void on_conn(void *arg, enum conn_event event)
 	switch (event) {
 	case CONN_OPEN:
 		s->is_open = true;
+		out_opened(s->out, s->conn);
 		if (!s->is_finishing)
 			s->out->events->on_ready(s->out->arg);
 		return;

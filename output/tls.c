@@ -873,6 +873,8 @@ static int explain(struct tls *t, unsigned long error)
 	} else if (t->eof) {
 		add(&text, "the server closed the connection without a TLS close_notify");
 		return -ECONNABORTED;
+	} else if (t->io_errno == ETIMEDOUT) {
+		add(&text, "nothing was acknowledged for too long, the peer is gone");
 	} else if (t->io_errno) {
 		add(&text, "%s%s", strerror(t->io_errno), t->ready ? "" : " in the handshake");
 	} else {
