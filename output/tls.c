@@ -780,7 +780,10 @@ static int on_verify(int ok, X509_STORE_CTX *store_ctx)
 
 static void explain_alert(struct tls *t, int alert, struct text *text)
 {
-	const char *name = SSL_alert_desc_string_long(alert);
+	/* OpenSSL has no words for this one. */
+	const char *name = alert == SSL_AD_CERTIFICATE_REQUIRED
+				   ? "certificate required"
+				   : SSL_alert_desc_string_long(alert);
 
 	switch (alert) {
 	case SSL_AD_CERTIFICATE_REQUIRED:
