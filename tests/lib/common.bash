@@ -109,9 +109,10 @@ peer_count() {
 
 # daemon_start TRANSPORT [ARG...]: the collector, sending to the local intake.
 daemon_start() {
-	local transport=$1
+	local transport=$1 n
 
 	shift
+	n=$(grep -c ': ready' "$T/daemon.log" 2>/dev/null) || n=0
 	DAEMON_TRANSPORT=$transport
 	"$SEKOIA" --config /dev/null --output "$transport" --intake-key-file "$T/key" \
 		--spool-dir "$T/spool" --collector-bpf-dir "$BPF_DIR" --output-host localhost \
@@ -119,8 +120,6 @@ daemon_start() {
 		--output-retry-max 500ms --output-requests-per-second 0 \
 		"${DAEMON_ARGS[@]}" "$@" >>"$T/stdout" 2>>"$T/daemon.log" 3>&- &
 	DAEMON_PID=$!
-	local n
-	n=$(grep -c ': ready' "$T/daemon.log" 2>/dev/null) || n=0
 	wait_until '[ "$(grep -c ": ready" "$T/daemon.log")" -gt '"$n"' ] || ! kill -0 $DAEMON_PID 2>/dev/null' 15
 	kill -0 "$DAEMON_PID"
 }
