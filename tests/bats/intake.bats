@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # The local intake, by clients that are not ours: curl, openssl, rsyslogd, and bytes by hand.
 
+# Expressions are for wait_until and bash -c; each test is a subshell of its own.
+# shellcheck disable=SC2016,SC2030,SC2031
+
 bats_require_minimum_version 1.5.0
 load ../lib/common
 
@@ -384,13 +387,13 @@ relp_session() {
 	peer_start https --plain --close-after 1 --close-mid-frame
 	printf 'POST /plain HTTP/1.1\r\nX-SEKOIAIO-INTAKE-KEY: %s\r\nContent-Length: 1\r\n\r\na' "$TEST_KEY" | plain >"$T/answers"
 	grep -q '^HTTP/1.1 200' "$T/answers"
-	! grep -q event_id "$T/answers"
+	run ! grep -q event_id "$T/answers"
 }
 
 @test "intake: --reset-after: no answer, and the connection is reset" {
 	peer_start relp --plain --reset-after 3
 	relp_session 3 >"$T/answers"
-	! grep -q '^4 rsp' "$T/answers"
+	run ! grep -q '^4 rsp' "$T/answers"
 	[ "$(peer_summary received)" = 3 ]
 	[ "$(peer_summary misdeeds)" = 1 ]
 	grep -q 'reset by peer' "$T/client.log"
