@@ -45,7 +45,6 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 
 	e->h.type = EVENT_JOURNAL;
 	e->h.pad = 0;
-	e->h.size = sizeof(*e);
 	e->h.boot_ns = bpf_ktime_get_boot_ns();
 	e->socket = m->socket;
 	e->socket_ino = m->ino;
@@ -90,6 +89,7 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 		len = m.len;                                                                  \
 		copy(room);                                                                   \
 		e->len = len;                                                                 \
+		e->h.size = sizeof(*e) + len;                                                 \
 		count(COUNT_SUBMITTED);                                                       \
 		bpf_ringbuf_submit(e, wake_flags(&journal_ring, (room)));                             \
 		return 0;                                                                     \

@@ -337,7 +337,11 @@ static void tell_syslog(const struct decode *d, struct journal_line *line, struc
 			return;
 		}
 	} else if (s.len && s.p[0] == '<') {
+		/* Some other form: none of it is taken for a name. */
 		d->j->stats.malformed++;
+		line->text = s;
+		tell(d, line);
+		return;
 	}
 	skip_time(&s);
 	journal_parse_identifier(&s, &line->identifier, &line->pid);
@@ -675,7 +679,8 @@ static void tell_partial(const struct decode *d, struct stream *st, uint64_t boo
 {
 	if (!st->partial_len && !cut_bytes)
 		return;
-	tell_stream(d, st, (struct slice){ st->partial, st->partial_len }, boot_ns, cut_bytes);
+	tell_stream(d, st, (struct slice){ st->partial ? st->partial : "", st->partial_len },
+		    boot_ns, cut_bytes);
 	drop_partial(d->j, st);
 	d->j->stats.changes++;
 }

@@ -136,6 +136,7 @@ static bool row_in_variant(const struct program_row *row, const struct variant_r
 }
 
 /* libbpf speaks at length when a program does not load; that is for debugging. */
+__attribute__((format(printf, 2, 0)))
 static int on_libbpf_print(enum libbpf_print_level level, const char *fmt, va_list ap)
 {
 	char line[900];

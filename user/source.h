@@ -47,11 +47,17 @@ struct source_ops {
 	/* Everything up to s->position is in the spool. */
 	void (*release)(struct source *s);
 
-	/* Just before what was taken is committed: what must be on disk with it. May be NULL. */
-	int (*prepare)(struct source *s);
+	/*
+	 * Just before what was taken is committed: what must be on disk with it.
+	 * next_seq is what the spool will then give next. May be NULL.
+	 */
+	int (*prepare)(struct source *s, uint64_t next_seq);
 
-	/* Clean stop: give out what is held back. May be NULL. */
-	void (*flush)(struct source *s, struct sink *sink);
+	/*
+	 * Gives out what is held back: what has waited too long, once a second, or,
+	 * at a clean stop, all of it. May be NULL.
+	 */
+	void (*flush)(struct source *s, struct sink *sink, bool all);
 
 	void (*free)(struct source *s);
 };
@@ -91,6 +97,7 @@ struct spool_position;
 int source_flows_new(const struct kernel *k, const struct spool_position *resume,
 		     struct source **ret);
 int source_journal_new(const struct kernel *k, const char *state_dir,
-		       const struct spool_position *resume, struct source **ret);
+		       const struct spool_position *resume, uint64_t next_seq,
+		       struct source **ret);
 int source_kmsg_new(const char *path, const struct spool_position *resume, struct source **ret);
 void source_free(struct source *s);
