@@ -20,13 +20,13 @@ INIH := -linih
 BPF_ARCH := $(shell $(CC) -dumpmachine | sed -e 's/^x86_64-.*/x86/' -e 's/^aarch64-.*/arm64/')
 
 # ------------------------------------------------------------------ flags
+comma := ,
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
 	-Wpointer-arith -Wformat=2 -Wno-missing-field-initializers
 HARDEN := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2) \
 	$(if $(findstring clang,$(CC)),,-fstack-clash-protection) \
 	$(if $(filter x86,$(BPF_ARCH)),-fcf-protection)
 SANITIZE := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-comma := ,
 OPT := $(if $(SAN),-O1,-O2) -g
 CFLAGS += -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SANITIZE)
 CPPFLAGS += -I. -I$(O)/gen -DSEKOIA_VERSION='"$(VERSION)"'

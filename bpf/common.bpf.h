@@ -34,19 +34,54 @@ static __always_inline void count(u32 which)
 }
 
 /*
- * A wake-up costs over a microsecond, so the reader is woken when this much
- * waits; for what is less it looks by itself, several times a second.
+ * A wake-up costs over a microsecond, so the reader is woken each time that
+ * this much more waits; for less it looks by itself, several times a second.
  */
 #define WAKE_BYTES (256 * 1024)
 
-static __always_inline u64 wake_flags(void *ring)
+/* For a sample of this size that is reserved already. */
+static __always_inline u64 wake_flags(void *ring, u32 size)
 {
-	return bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) >= WAKE_BYTES ? BPF_RB_FORCE_WAKEUP
-									: BPF_RB_NO_WAKEUP;
+	u64 waiting = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
+
+	if (waiting < WAKE_BYTES || (waiting & (WAKE_BYTES - 1)) >= size + BPF_RINGBUF_HDR_SZ)
+		return BPF_RB_NO_WAKEUP;
+	return BPF_RB_FORCE_WAKEUP;
 }
 
-static __always_inline void task_fill(struct event_task *t, struct task_struct *task)
+/*
+ * Who runs now. Only from process context: in a softirq current is an accident.
+ * The typed pointer (5.11) is read directly, which is several times cheaper.
+ */
+static __always_inline void task_current(struct event_task *t)
 {
+	u64 ids = bpf_get_current_uid_gid();
+	struct task_struct *leader;
+
+	t->cgroup_id = bpf_get_current_cgroup_id();
+	t->tgid = bpf_get_current_pid_tgid() >> 32;
+	t->uid = (u32)ids;
+	t->gid = ids >> 32;
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
+		struct task_struct *task = bpf_get_current_task_btf();
+
+		leader = task->group_leader;
+		t->start_ns = leader->start_boottime;
+		t->ppid = task->real_parent->tgid;
+	} else {
+		struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+		leader = BPF_CORE_READ(task, group_leader);
+		t->start_ns = BPF_CORE_READ(leader, start_boottime);
+		t->ppid = BPF_CORE_READ(task, real_parent, tgid);
+	}
+	BPF_CORE_READ_INTO(&t->comm, leader, comm);
+}
+
+/* The same where typed pointers are not to be had: in cgroup programs. */
+static __always_inline void task_current_untyped(struct event_task *t)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 	u64 ids = bpf_get_current_uid_gid();
 
@@ -57,12 +92,6 @@ static __always_inline void task_fill(struct event_task *t, struct task_struct *
 	t->gid = ids >> 32;
 	t->ppid = BPF_CORE_READ(task, real_parent, tgid);
 	BPF_CORE_READ_INTO(&t->comm, leader, comm);
-}
-
-/* Who runs now. Only from process context: in a softirq current is an accident. */
-static __always_inline void task_current(struct event_task *t)
-{
-	task_fill(t, (struct task_struct *)bpf_get_current_task());
 }
 
 static __always_inline bool is_v4_mapped(const u32 *a)

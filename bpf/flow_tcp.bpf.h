@@ -22,10 +22,12 @@ struct tcp_numbers {
 	u64 at_ns;
 };
 
+/* Kept small: it is copied into the table once per connection. */
 struct tcp_flow {
 	u64 id;
 	u64 start_ns;
-	struct event_task opener, user;
+	/* Who connected; of an accepted one, who was seen to use it. tgid 0: nobody yet. */
+	struct event_task task;
 	struct tcp_numbers reported; /* what earlier reports counted; at_ns: when */
 	struct tcp_numbers final;    /* left by the close; valid when closing is set */
 	u32 sweeping;		     /* a sweep is busy with this flow */
@@ -33,15 +35,20 @@ struct tcp_flow {
 	u32 barriers; /* only its being written counts */
 	u32 report;
 	u32 flags; /* enum flow_flag */
-	u32 ifindex;
 	u32 error;
-	u32 netns;
-	u8 local[16], remote[16];
-	u16 local_port, remote_port;
-	u8 ip_version;
 	u8 direction;
 	u8 tcp_flags;
 	u8 tcp_state;
+	u8 pad[5];
+};
+
+/* What the socket itself knows as long as it is there. */
+struct tcp_names {
+	u32 local[4], remote[4];
+	u16 local_port, remote_port;
+	u32 netns;
+	u32 ifindex;
+	u8 ip_version;
 };
 
 struct {
@@ -76,47 +83,63 @@ struct {
 /* xadd is a full barrier on x86 and all that 5.10's instruction set has. */
 #define barrier_full(f) __sync_fetch_and_add(&(f)->barriers, 1)
 
-static __always_inline void tcp_read_addresses(struct tcp_flow *f, struct sock *sk)
+static __always_inline void tcp_names_finish(struct tcp_names *n, bool six)
 {
-	u32 *local = (u32 *)f->local, *remote = (u32 *)f->remote;
-
-	__builtin_memset(f->local, 0, sizeof(f->local));
-	__builtin_memset(f->remote, 0, sizeof(f->remote));
-	f->ip_version = 4;
-	if (sk->__sk_common.skc_family == AF_INET6) {
-		for (int i = 0; i < 4; i++) {
-			local[i] = sk->__sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[i];
-			remote[i] = sk->__sk_common.skc_v6_daddr.in6_u.u6_addr32[i];
-		}
-		f->ip_version = 6;
-		if (is_v4_mapped(remote)) {
-			f->ip_version = 4;
-			local[0] = local[3];
-			remote[0] = remote[3];
-			for (int i = 1; i < 4; i++)
-				local[i] = remote[i] = 0;
-		}
-	} else {
-		local[0] = sk->__sk_common.skc_rcv_saddr;
-		remote[0] = sk->__sk_common.skc_daddr;
+	n->ip_version = six ? 6 : 4;
+	if (six && is_v4_mapped(n->remote)) {
+		n->ip_version = 4;
+		n->local[0] = n->local[3];
+		n->remote[0] = n->remote[3];
+		n->local[1] = n->local[2] = n->local[3] = 0;
+		n->remote[1] = n->remote[2] = n->remote[3] = 0;
 	}
-	/* A port that the kernel chose is given back before the state becomes TCP_CLOSE. */
-	f->local_port = sk->__sk_common.skc_num;
-	if (!f->local_port)
-		f->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
-	f->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
-	f->netns = sk->__sk_common.skc_net.net->ns.inum;
 }
 
-static __always_inline u32 tcp_ifindex(struct sock *sk)
+static __always_inline void tcp_read_names(struct tcp_names *n, struct sock *sk)
 {
+	bool six = sk->__sk_common.skc_family == AF_INET6;
 	struct dst_entry *dst = sk->sk_dst_cache;
-	struct net_device *dev;
 
-	if (!dst)
-		return 0;
-	dev = BPF_CORE_READ(dst, dev);
-	return dev ? BPF_CORE_READ(dev, ifindex) : 0;
+	__builtin_memset(n, 0, sizeof(*n));
+	if (six) {
+		for (int i = 0; i < 4; i++) {
+			n->local[i] = sk->__sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[i];
+			n->remote[i] = sk->__sk_common.skc_v6_daddr.in6_u.u6_addr32[i];
+		}
+	} else {
+		n->local[0] = sk->__sk_common.skc_rcv_saddr;
+		n->remote[0] = sk->__sk_common.skc_daddr;
+	}
+	tcp_names_finish(n, six);
+	/* A port that the kernel chose is given back before the state becomes TCP_CLOSE. */
+	n->local_port = sk->__sk_common.skc_num;
+	if (!n->local_port)
+		n->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+	n->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
+	n->netns = sk->__sk_common.skc_net.net->ns.inum;
+	if (dst)
+		n->ifindex = BPF_CORE_READ(dst, dev, ifindex);
+}
+
+/* The same from a bare address: the sweep has no typed pointer. */
+static __always_inline void tcp_probe_names(struct tcp_names *n, u64 address)
+{
+	struct sock *sk = (struct sock *)address;
+	bool six = BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6;
+
+	__builtin_memset(n, 0, sizeof(*n));
+	if (six) {
+		BPF_CORE_READ_INTO(&n->local, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
+		BPF_CORE_READ_INTO(&n->remote, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
+	} else {
+		n->local[0] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		n->remote[0] = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+	}
+	tcp_names_finish(n, six);
+	n->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	n->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	n->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	n->ifindex = BPF_CORE_READ(sk, sk_dst_cache, dev, ifindex);
 }
 
 /*
@@ -124,11 +147,12 @@ static __always_inline u32 tcp_ifindex(struct sock *sk)
  * (SOCK_DONE), bytes_sent counts every transmission of payload.
  */
 static __always_inline void tcp_read_numbers(struct tcp_numbers *n, struct sock *sk,
-					     struct tcp_sock *tp, u64 now)
+					     struct tcp_sock *tp, u64 now, u8 direction)
 {
 	n->in_bytes = tp->bytes_received - ((sk->__sk_common.skc_flags >> SOCK_FLAG_DONE) & 1);
 	n->out_bytes = tp->bytes_sent - tp->bytes_retrans;
-	n->out_packets = tp->segs_out;
+	/* The SYN-ACK was sent before the socket was made. */
+	n->out_packets = tp->segs_out + (direction == FLOW_IN);
 	n->in_packets = tp->segs_in;
 	n->retransmits = tp->total_retrans;
 	n->srtt_us = tp->srtt_us >> 3;
@@ -136,7 +160,8 @@ static __always_inline void tcp_read_numbers(struct tcp_numbers *n, struct sock 
 }
 
 /* The same from a bare address: the sweep has no typed pointer. */
-static __always_inline void tcp_probe_numbers(struct tcp_numbers *n, u64 address, u64 now)
+static __always_inline void tcp_probe_numbers(struct tcp_numbers *n, u64 address, u64 now,
+					      u8 direction)
 {
 	struct tcp_sock *tp = (struct tcp_sock *)address;
 	struct sock *sk = (struct sock *)address;
@@ -144,26 +169,19 @@ static __always_inline void tcp_probe_numbers(struct tcp_numbers *n, u64 address
 
 	n->in_bytes = BPF_CORE_READ(tp, bytes_received) - ((flags >> SOCK_FLAG_DONE) & 1);
 	n->out_bytes = BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
-	n->out_packets = BPF_CORE_READ(tp, segs_out);
+	n->out_packets = BPF_CORE_READ(tp, segs_out) + (direction == FLOW_IN);
 	n->in_packets = BPF_CORE_READ(tp, segs_in);
 	n->retransmits = BPF_CORE_READ(tp, total_retrans);
 	n->srtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
 	n->at_ns = now;
 }
 
-/* Sockets are recycled: is the one at this address still the one of the flow? */
-static __always_inline bool tcp_is_same_socket(const struct tcp_flow *f, u64 address)
-{
-	struct sock *sk = (struct sock *)address;
-
-	return BPF_CORE_READ(sk, __sk_common.skc_num) == f->local_port &&
-	       BPF_CORE_READ(sk, __sk_common.skc_dport) == bpf_htons(f->remote_port) &&
-	       BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_CLOSE;
-}
-
 static __always_inline void tcp_event_fill(struct event_flow *e, const struct tcp_flow *f,
+					   const struct tcp_names *names,
 					   const struct tcp_numbers *now, u8 end_reason)
 {
+	struct event_task *listener = NULL;
+
 	e->h.type = EVENT_FLOW;
 	e->h.pad = 0;
 	e->h.size = sizeof(*e);
@@ -178,38 +196,51 @@ static __always_inline void tcp_event_fill(struct event_flow *e, const struct tc
 	e->in_packets = (u32)(now->in_packets - f->reported.in_packets);
 	e->out_total = now->out_bytes;
 	e->in_total = now->in_bytes;
-	e->opener = f->opener;
-	e->user = f->user;
-	__builtin_memcpy(e->local, f->local, sizeof(e->local));
-	__builtin_memcpy(e->remote, f->remote, sizeof(e->remote));
-	e->local_port = f->local_port;
-	e->remote_port = f->remote_port;
+	e->flags = f->flags | (f->report ? 0 : FLOW_FIRST) |
+		   (end_reason == FLOW_END_ACTIVE ? 0 : FLOW_LAST);
+	e->user = f->task;
+	if (f->direction == FLOW_IN) {
+		struct listen_key lk = { .netns = names->netns, .port = names->local_port };
+
+		listener = bpf_map_lookup_elem(&tcp_listeners, &lk);
+		if (listener)
+			e->opener = *listener;
+		else
+			__builtin_memset(&e->opener, 0, sizeof(e->opener));
+		if (!f->task.tgid)
+			e->flags |= FLOW_USER_IS_GUESS;
+	} else {
+		e->opener = f->task;
+	}
+	__builtin_memcpy(e->local, names->local, sizeof(e->local));
+	__builtin_memcpy(e->remote, names->remote, sizeof(e->remote));
+	e->local_port = names->local_port;
+	e->remote_port = names->remote_port;
 	e->icmp_type_code = 0;
-	e->ip_version = f->ip_version;
+	e->ip_version = names->ip_version;
 	e->protocol = IPPROTO_TCP;
 	e->direction = f->direction;
 	e->end_reason = end_reason;
 	e->tcp_flags = f->tcp_flags | (e->out_total || e->in_total ? 0x08 : 0);
 	e->tcp_state = f->tcp_state;
-	e->flags = f->flags | (f->report ? 0 : FLOW_FIRST) |
-		   (end_reason == FLOW_END_ACTIVE ? 0 : FLOW_LAST);
 	e->error = f->error;
-	e->ifindex = f->ifindex;
-	e->netns = f->netns;
+	e->ifindex = names->ifindex;
+	e->netns = names->netns;
 	e->retransmits = now->retransmits - f->reported.retransmits;
 	e->srtt_us = now->srtt_us;
 	e->report = f->report;
 }
 
 /* Reports the end of f by its final numbers, unless somebody else just did. */
-static __always_inline void tcp_report_end(u64 key, struct tcp_flow *f, u8 end_reason)
+static __always_inline void tcp_report_end(u64 key, struct tcp_flow *f,
+					   const struct tcp_names *names, u8 end_reason)
 {
 	struct event_flow *e;
 
 	/* Filled before the delete: after it the entry may be another flow's. */
 	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
 	if (e)
-		tcp_event_fill(e, f, &f->final, end_reason);
+		tcp_event_fill(e, f, names, &f->final, end_reason);
 	if (bpf_map_delete_elem(&tcp_flows, &key)) {
 		if (e)
 			bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
@@ -220,59 +251,67 @@ static __always_inline void tcp_report_end(u64 key, struct tcp_flow *f, u8 end_r
 		return;
 	}
 	count(COUNT_SUBMITTED);
-	bpf_ringbuf_submit(e, wake_flags(&flow_ring));
+	bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
 }
 
-/*
- * A flow that leaves TCP_CLOSE or SYN_RECV. at is 1 in softirq. Filters run
- * here, so that what is filtered costs nothing later.
- */
+/* Both ends on this host? Asked before anything is paid for. */
+static __always_inline bool tcp_is_loopback(struct sock *sk)
+{
+	struct sock_common *c = &sk->__sk_common;
+
+	if (c->skc_family == AF_INET6) {
+		u32 local[4], remote[4];
+
+		for (int i = 0; i < 4; i++) {
+			local[i] = c->skc_v6_rcv_saddr.in6_u.u6_addr32[i];
+			remote[i] = c->skc_v6_daddr.in6_u.u6_addr32[i];
+		}
+		if (is_v4_mapped(remote))
+			return is_local_pair(4, local + 3, remote + 3);
+		return is_local_pair(6, local, remote);
+	}
+	return (c->skc_daddr & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) ||
+	       c->skc_daddr == c->skc_rcv_saddr;
+}
+
+/* Counts it, and says whether it is wanted. */
+static __always_inline bool tcp_is_wanted(struct sock *sk, u32 *flags)
+{
+	count(COUNT_SEEN);
+	if (!tcp_is_loopback(sk))
+		return true;
+	*flags |= FLOW_LOOPBACK;
+	if (tunables.loopback)
+		return true;
+	count(COUNT_FILTERED);
+	return false;
+}
+
+/* A flow that leaves TCP_CLOSE or SYN_RECV. at is 1 in softirq. */
 static __always_inline void tcp_flow_begin(struct sock *sk, u32 at, u8 direction)
 {
-	struct event_task *listener;
 	u64 key = (u64)sk;
-	struct listen_key lk = {};
 	struct tcp_flow *f;
+	u32 flags = 0;
 
+	if (!tcp_is_wanted(sk, &flags))
+		return;
 	f = bpf_map_lookup_elem(&tcp_scratch, &at);
 	if (!f)
 		return;
-	count(COUNT_SEEN);
-	tcp_read_addresses(f, sk);
-	f->flags = 0;
-	if (is_local_pair(f->ip_version, (u32 *)f->local, (u32 *)f->remote)) {
-		if (!tunables.loopback) {
-			count(COUNT_FILTERED);
-			return;
-		}
-		f->flags = FLOW_LOOPBACK;
-	}
 	f->start_ns = bpf_ktime_get_boot_ns();
 	f->id = flow_new_id(f->start_ns);
+	f->flags = flags;
 	f->direction = direction;
 	f->tcp_flags = 0x02; /* SYN */
-	f->sweeping = f->closing = f->report = f->error = f->ifindex = 0;
+	f->sweeping = f->closing = f->report = f->error = 0;
 	f->tcp_state = 0;
 	__builtin_memset(&f->reported, 0, sizeof(f->reported));
 	f->reported.at_ns = f->start_ns;
-	if (direction == FLOW_OUT) {
-		task_current(&f->opener);
-		f->user = f->opener;
-	} else {
-		__builtin_memset(&f->user, 0, sizeof(f->user));
-		lk.netns = f->netns;
-		lk.port = f->local_port;
-		listener = bpf_map_lookup_elem(&tcp_listeners, &lk);
-		if (listener) {
-			f->opener = *listener;
-			f->flags |= FLOW_USER_IS_GUESS;
-		} else {
-			__builtin_memset(&f->opener, 0, sizeof(f->opener));
-		}
-		f->flags |= FLOW_ESTABLISHED;
-		f->tcp_flags |= 0x10;
-		f->ifindex = tcp_ifindex(sk);
-	}
+	if (direction == FLOW_OUT)
+		task_current(&f->task);
+	else
+		__builtin_memset(&f->task, 0, sizeof(f->task));
 	if (bpf_map_update_elem(&tcp_flows, &key, f, BPF_ANY))
 		count(COUNT_NO_ROOM);
 }
@@ -283,8 +322,10 @@ static __always_inline void tcp_read_end(struct tcp_flow *f, struct sock *sk, st
 {
 	f->tcp_state = oldstate;
 	f->error = sk->sk_err;
-	if (f->local_port == 0)
-		tcp_read_addresses(f, sk);
+	if (oldstate != TCP_SYN_SENT) {
+		f->flags |= FLOW_ESTABLISHED;
+		f->tcp_flags |= 0x10; /* ACK */
+	}
 	switch (oldstate) {
 	case TCP_SYN_SENT:
 		if (f->error == 111) {
@@ -300,7 +341,7 @@ static __always_inline void tcp_read_end(struct tcp_flow *f, struct sock *sk, st
 		f->tcp_flags |= 0x14;
 		break;
 	default:
-		f->tcp_flags |= 0x11; /* FIN, ACK */
+		f->tcp_flags |= 0x01; /* FIN */
 		if (f->error == 104 || f->error == 32) {
 			f->flags |= FLOW_RESET;
 			f->tcp_flags |= 0x04;
@@ -326,53 +367,54 @@ static __always_inline void tcp_read_end(struct tcp_flow *f, struct sock *sk, st
 static __always_inline void tcp_flow_end(struct sock *sk, struct tcp_flow *f, int oldstate)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	struct tcp_names names;
 	u64 key = (u64)sk;
 
 	if (!tp)
 		return;
-	tcp_read_numbers(&f->final, sk, tp, bpf_ktime_get_boot_ns());
+	tcp_read_numbers(&f->final, sk, tp, bpf_ktime_get_boot_ns(), f->direction);
 	tcp_read_end(f, sk, tp, oldstate);
 	f->closing = 1;
 	barrier_full(f);
 	if (f->sweeping)
 		return; /* the sweep sees closing when it is done, and reports */
-	tcp_report_end(key, f, FLOW_END_DETECTED);
+	tcp_read_names(&names, sk);
+	tcp_report_end(key, f, &names, FLOW_END_DETECTED);
 }
 
 /* A flow that ends and that we did not see begin: its totals are whole, its start is not known. */
 static __always_inline void tcp_flow_adopt(struct sock *sk, int oldstate)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	struct tcp_names names;
 	struct event_flow *e;
 	struct tcp_flow *f;
-	u32 at = 1;
+	u32 at = 1, flags = 0;
 
 	f = bpf_map_lookup_elem(&tcp_scratch, &at);
 	if (!tp || !f)
 		return;
-	__builtin_memset(f, 0, sizeof(*f));
-	tcp_read_addresses(f, sk);
-	if (is_local_pair(f->ip_version, (u32 *)f->local, (u32 *)f->remote)) {
-		if (!tunables.loopback)
-			return;
-		f->flags = FLOW_LOOPBACK;
-	}
-	count(COUNT_SEEN);
+	/* One that was filtered at its start was counted then. */
+	if (!tunables.loopback && tcp_is_loopback(sk))
+		return;
+	tcp_is_wanted(sk, &flags);
 	count(COUNT_ADOPTED);
+	__builtin_memset(f, 0, sizeof(*f));
 	f->start_ns = tunables.attached_ns;
-	f->flags |= FLOW_NO_START | FLOW_NO_DIRECTION | FLOW_ESTABLISHED;
+	f->flags = flags | FLOW_NO_START | FLOW_NO_DIRECTION;
 	f->direction = FLOW_OUT;
-	tcp_read_numbers(&f->final, sk, tp, bpf_ktime_get_boot_ns());
+	tcp_read_numbers(&f->final, sk, tp, bpf_ktime_get_boot_ns(), f->direction);
 	f->id = flow_new_id(f->final.at_ns);
 	tcp_read_end(f, sk, tp, oldstate);
+	tcp_read_names(&names, sk);
 	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
 	if (!e) {
 		count(COUNT_RING_FULL);
 		return;
 	}
-	tcp_event_fill(e, f, &f->final, FLOW_END_DETECTED);
+	tcp_event_fill(e, f, &names, &f->final, FLOW_END_DETECTED);
 	count(COUNT_SUBMITTED);
-	bpf_ringbuf_submit(e, wake_flags(&flow_ring));
+	bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -388,29 +430,15 @@ int BPF_PROG(tcp_set_state, struct sock *sk, int oldstate, int newstate)
 		tcp_flow_begin(sk, 0, FLOW_OUT);
 		return 0;
 	case TCP_ESTABLISHED:
-		if (oldstate == TCP_SYN_RECV) {
+		if (oldstate == TCP_SYN_RECV)
 			tcp_flow_begin(sk, 1, FLOW_IN);
-			return 0;
-		}
-		f = bpf_map_lookup_elem(&tcp_flows, &key);
-		if (f) {
-			f->flags |= FLOW_ESTABLISHED;
-			f->tcp_flags |= 0x10;
-			f->ifindex = tcp_ifindex(sk);
-			tcp_read_addresses(f, sk);
-		}
 		return 0;
 	case TCP_FIN_WAIT1:
 	case TCP_LAST_ACK:
 		/* The owner closes: process context, and the last to tell who it was. */
 		f = bpf_map_lookup_elem(&tcp_flows, &key);
-		if (f) {
-			f->tcp_flags |= 0x01;
-			if (!f->user.tgid) {
-				task_current(&f->user);
-				f->flags &= ~FLOW_USER_IS_GUESS;
-			}
-		}
+		if (f && !f->task.tgid)
+			task_current(&f->task);
 		return 0;
 	case TCP_LISTEN: {
 		struct listen_key lk = {};
@@ -459,10 +487,8 @@ int BPF_PROG(tcp_reader, struct sock *sk)
 	u64 key = (u64)sk;
 	struct tcp_flow *f = bpf_map_lookup_elem(&tcp_flows, &key);
 
-	if (f && !f->user.tgid) {
-		task_current(&f->user);
-		f->flags &= ~FLOW_USER_IS_GUESS;
-	}
+	if (f && !f->task.tgid)
+		task_current(&f->task);
 	return 0;
 }
 
@@ -470,10 +496,13 @@ int BPF_PROG(tcp_reader, struct sock *sk)
 SEC("iter/bpf_map_elem")
 int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 {
+	u64 *keyp = ctx->key, key, boot_ns;
+	struct tcp_names names;
 	struct tcp_numbers now;
 	struct event_flow *e;
-	u64 *keyp = ctx->key, key, boot_ns;
 	struct tcp_flow *f;
+	bool flush;
+	u8 state;
 
 	if (!keyp)
 		return 0;
@@ -482,41 +511,40 @@ int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	if (!f)
 		return 0;
 	boot_ns = bpf_ktime_get_boot_ns();
-	if (f->closing) {
-		/*
-		 * Between the close's own mark and its report there is no room for
-		 * us; one that stays was left behind by a program that was skipped.
-		 */
-		if (boot_ns - f->final.at_ns > 1000000000ull)
-			tcp_report_end(key, f, FLOW_END_DETECTED);
-		return 0;
-	}
-	/* In SYN_SENT there is nothing to tell yet, and the local port may not be known. */
-	if (!tunables.flush && !(f->flags & FLOW_ESTABLISHED))
-		return 0;
-	if (!tunables.flush && boot_ns - f->reported.at_ns < tunables.active_ns)
+	flush = tunables.flush;
+	if (!flush && boot_ns - f->reported.at_ns < tunables.active_ns)
 		return 0;
 	f->sweeping = 1;
 	barrier_full(f);
-	if (!f->closing && tunables.flush) {
-		/* We are going: what the flow has now is all that will be known of it. */
-		if (tcp_is_same_socket(f, key))
-			tcp_probe_numbers(&f->final, key, boot_ns);
-		else
-			f->final = f->reported;
-		f->sweeping = 0;
-		tcp_report_end(key, f, FLOW_END_FORCED);
-		return 0;
-	}
+	state = BPF_CORE_READ((struct sock *)key, __sk_common.skc_state);
+	tcp_probe_names(&names, key);
 	if (!f->closing) {
-		tcp_probe_numbers(&now, key, boot_ns);
+		tcp_probe_numbers(&now, key, boot_ns, f->direction);
+		if (flush) {
+			/*
+			 * We are going: what the flow has now is all that will be
+			 * known. Without the hooks its socket may be another's by now.
+			 */
+			f->final = state != TCP_CLOSE && state <= TCP_CLOSING ? now : f->reported;
+			if (state != TCP_SYN_SENT) {
+				f->flags |= FLOW_ESTABLISHED;
+				f->tcp_flags |= 0x10;
+			}
+			f->sweeping = 0;
+			tcp_report_end(key, f, &names, FLOW_END_FORCED);
+			return 0;
+		}
 		e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
 		if (e) {
-			tcp_event_fill(e, f, &now, FLOW_END_ACTIVE);
+			tcp_event_fill(e, f, &names, &now, FLOW_END_ACTIVE);
+			if (state != TCP_SYN_SENT) {
+				e->flags |= FLOW_ESTABLISHED;
+				e->tcp_flags |= 0x10;
+			}
 			f->reported = now;
 			f->report++;
 			count(COUNT_REPORTS);
-			bpf_ringbuf_submit(e, wake_flags(&flow_ring));
+			bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
 		} else {
 			count(COUNT_REPORTS_RING_FULL);
 		}
@@ -524,6 +552,6 @@ int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	f->sweeping = 0;
 	barrier_full(f);
 	if (f->closing)
-		tcp_report_end(key, f, FLOW_END_DETECTED);
+		tcp_report_end(key, f, &names, FLOW_END_DETECTED);
 	return 0;
 }

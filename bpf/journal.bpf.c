@@ -91,7 +91,7 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 		copy(room);                                                                   \
 		e->len = len;                                                                 \
 		count(COUNT_SUBMITTED);                                                       \
-		bpf_ringbuf_submit(e, wake_flags(&journal_ring));                             \
+		bpf_ringbuf_submit(e, wake_flags(&journal_ring, (room)));                             \
 		return 0;                                                                     \
 	}
 
@@ -199,7 +199,7 @@ static __always_inline u32 journal_copy_pages(struct event_journal *e,
 			count(COUNT_TRUNCATED);                                               \
 		}                                                                             \
 		count(COUNT_SUBMITTED);                                                       \
-		bpf_ringbuf_submit(e, wake_flags(&journal_ring));                             \
+		bpf_ringbuf_submit(e, wake_flags(&journal_ring, sizeof(*e) + 2 * (max)));     \
 		return 0;                                                                     \
 	}
 

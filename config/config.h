@@ -91,22 +91,27 @@ enum config_type {
 	CONFIG_BOOL,	 /* bool: yes, no, true, false, on, off, 1, 0 */
 	CONFIG_NUMBER,	 /* uint64_t, min to max */
 	CONFIG_BYTES,	 /* uint64_t, min to max; k, M, G are powers of 1024 */
-	CONFIG_DURATION, /* uint64_t milliseconds, min to max; ms, s, m, h; a bare number is seconds */
+	CONFIG_DURATION, /* uint64_t milliseconds, min to max; ms, s, m, h; bare: seconds */
 	CONFIG_ENUM,	 /* int, an index into values */
 };
 
 struct config_option {
-	const char *key;   /* "section.name"; the flag is --section-name, unless flag is set */
-	const char *flag;  /* without the dashes */
-	char letter;	   /* -k, or 0 */
+	const char *key;  /* "section.name"; the flag is --section-name, unless flag is set */
+	const char *flag; /* without the dashes */
+	char letter;	  /* -k, or 0 */
 	enum config_type type;
-	size_t offset;	   /* in struct config */
-	const char *initial; /* as one would write it; NULL: not given */
-	uint64_t min, max; /* CONFIG_NUMBER; BYTES in bytes; DURATION in ms */
+	size_t offset;		   /* in struct config */
+	const char *initial;	   /* as one would write it; NULL: not given */
+	uint64_t min, max;	   /* CONFIG_NUMBER; BYTES in bytes; DURATION in ms */
 	const char *const *values; /* CONFIG_ENUM, ended by NULL */
-	const char *metavar; /* in the help: KEY, FILE, HOST */
-	const char *help;  /* one sentence, no stop at its end */
-	bool internal;	   /* not for users: not shown in help and sample */
+	const char *metavar;	   /* in the help: KEY, FILE, HOST */
+	const char *help;	   /* one sentence, no stop at its end */
+	/*
+	 * For strings: NULL, or what is wrong with the value and what is allowed. May
+	 * tidy the value in place, never make it longer.
+	 */
+	const char *(*check)(char *value);
+	bool internal; /* not for users: not shown in help and sample */
 };
 
 /* Ended by a NULL key; in the order of the sample file. */
@@ -178,5 +183,5 @@ struct config_endpoint {
 };
 extern const struct config_endpoint config_endpoints[]; /* by enum config_region */
 #define CONFIG_PORT_SYSLOG 10514
-#define CONFIG_PORT_RELP 11514
-#define CONFIG_PORT_HTTPS 443
+#define CONFIG_PORT_RELP   11514
+#define CONFIG_PORT_HTTPS  443

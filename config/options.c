@@ -7,13 +7,15 @@
 
 #include <stddef.h>
 
+#include "config/private.h"
+
 #define AT(field) .offset = offsetof(struct config, field)
-#define KIB 1024ull
-#define MIB (1024 * KIB)
-#define GIB (1024 * MIB)
-#define TIB (1024 * GIB)
-#define SECOND 1000ull
-#define HOUR (3600 * SECOND)
+#define KIB	  1024ull
+#define MIB	  (1024 * KIB)
+#define GIB	  (1024 * MIB)
+#define TIB	  (1024 * GIB)
+#define SECOND	  1000ull
+#define HOUR	  (3600 * SECOND)
 
 static const char *const region_values[] = { "fra1", "fra2", "mco1", "uae1", "usa1", "sgp1", NULL };
 static const char *const sync_values[] = { "none", "interval", "batch", NULL };
@@ -21,10 +23,13 @@ static const char *const flow_schema_values[] = { "both", "ipfix", "ecs", NULL }
 static const char *const journal_schema_values[] = { "auto", "raw", "ecs", NULL };
 static const char *const log_level_values[] = { "error", "warning", "info", "debug", NULL };
 
+/* A row is read as a row. */
+/* clang-format off */
 const struct config_option config_options[] = {
 	{ .key = "intake.key", .flag = "intake-key", .letter = 'k', .type = CONFIG_SECRET,
 	  AT(intake_key), .metavar = "KEY",
-	  .help = "The intake key that Sekoia.io gave to this intake" },
+	  .help = "The intake key that Sekoia.io gave to this intake",
+	  .check = config_check_intake_key },
 	{ .key = "intake.key_file", .flag = "intake-key-file", .type = CONFIG_STRING,
 	  AT(intake_key_file), .metavar = "FILE",
 	  .help = "A file that holds the intake key and nothing else" },
@@ -34,16 +39,20 @@ const struct config_option config_options[] = {
 
 	{ .key = "output.type", .flag = "output", .letter = 'o', .type = CONFIG_STRING, AT(output),
 	  .initial = "https", .metavar = "TYPE",
-	  .help = "How events leave: https, relp, syslog, stdout or file; several with commas" },
+	  .help = "How events leave: https, relp, syslog, stdout or file; several with commas",
+	  .check = config_check_outputs },
 	{ .key = "output.host", .type = CONFIG_STRING, AT(output_host), .metavar = "HOST",
-	  .help = "Send to this host instead of the region's" },
+	  .help = "Send to this host instead of the region's",
+	  .check = config_check_host },
 	{ .key = "output.port", .type = CONFIG_NUMBER, AT(output_port), .initial = "0", .max = 65535,
 	  .metavar = "PORT",
 	  .help = "Send to this port; 0: 443 for https, 11514 for relp, 10514 for syslog" },
 	{ .key = "output.path", .type = CONFIG_STRING, AT(output_path), .metavar = "PATH",
-	  .help = "What comes before /array in the https address, instead of the region's" },
+	  .help = "What comes before /array in the https address, instead of the region's",
+	  .check = config_check_path },
 	{ .key = "output.proxy", .type = CONFIG_SECRET, AT(output_proxy), .metavar = "URL",
-	  .help = "An HTTP proxy, http://[user:password@]host:port, for all three transports" },
+	  .help = "An HTTP proxy, http://[user:password@]host:port, for all three transports",
+	  .check = config_check_proxy },
 	{ .key = "output.file", .type = CONFIG_STRING, AT(output_file), .metavar = "FILE",
 	  .help = "Where the file output appends, one record a line" },
 	{ .key = "output.gzip", .type = CONFIG_BOOL, AT(output_gzip), .initial = "yes",
@@ -71,7 +80,8 @@ const struct config_option config_options[] = {
 	{ .key = "tls.key", .type = CONFIG_STRING, AT(tls_key), .metavar = "FILE",
 	  .help = "The private key of tls.cert, PEM" },
 	{ .key = "tls.server_name", .type = CONFIG_STRING, AT(tls_server_name), .metavar = "NAME",
-	  .help = "The name that the server's certificate must have, if it is not the host" },
+	  .help = "The name that the server's certificate must have, if it is not the host",
+	  .check = config_check_host },
 
 	{ .key = "spool.dir", .type = CONFIG_STRING, AT(spool_dir),
 	  .initial = "/var/lib/sekoia-ebpf/spool", .metavar = "DIR",
@@ -128,7 +138,8 @@ const struct config_option config_options[] = {
 	{ .key = "collector.btf", .flag = "btf", .type = CONFIG_STRING, AT(btf), .metavar = "FILE",
 	  .help = "The kernel's BTF, for a kernel that does not carry its own" },
 	{ .key = "collector.hostname", .flag = "hostname", .type = CONFIG_STRING, AT(hostname),
-	  .metavar = "NAME", .help = "The host name in the records, instead of the system's" },
+	  .metavar = "NAME", .help = "The host name in the records, instead of the system's",
+	  .check = config_check_hostname },
 	{ .key = "collector.stop_timeout", .type = CONFIG_DURATION, AT(stop_timeout_ms),
 	  .initial = "5s", .min = 0, .max = HOUR, .metavar = "TIME",
 	  .help = "How long a clean stop waits for acknowledgements; the rest stays in the spool" },
@@ -142,6 +153,8 @@ const struct config_option config_options[] = {
 	  .help = "How much is told on standard error" },
 	{ 0 },
 };
+/* clang-format on */
+_Static_assert(sizeof(config_options) / sizeof(*config_options) <= CONFIG_OPTIONS_MAX, "more rows");
 
 const struct config_endpoint config_endpoints[] = {
 	[REGION_FRA1] = { "fra1", "intake.sekoia.io", "" },

@@ -38,6 +38,21 @@ struct output_events {
 	void (*on_down)(void *arg, const char *why, uint64_t retry_after_ms);
 };
 
+/*
+ * What a transport remembers from one connection to the next. Starts as zeroes,
+ * is the transport's alone, and holds no pointer.
+ */
+#define OUTPUT_REFUSED_MAX 64
+struct output_memory {
+	uint64_t refused[OUTPUT_REFUSED_MAX]; /* refused once; a second time is for good */
+	uint32_t n_refused;		      /* ever; the newest overwrite the oldest */
+	uint32_t suspect_bytes; /* messages from this size on go out alone; 0: none do */
+	uint64_t suspect_seq;	/* a session has ended on this message… */
+	uint32_t suspect_aborts; /* …so often */
+	bool worked;		/* the peer has taken something since it last refused */
+	uint64_t batch_bytes;	/* a learned ceiling, below the configured one; 0: none */
+};
+
 struct output {
 	const struct output_ops *ops;
 	struct loop *loop;
@@ -47,10 +62,19 @@ struct output {
 	void *arg;		/* for events */
 	void *impl;		/* the transport's own */
 	uint64_t sent_bytes;	/* framed; the transport adds to it */
+	/*
+	 * For people: to whom and how, "192.0.2.1:11514 (intake.example), TLSv1.3".
+	 * The transport writes it before on_ready(), or leaves it empty.
+	 */
+	char peer[160];
+	struct output_memory memory;
 };
 
 struct output_ops {
 	const char *name; /* as written in the configuration: "relp" */
+
+	/* It writes on this host: no TLS, and no peer whose silence is an error. */
+	bool local;
 
 	/* How many messages, and bytes of them, may be unsettled at once. */
 	uint32_t window_msgs;
@@ -70,8 +94,9 @@ struct output_ops {
 	void (*flush)(struct output *out);
 
 	/*
-	 * Nothing more will be sent: say goodbye in the protocol's way. on_down()
-	 * follows when that is done, at once if there is nothing to say. NULL: nothing.
+	 * Nothing more will be sent: take the answers to what was, and say goodbye in
+	 * the protocol's way; on_settled() may come still. on_down() follows when
+	 * that is done, at once if there is nothing to say. NULL: nothing.
 	 */
 	void (*finish)(struct output *out);
 

@@ -4,7 +4,8 @@
  * One process appends (struct spool), any number of others read, each with a
  * cursor of its own (struct spool_reader). Neither can corrupt the other.
  *
- *   DIR/spool                     identity: the spool's id, fixed at creation
+ *   DIR/spool                     identity: the spool's id, fixed at creation; last seq
+ *   DIR/lock                      of the one writer
  *   DIR/0000000000000001.seg      segments, named by their first sequence (hex)
  *   DIR/cursors/NAME              one per output, written by its reader alone
  *
@@ -26,13 +27,13 @@
 enum spool_sync { SPOOL_SYNC_NONE, SPOOL_SYNC_INTERVAL, SPOOL_SYNC_BATCH };
 
 struct spool_opts {
-	const char *dir;	   /* created with its parents when it is missing */
-	uint64_t max_bytes;	   /* of all segments; above it the oldest goes */
-	uint64_t segment_bytes;	   /* a new segment starts at this size; 0: a default */
+	const char *dir;	/* created with its parents when it is missing */
+	uint64_t max_bytes;	/* of all segments; above it the oldest goes; 1 MiB at least */
+	uint64_t segment_bytes; /* a new segment starts at this size; 0: a default */
 	enum spool_sync sync;
-	uint32_t sync_interval_ms; /* for SPOOL_SYNC_INTERVAL */
-	uid_t reader_uid;	   /* owns cursors/ */
-	gid_t reader_gid;	   /* may read the segments */
+	uint32_t sync_interval_ms;  /* for SPOOL_SYNC_INTERVAL */
+	uid_t reader_uid;	    /* owns cursors/ */
+	gid_t reader_gid;	    /* may read the segments */
 	const char *const *outputs; /* names of the cursors that keep segments alive */
 	int n_outputs;
 };
@@ -47,13 +48,13 @@ struct spool_position {
 
 /* What the writer did; all are totals of this spool, restored when it is opened. */
 struct spool_stats {
-	uint64_t last_seq;	/* = appended: the number of the newest committed event */
-	uint64_t first_seq;	/* the oldest event still on disk; last_seq + 1 when none is */
-	uint64_t bytes;		/* on disk now, all segments */
+	uint64_t last_seq;  /* = appended: the number of the newest committed event */
+	uint64_t first_seq; /* the oldest event still on disk; last_seq + 1 when none is */
+	uint64_t bytes;	    /* on disk now, all segments */
 	uint32_t segments;
 	/* Since this process opened it: */
 	uint64_t batches, torn_bytes, damaged, dropped_segments, commit_errors;
-	int last_error;		/* -errno of the newest failed commit, 0 after a good one */
+	int last_error; /* -errno of the newest failed commit, 0 after a good one */
 };
 
 struct spool;
@@ -77,7 +78,8 @@ uint64_t spool_next_seq(const struct spool *s);
 
 /*
  * Copies m into the batch being built; m->seq is ignored, the spool numbers.
- * -EMSGSIZE: above MSG_MAX_BYTES in all. -ENOBUFS: the batch is full, commit first.
+ * -EMSGSIZE: above MSG_MAX_BYTES in all, or one of host, app, procid and route
+ * above 65,535. -EINVAL: no such class. -ENOBUFS: the batch is full, commit first.
  */
 int spool_add(struct spool *s, const struct msg *m);
 
@@ -86,6 +88,7 @@ int spool_add(struct spool *s, const struct msg *m);
  * if a position moved. On failure nothing has entered, the batch and its
  * numbers are kept, and the same call may be made again later: -ENOSPC, -EIO,
  * -EROFS, -ENOENT (the directory was removed; it is made again at the next call).
+ * A sync that fails is no such failure: the batch is in, stats.last_error tells.
  */
 int spool_commit(struct spool *s, const struct spool_position *positions, int n, uint64_t now_ms);
 
@@ -108,11 +111,12 @@ void spool_get_stats(const struct spool *s, struct spool_stats *ret);
 /*
  * The cursor's file is shared memory: the reader writes, anyone may look.
  * The identity that always holds:
- *     cursor_seq = acked + rejected + lost_limit + lost_damage
+ *     cursor_seq = start_seq + acked + rejected + lost_limit + lost_damage
  *     appended   = cursor_seq + waiting
  */
 struct spool_cursor {
 	uint64_t spool_id;
+	uint64_t start_seq;   /* where it began; 0 unless the spool was in use before it */
 	uint64_t cursor_seq;  /* everything up to here is settled */
 	uint64_t acked;	      /* the peer has it */
 	uint64_t rejected;    /* the peer refuses it for good */
@@ -131,7 +135,8 @@ struct spool_reader;
 /*
  * Opens the cursor NAME (made when missing, at the oldest event there is) and
  * locks it: -EBUSY while another process has it. The caller owns *ret.
- * -EBADMSG: dir is no spool. A cursor of another spool id starts anew.
+ * -ENOENT: there is no such directory. -EBADMSG: dir is no spool. -EINVAL: the
+ * name has a '/' or begins with a dot. A cursor of another spool id starts anew.
  */
 int spool_reader_new(const char *dir, const char *name, struct spool_reader **ret);
 void spool_reader_free(struct spool_reader *r);
@@ -157,8 +162,14 @@ void spool_reader_settle(struct spool_reader *r, uint64_t seq, uint64_t rejected
 /* The newest committed seq that this reader can see: for "how much is waiting". */
 uint64_t spool_reader_last_seq(struct spool_reader *r);
 
-/* The cursor itself, for the counters and texts that the shipper keeps in it. */
+/*
+ * The cursor itself, for the counters and texts that the shipper keeps in it
+ * (from sent on; what stands above is the reader's). Others see the books as
+ * soon as they change; the rest with spool_reader_publish(), with each 64th
+ * settle, and whenever spool_reader_next() has nothing.
+ */
 struct spool_cursor *spool_reader_cursor(struct spool_reader *r);
+void spool_reader_publish(struct spool_reader *r);
 
 /* Copies the cursor NAME of the spool in dir, without locking it. 0 or -errno. */
 int spool_cursor_peek(const char *dir, const char *name, struct spool_cursor *ret);

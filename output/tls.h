@@ -2,6 +2,7 @@
 /* TLS for clients (OpenSSL stops in tls.c): 1.2 and up, chain and name checked. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -14,7 +15,7 @@ struct tls;	   /* one connection */
 struct tls_opts {
 	const char *ca;	  /* a PEM file or a folder of them; NULL: the system's store */
 	const char *cert; /* PEM, with its chain: the client certificate; NULL: none */
-	const char *key;  /* its private key, PEM */
+	const char *key;  /* its private key, PEM, not encrypted; NULL: it is in cert, too */
 };
 
 /*
@@ -33,12 +34,16 @@ DEFINE_CLEANUP(struct tls *, tls_free);
 
 /*
  * All of these: -EAGAIN when the socket must become ready first (tls_wants()
- * says for what), -EPROTO when it is over (tls_error() says why).
+ * says for what), -EPROTO when it is over (tls_error() says why); for a read,
+ * -ECONNABORTED when TCP ended without the peer's close_notify.
  */
 int tls_handshake(struct tls *t);			   /* 0: done, peer verified */
 ssize_t tls_read(struct tls *t, void *p, size_t n);	   /* 0: close_notify */
 ssize_t tls_write(struct tls *t, const void *p, size_t n); /* a repeat may move and grow */
 int tls_shutdown(struct tls *t);			   /* 0: ours is sent */
+
+/* Bytes may wait inside, where epoll does not see them: read on until -EAGAIN. */
+bool tls_has_pending(const struct tls *t);
 
 /* EPOLLIN or EPOLLOUT: what the last -EAGAIN waits for. */
 uint32_t tls_wants(const struct tls *t);

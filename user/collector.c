@@ -261,11 +261,7 @@ static int open_spool(struct collector *c)
 		o.n_outputs++;
 		p += n + (p[n] == ',');
 	}
-	err = privs_lookup(config->shipper_user, &o.reader_uid, &o.reader_gid);
-	if (err) {
-		log_error("/etc/passwd: %s", log_strerror(err));
-		return err;
-	}
+	privs_lookup_unprivileged(config->shipper_user, &o.reader_uid, &o.reader_gid);
 	err = spool_new(&o, &c->spool);
 	if (err == -EBUSY)
 		log_error("spool %s: another collector has it; stop that one first, or give this "

@@ -37,10 +37,11 @@ static int run_cleanup(const struct config *c)
 /* The first row is what a bare invocation runs. */
 static const struct command {
 	const char *name;
+	bool needs_key;
 	int (*run)(const struct config *c);
 } commands[] = {
-	{ "run", run_collector },
-	{ "cleanup", run_cleanup },
+	{ "run", true, run_collector },
+	{ "cleanup", false, run_cleanup },
 };
 
 static const struct command *find_command(const char *name)
@@ -77,7 +78,7 @@ int main(int argc, char **argv, char **envp)
 		return EXIT_FAILURE;
 	}
 	config_errors_init(&errors);
-	err = config_load(c, argc, argv, envp, &action, &rest, &errors);
+	config_load(c, argc, argv, envp, &action, &rest, &errors);
 	if (action == CONFIG_HELP) {
 		config_print_help(stdout);
 		return EXIT_SUCCESS;
@@ -92,6 +93,8 @@ int main(int argc, char **argv, char **envp)
 			config_error(&errors, "\"%s\" is not a command; allowed: run, cleanup",
 				     command ? argv[rest + 1] : argv[rest]);
 	}
+	if (command && command->needs_key)
+		config_load_key(c, &errors);
 	if (errors.n) {
 		fprintf(stderr, "%.*s", (int)errors.text.len, buf_data(&errors.text));
 		fprintf(stderr, "sekoia-ebpf: %d %s; try --help\n", errors.n,

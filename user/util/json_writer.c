@@ -141,7 +141,9 @@ static size_t utf8_len(const unsigned char *p, const unsigned char *end, size_t 
 	return n;
 }
 
-int json_escape(char *dst, size_t dst_size, struct slice text, char **ret)
+/* In a string inside a string each backslash is escaped, and so is each quote. */
+static inline __attribute__((always_inline)) int escape(char *dst, size_t dst_size,
+							struct slice text, bool twice, char **ret)
 {
 	static const char hex[] = "0123456789abcdef";
 	const unsigned char *p = (const unsigned char *)text.p;
@@ -161,10 +163,12 @@ int json_escape(char *dst, size_t dst_size, struct slice text, char **ret)
 		out += n;
 		if (p == end)
 			break;
-		if (out_end - out < JSON_ESCAPE_MAX)
+		if (out_end - out < (twice ? JSON_ESCAPE_TWICE_MAX : JSON_ESCAPE_MAX))
 			return -ENOBUFS;
 		switch (escape_class[*p]) {
 		case 1:
+			if (twice)
+				*out++ = '\\';
 			memcpy(out, "\\u00", 4);
 			out[4] = hex[*p >> 4];
 			out[5] = hex[*p & 15];
@@ -185,12 +189,27 @@ int json_escape(char *dst, size_t dst_size, struct slice text, char **ret)
 			break;
 		default:
 			*out++ = '\\';
+			if (twice) {
+				*out++ = '\\';
+				if (*p == '"' || *p == '\\')
+					*out++ = '\\';
+			}
 			*out++ = (char)escape_class[*p++];
 			break;
 		}
 	}
 	*ret = out;
 	return 0;
+}
+
+int json_escape(char *dst, size_t dst_size, struct slice text, char **ret)
+{
+	return escape(dst, dst_size, text, false, ret);
+}
+
+int json_escape_twice(char *dst, size_t dst_size, struct slice text, char **ret)
+{
+	return escape(dst, dst_size, text, true, ret);
 }
 
 void json_slice(struct json_writer *w, const char *key, struct slice text)

@@ -58,3 +58,10 @@ void json_raw(struct json_writer *w, const char *text, size_t len);
  */
 #define JSON_ESCAPE_MAX 6
 int json_escape(char *dst, size_t dst_size, struct slice text, char **ret);
+
+/*
+ * The same for a JSON string that is to stand inside another JSON string: what
+ * json_escape() of json_escape() would give, in one pass.
+ */
+#define JSON_ESCAPE_TWICE_MAX 7
+int json_escape_twice(char *dst, size_t dst_size, struct slice text, char **ret);

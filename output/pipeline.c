@@ -1,0 +1,668 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "output/pipeline.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config.h"
+#include "output/backoff.h"
+#include "output/window.h"
+#include "user/util/log.h"
+
+/* One turn of one output, so that signals and other outputs have theirs. */
+#define TURN_MSGS  512
+#define TURN_BYTES (1 << 20)
+
+/* How often to look for data whose wake-up was missed, and at the clock. */
+#define TICK_MS 500
+/* After an error of the spool's disk. */
+#define READ_RETRY_MS 1000
+/* The same line is not repeated before this. */
+#define REPEAT_MS 60000
+/* On stopping, how long receipts may take before the goodbye asks for them. */
+#define RECEIPTS_MS 500
+
+enum pipeline_state {
+	PIPELINE_WAITING,    /* no connection; act opens one when it fires */
+	PIPELINE_IDLE,	     /* the peer left in good order; connect when there is data */
+	PIPELINE_CONNECTING, /* open() was called, on_ready() was not */
+	PIPELINE_UP,
+	PIPELINE_FINISHING, /* finish() was called, on_down() was not */
+	PIPELINE_DOWN,	    /* on_down() was called; act closes */
+	PIPELINE_DONE,
+};
+
+struct pipeline {
+	struct output out;
+	struct loop *loop;
+	const struct config *config;
+	const struct output_ops *ops;
+	struct spool_reader *reader;
+	struct spool_cursor *cursor;
+	uint64_t spool_id; /* whose numbers the window holds */
+	struct window window;
+	struct backoff backoff;
+
+	enum pipeline_state state;
+	struct loop_timer act;	/* opens in WAITING, closes in DOWN */
+	struct loop_timer tick; /* looks for missed data, counts silence */
+	struct loop_timer end;	/* the deadline of a stop */
+
+	struct msg msg; /* read and not sent yet; its slices are the reader's */
+	bool has_msg;
+	bool blocked;	  /* send() said -EAGAIN, on_ready() did not come yet */
+	bool must_flush;  /* something was sent since the last flush() */
+	bool caught_up;	  /* the reader had nothing; a wake-up clears it */
+	bool must_rewind; /* nothing may be read before that has worked */
+	uint64_t read_after_ms;
+
+	/* This connection. */
+	bool was_up, had_progress;
+	uint64_t opened_ms;
+	uint64_t progress_ms; /* when something was settled, or could first be */
+	char why[192];
+	uint64_t retry_after_ms;
+	uint64_t sent_bytes_seen;
+
+	/* What people know. */
+	uint32_t attempts; /* that failed since the last connection that was told */
+	bool told_down, told_up;
+	char told_why[192];
+	uint64_t told_why_ms;
+	uint64_t told_read_ms, told_rejected_ms;
+	uint64_t rejected_untold;
+
+	/* The end. */
+	bool stopping, drain;
+	bool stop_attempted; /* a connection was begun since */
+	uint64_t stop_seq, deadline_ms;
+	uint64_t all_sent_ms; /* 0: not yet */
+};
+
+/* ------------------------------------------------------------------ for people */
+
+/* 12345 as "12,345". */
+static const char *count_text(uint64_t n, char ret[static 32])
+{
+	char digits[24];
+	int len = snprintf(digits, sizeof(digits), "%" PRIu64, n);
+	char *to = ret;
+
+	for (int i = 0; i < len; i++) {
+		if (i && (len - i) % 3 == 0)
+			*to++ = ',';
+		*to++ = digits[i];
+	}
+	*to = '\0';
+	return ret;
+}
+
+/* "700 ms", "8 s". */
+static const char *pause_text(uint64_t ms, char ret[static 32])
+{
+	if (ms < 1000)
+		snprintf(ret, 32, "%" PRIu64 " ms", ms);
+	else
+		snprintf(ret, 32, "%" PRIu64 " s", (ms + 500) / 1000);
+	return ret;
+}
+
+/* A peer may have chosen the words: no control character leaves this. */
+static void copy_text(char *to, size_t size, const char *from)
+{
+	size_t i = 0;
+
+	for (; from && from[i] && i < size - 1; i++)
+		to[i] = (unsigned char)from[i] < 0x20 || from[i] == 0x7f ? ' ' : from[i];
+	to[i] = '\0';
+}
+
+static bool is_due(uint64_t *told_ms, uint64_t now_ms)
+{
+	if (*told_ms && now_ms - *told_ms < REPEAT_MS)
+		return false;
+	*told_ms = now_ms ? now_ms : 1;
+	return true;
+}
+
+uint64_t pipeline_waiting(const struct pipeline *p)
+{
+	uint64_t last = spool_reader_last_seq(p->reader);
+
+	return last > p->cursor->cursor_seq ? last - p->cursor->cursor_seq : 0;
+}
+
+static void tell_up(struct pipeline *p)
+{
+	char waiting[32];
+
+	p->attempts++;
+	if (!p->told_up || p->told_down)
+		log_info("%s: connected%s%s after %u attempt%s, %s events waiting", p->ops->name,
+			 p->out.peer[0] ? " to " : "", p->out.peer, p->attempts,
+			 p->attempts == 1 ? "" : "s", count_text(pipeline_waiting(p), waiting));
+	p->told_up = true;
+	p->told_down = false;
+	p->attempts = 0;
+}
+
+static void tell_down(struct pipeline *p, uint64_t pause_ms)
+{
+	uint64_t now_ms = loop_now_ms(p->loop);
+	char pause[32];
+
+	p->attempts++;
+	if (strcmp(p->why, p->told_why) == 0 && !is_due(&p->told_why_ms, now_ms))
+		return;
+	memcpy(p->told_why, p->why, sizeof(p->why));
+	p->told_why_ms = now_ms ? now_ms : 1;
+	p->told_down = true;
+	log_warning("%s: %s; retrying in %s", p->ops->name, p->why, pause_text(pause_ms, pause));
+}
+
+static void tell_rejected(struct pipeline *p, uint64_t seq, uint64_t n, const char *why)
+{
+	char refused[32], text[160];
+
+	p->rejected_untold += n;
+	copy_text(text, sizeof(text), why && why[0] ? why : "the peer gave no reason");
+	snprintf(p->cursor->last_error, sizeof(p->cursor->last_error),
+		 "event %" PRIu64 " was refused: %s", seq, text);
+	if (!is_due(&p->told_rejected_ms, loop_now_ms(p->loop)))
+		return;
+	log_warning("%s: event %" PRIu64 " was refused: %s; %s refused in all since the last such "
+		    "line, counted and not sent again",
+		    p->ops->name, seq, text, count_text(p->rejected_untold, refused));
+	p->rejected_untold = 0;
+}
+
+static void set_state(struct pipeline *p, enum pipeline_state state)
+{
+	static const char *const names[] = {
+		[PIPELINE_WAITING] = "backing off",   [PIPELINE_IDLE] = "idle",
+		[PIPELINE_CONNECTING] = "connecting", [PIPELINE_UP] = "connected",
+		[PIPELINE_FINISHING] = "finishing",   [PIPELINE_DOWN] = "disconnected",
+		[PIPELINE_DONE] = "stopped",
+	};
+
+	p->state = state;
+	copy_text(p->cursor->state, sizeof(p->cursor->state), names[state]);
+	spool_reader_publish(p->reader);
+}
+
+static void publish(struct pipeline *p)
+{
+	p->cursor->sent_bytes += p->out.sent_bytes - p->sent_bytes_seen;
+	p->sent_bytes_seen = p->out.sent_bytes;
+}
+
+static void on_down(void *arg, const char *why, uint64_t retry_after_ms);
+
+/* ------------------------------------------------------------------ the window */
+
+static void note_progress(struct pipeline *p)
+{
+	p->progress_ms = loop_now_ms(p->loop);
+	p->had_progress = true;
+	backoff_reset(&p->backoff);
+}
+
+/* Moves the cursor over what is settled without a gap. */
+static void take_settled(struct pipeline *p)
+{
+	uint64_t seq, rejected;
+
+	if (window_take(&p->window, &seq, &rejected))
+		spool_reader_settle(p->reader, seq, rejected);
+}
+
+static size_t msg_bytes(const struct msg *m)
+{
+	return m->host.len + m->app.len + m->procid.len + m->route.len + m->text.len + m->json.len;
+}
+
+/*
+ * The reader has followed the writer to a spool that was made anew, where the
+ * numbers begin again: an answer to an old one must not settle a new one.
+ */
+static void leave_old_spool(struct pipeline *p)
+{
+	p->spool_id = p->cursor->spool_id;
+	window_reset(&p->window);
+	on_down(p, "the spool was made anew", 0);
+	p->must_rewind = true;
+}
+
+/* Reads one message ahead; true when there is one. */
+static bool fetch(struct pipeline *p)
+{
+	uint64_t now_ms = loop_now_ms(p->loop);
+	int r;
+
+	if (p->has_msg)
+		return true;
+	if (p->caught_up || now_ms < p->read_after_ms)
+		return false;
+	r = p->must_rewind ? spool_reader_rewind(p->reader) : 0;
+	if (!r) {
+		p->must_rewind = false;
+		r = spool_reader_next(p->reader, &p->msg);
+	}
+	if (r < 0) {
+		p->read_after_ms = now_ms + READ_RETRY_MS;
+		if (is_due(&p->told_read_ms, now_ms))
+			log_error("%s: spool: reading: %s; trying again every second", p->ops->name,
+				  log_strerror(r));
+		return false;
+	}
+	if (p->cursor->spool_id != p->spool_id) {
+		leave_old_spool(p);
+		return false;
+	}
+	p->has_msg = r > 0;
+	p->caught_up = !r;
+	return p->has_msg;
+}
+
+/* Is there something to send? On stopping: of what was there at that time. */
+static bool has_work(struct pipeline *p)
+{
+	if (p->stopping && !p->drain)
+		return false;
+	return fetch(p) && !(p->stopping && p->msg.seq > p->stop_seq);
+}
+
+static bool can_send(struct pipeline *p)
+{
+	return p->state == PIPELINE_UP && !p->blocked && window_has_room(&p->window, 0) &&
+	       has_work(p) && window_has_room(&p->window, msg_bytes(&p->msg));
+}
+
+/* ------------------------------------------------------------------ what transports call */
+
+static void on_ready(void *arg)
+{
+	struct pipeline *p = arg;
+
+	p->blocked = false;
+	if (p->state != PIPELINE_CONNECTING)
+		return;
+	p->was_up = true;
+	p->progress_ms = loop_now_ms(p->loop);
+	p->cursor->connects++;
+	set_state(p, PIPELINE_UP);
+	tell_up(p);
+}
+
+static void on_settled(void *arg, uint64_t first, uint64_t last, enum output_verdict verdict,
+		       const char *why)
+{
+	struct pipeline *p = arg;
+	bool rejected = verdict == OUTPUT_REJECTED;
+	uint32_t n = window_settle(&p->window, first, last, rejected);
+
+	/*
+	 * The cursor moves in the next turn, not here: this may be inside of send(),
+	 * and the message's slices are the reader's.
+	 */
+	if (!n)
+		return;
+	note_progress(p);
+	if (rejected)
+		tell_rejected(p, first, n, why);
+}
+
+static void on_down(void *arg, const char *why, uint64_t retry_after_ms)
+{
+	struct pipeline *p = arg;
+
+	if (p->state != PIPELINE_CONNECTING && p->state != PIPELINE_UP &&
+	    p->state != PIPELINE_FINISHING)
+		return;
+	copy_text(p->why, sizeof(p->why), why && why[0] ? why : "the connection ended");
+	p->retry_after_ms = retry_after_ms;
+	set_state(p, PIPELINE_DOWN);
+	/* Not from here: the transport is still on the stack. */
+	loop_timer_set(p->loop, &p->act, loop_now_ms(p->loop));
+}
+
+static const struct output_events events = {
+	.on_ready = on_ready,
+	.on_settled = on_settled,
+	.on_down = on_down,
+};
+
+/* ------------------------------------------------------------------ the connection */
+
+static void finish_for_good(struct pipeline *p)
+{
+	loop_timer_cancel(&p->act);
+	loop_timer_cancel(&p->tick);
+	loop_timer_cancel(&p->end);
+	set_state(p, PIPELINE_DONE);
+}
+
+static void open_connection(struct pipeline *p)
+{
+	int err;
+
+	p->blocked = false;
+	p->was_up = false;
+	p->had_progress = false;
+	p->opened_ms = loop_now_ms(p->loop);
+	p->retry_after_ms = 0;
+	p->stop_attempted |= p->stopping;
+	p->out.peer[0] = '\0';
+	set_state(p, PIPELINE_CONNECTING);
+	err = p->ops->open(&p->out);
+	if (err) {
+		char why[160];
+
+		snprintf(why, sizeof(why), "can not start with this configuration: %s",
+			 log_strerror(err));
+		on_down(p, why, 0); /* unless the transport has said more */
+	}
+}
+
+/* There is data again. A peer that ends each connection soon is not asked too often. */
+static void leave_idle(struct pipeline *p)
+{
+	set_state(p, PIPELINE_WAITING);
+	loop_timer_set(p->loop, &p->act, p->opened_ms + BACKOFF_MIN_MS);
+}
+
+/* The books first, then forget the connection: the rest is read again. */
+static void close_connection(struct pipeline *p)
+{
+	p->ops->close(&p->out);
+	take_settled(p);
+	window_reset(&p->window);
+	p->has_msg = false;
+	p->blocked = false;
+	p->must_flush = false;
+	p->must_rewind = true;
+	p->caught_up = false;
+	p->read_after_ms = 0;
+	p->all_sent_ms = 0;
+	publish(p);
+}
+
+static void fail(struct pipeline *p)
+{
+	uint64_t pause_ms = backoff_next_ms(&p->backoff, p->retry_after_ms);
+
+	p->cursor->failures++;
+	copy_text(p->cursor->last_error, sizeof(p->cursor->last_error), p->why);
+	set_state(p, PIPELINE_WAITING);
+	loop_timer_set(p->loop, &p->act, loop_now_ms(p->loop) + pause_ms);
+	tell_down(p, pause_ms);
+}
+
+static void after_down(struct pipeline *p, bool had_unsettled, bool said_goodbye)
+{
+	if (p->stopping) {
+		/* Again for what is left, unless no connection could be made for that. */
+		if (has_work(p) && !(p->stop_attempted && !p->was_up)) {
+			fail(p);
+			return;
+		}
+		if (!said_goodbye) {
+			p->cursor->failures++;
+			copy_text(p->cursor->last_error, sizeof(p->cursor->last_error), p->why);
+			log_warning("%s: %s; stopping, what is not acknowledged stays in the spool",
+				    p->ops->name, p->why);
+		}
+		finish_for_good(p);
+		return;
+	}
+	if (p->had_progress && !had_unsettled && !has_work(p)) {
+		/* A peer may end a connection that nobody needs. */
+		log_debug("%s: %s; connecting again when there is something to send", p->ops->name,
+			  p->why);
+		set_state(p, PIPELINE_IDLE);
+		return;
+	}
+	fail(p);
+}
+
+static void on_act(void *arg, uint64_t now_ms)
+{
+	struct pipeline *p = arg;
+	bool had_unsettled, said_goodbye;
+
+	(void)now_ms;
+	switch (p->state) {
+	case PIPELINE_WAITING:
+		open_connection(p);
+		break;
+	case PIPELINE_DOWN:
+		had_unsettled = p->window.unsettled > 0;
+		said_goodbye = p->all_sent_ms && !(had_unsettled && p->drain);
+		close_connection(p);
+		after_down(p, had_unsettled, said_goodbye);
+		break;
+	default:
+		break;
+	}
+}
+
+static void say_goodbye(struct pipeline *p)
+{
+	set_state(p, PIPELINE_FINISHING);
+	if (p->ops->finish)
+		p->ops->finish(&p->out);
+	else
+		on_down(p, NULL, 0);
+}
+
+/* The part of a turn that belongs to stopping. */
+static void turn_to_the_end(struct pipeline *p)
+{
+	uint64_t now_ms = loop_now_ms(p->loop);
+
+	switch (p->state) {
+	case PIPELINE_WAITING:
+	case PIPELINE_IDLE:
+		if (!has_work(p) || p->act.due_ms >= p->deadline_ms)
+			finish_for_good(p);
+		break;
+	case PIPELINE_CONNECTING:
+		if (!has_work(p)) {
+			close_connection(p);
+			finish_for_good(p);
+		}
+		break;
+	case PIPELINE_UP:
+		if (p->drain && has_work(p))
+			break;
+		if (!p->all_sent_ms) {
+			p->all_sent_ms = now_ms ? now_ms : 1;
+			/* For the case that nothing else wakes the loop. */
+			loop_timer_set(p->loop, &p->tick, now_ms + RECEIPTS_MS);
+		}
+		/* Some peers give their receipt only when asked by the goodbye. */
+		if (!p->drain || window_is_empty(&p->window) ||
+		    now_ms - p->all_sent_ms >= RECEIPTS_MS)
+			say_goodbye(p);
+		break;
+	default:
+		break;
+	}
+}
+
+bool pipeline_turn(struct pipeline *p)
+{
+	size_t bytes = 0;
+	int err;
+
+	if (p->state == PIPELINE_DONE)
+		return false;
+	take_settled(p);
+	if (p->state == PIPELINE_IDLE && has_work(p))
+		leave_idle(p);
+
+	for (int n = 0; n < TURN_MSGS && bytes < TURN_BYTES && can_send(p); n++) {
+		struct msg *m = &p->msg;
+
+		/* Before send(), which may settle it at once. */
+		err = window_push(&p->window, m->seq, msg_bytes(m));
+		if (!err)
+			err = p->ops->send(&p->out, m);
+		if (err == -EAGAIN) {
+			window_unpush(&p->window, m->seq);
+			p->blocked = true;
+			p->must_flush = true;
+			break;
+		}
+		if (err && err != -EMSGSIZE) {
+			window_unpush(&p->window, m->seq);
+			on_down(p, log_strerror(err), 0);
+			break;
+		}
+		if (p->window.unsettled == 1)
+			p->progress_ms = loop_now_ms(p->loop);
+		p->has_msg = false;
+		bytes += msg_bytes(m);
+		if (err == -EMSGSIZE) {
+			on_settled(p, m->seq, m->seq, OUTPUT_REJECTED,
+				   "it is larger than this output can carry");
+			continue;
+		}
+		p->cursor->sent++;
+		p->must_flush = true;
+	}
+	/* A batch is not cut because this turn is over. */
+	if (p->state == PIPELINE_UP && p->must_flush && !can_send(p)) {
+		p->must_flush = false;
+		p->ops->flush(&p->out);
+	}
+	take_settled(p);
+	publish(p);
+	if (p->stopping)
+		turn_to_the_end(p);
+	/* What flush() settled may have made room. */
+	return can_send(p);
+}
+
+static void on_tick(void *arg, uint64_t now_ms)
+{
+	struct pipeline *p = arg;
+	/* A transport may watch this, too, and then it knows more: a quarter for that. */
+	uint64_t silence_ms = p->config->output_timeout_ms * 5 / 4;
+
+	p->caught_up = false;
+	publish(p);
+	spool_reader_publish(p->reader);
+	if (!p->ops->local && p->state == PIPELINE_UP && p->window.unsettled &&
+	    now_ms - p->progress_ms >= silence_ms) {
+		char why[96];
+
+		snprintf(why, sizeof(why), "the peer acknowledged nothing for %" PRIu64 " s",
+			 (now_ms - p->progress_ms) / 1000);
+		on_down(p, why, 0);
+	}
+	loop_timer_set(p->loop, &p->tick, now_ms + TICK_MS);
+}
+
+/* ------------------------------------------------------------------ life */
+
+static void on_end(void *arg, uint64_t now_ms)
+{
+	struct pipeline *p = arg;
+	char left[32];
+
+	(void)now_ms;
+	if (p->state == PIPELINE_DONE)
+		return;
+	if (p->state != PIPELINE_WAITING && p->state != PIPELINE_IDLE)
+		close_connection(p);
+	if (p->drain && pipeline_waiting(p))
+		log_warning("%s: stopped at its time limit; %s events stay in the spool",
+			    p->ops->name, count_text(pipeline_waiting(p), left));
+	finish_for_good(p);
+}
+
+void pipeline_wake(struct pipeline *p)
+{
+	p->caught_up = false;
+}
+
+void pipeline_stop(struct pipeline *p, uint64_t deadline_ms, bool drain)
+{
+	if (p->state == PIPELINE_DONE)
+		return;
+	/* A second, shorter limit counts; a stop that drains may become one that does not. */
+	if (p->stopping && p->deadline_ms <= deadline_ms)
+		deadline_ms = p->deadline_ms;
+	p->drain = drain && (!p->stopping || p->drain);
+	if (!p->stopping)
+		p->stop_seq = spool_reader_last_seq(p->reader);
+	p->stopping = true;
+	p->deadline_ms = deadline_ms;
+	p->caught_up = false;
+	p->read_after_ms = 0;
+	loop_timer_set(p->loop, &p->end, deadline_ms);
+	/* Don't sit out a pause; but a peer that asked for one has it. */
+	if (p->state == PIPELINE_WAITING && !p->retry_after_ms)
+		loop_timer_set(p->loop, &p->act, loop_now_ms(p->loop));
+}
+
+bool pipeline_is_done(const struct pipeline *p)
+{
+	return p->state == PIPELINE_DONE;
+}
+
+int pipeline_new(const struct pipeline_opts *opts, struct pipeline **ret)
+{
+	struct pipeline *p = calloc(1, sizeof(*p));
+	int err;
+
+	if (!p)
+		return -ENOMEM;
+	err = window_init(&p->window, opts->ops->window_msgs, opts->ops->window_bytes);
+	if (err) {
+		free(p);
+		return err;
+	}
+	p->loop = opts->loop;
+	p->config = opts->config;
+	p->ops = opts->ops;
+	p->reader = opts->reader;
+	p->cursor = spool_reader_cursor(opts->reader);
+	p->spool_id = p->cursor->spool_id;
+	p->out = (struct output){
+		.ops = opts->ops,
+		.loop = opts->loop,
+		.config = opts->config,
+		.tls = opts->tls,
+		.events = &events,
+		.arg = p,
+	};
+	p->act = (struct loop_timer){ .fn = on_act, .arg = p };
+	p->tick = (struct loop_timer){ .fn = on_tick, .arg = p };
+	p->end = (struct loop_timer){ .fn = on_end, .arg = p };
+	backoff_init(&p->backoff, opts->seed, opts->config->output_retry_max_ms);
+	set_state(p, PIPELINE_WAITING);
+	loop_timer_set(p->loop, &p->act, loop_now_ms(p->loop));
+	loop_timer_set(p->loop, &p->tick, loop_now_ms(p->loop) + TICK_MS);
+	*ret = p;
+	return 0;
+}
+
+void pipeline_free(struct pipeline *p)
+{
+	if (!p)
+		return;
+	if (p->state != PIPELINE_DONE) {
+		if (p->state != PIPELINE_WAITING && p->state != PIPELINE_IDLE)
+			close_connection(p);
+		finish_for_good(p);
+	}
+	window_done(&p->window);
+	spool_reader_free(p->reader);
+	free(p);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The spool's bytes, and nothing but bytes: what lies in a segment, in the
+ * identity file and in a cursor, to structs and back. Pure: no descriptor, no
+ * clock, no allocation. Nothing here trusts what it reads.
+ *
+ *   segment = header (64 bytes), then batches
+ *   batch   = header, positions of the sources, body: records
+ *   record  = header, host, app, procid, route, text, json
+ *
+ * All numbers are little-endian. Every piece carries a CRC-32C that starts from
+ * a value derived from the spool's random id: bytes of another spool, or bytes
+ * that somebody wrote into a log message, are never taken for ours.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "output/msg.h"
+#include "output/spool.h"
+
+#define SPOOL_VERSION	     1
+#define SPOOL_PAGE	     4096 /* of the identity file and of a cursor */
+#define SPOOL_SEGMENT_HEADER 64
+#define SPOOL_POSITION_SIZE  20
+#define SPOOL_BATCH_FIXED    40
+#define SPOOL_BATCH_HEADER   (SPOOL_BATCH_FIXED + SPOOL_SOURCES * SPOOL_POSITION_SIZE) /* most */
+#define SPOOL_RECORD_HEADER  44
+#define SPOOL_RECORD_MAX     (SPOOL_RECORD_HEADER + MSG_MAX_BYTES)
+#define SPOOL_BODY_MAX	     (1u << 20)
+#define SPOOL_BATCH_MAX	     (SPOOL_BATCH_HEADER + SPOOL_BODY_MAX)
+#define SPOOL_SEQ_MAX	     (1ull << 62) /* a greater one is nonsense, whatever its CRC says */
+
+/* What tells one spool's bytes from another's. */
+struct spool_key {
+	uint64_t id;
+	uint32_t seed;	/* where each CRC starts */
+	uint32_t magic; /* of a record; nobody who lacks the id can write it into a message */
+};
+
+void spool_key_init(struct spool_key *key, uint64_t id);
+
+void spool_segment_encode(uint8_t p[static SPOOL_SEGMENT_HEADER], uint64_t id, uint64_t first_seq);
+/* 0 or -EBADMSG. */
+int spool_segment_decode(const uint8_t *p, size_t n, uint64_t *ret_id, uint64_t *ret_first_seq);
+
+struct spool_batch {
+	uint64_t first_seq; /* of its first record, or of the next batch when it has none */
+	uint32_t n_records;
+	uint32_t body_len;
+	uint32_t n_positions;
+	struct spool_position positions[SPOOL_SOURCES];
+};
+
+static inline size_t spool_batch_header_size(uint32_t n_positions)
+{
+	return SPOOL_BATCH_FIXED + (size_t)n_positions * SPOOL_POSITION_SIZE;
+}
+
+/* Writes spool_batch_header_size() bytes. */
+void spool_batch_encode(uint8_t *p, const struct spool_key *key, const struct spool_batch *b);
+/* The header's size; 0 when n bytes are too few to tell; -EBADMSG. */
+ssize_t spool_batch_decode(const uint8_t *p, size_t n, const struct spool_key *key,
+			   struct spool_batch *ret);
+
+/* The record's size in bytes; -EMSGSIZE, or -EINVAL for a class that is none. */
+ssize_t spool_record_size(const struct msg *m);
+/* Writes size bytes, as spool_record_size() gave it. */
+void spool_record_encode(uint8_t *p, size_t size, const struct spool_key *key, uint64_t seq,
+			 const struct msg *m);
+/* The record's size; 0 when n bytes are too few to tell; -EBADMSG. *ret points into p. */
+ssize_t spool_record_decode(const uint8_t *p, size_t n, const struct spool_key *key,
+			    struct msg *ret);
+
+/* ------------------------------------------------------------------ walking a segment */
+
+/*
+ * Goes through the bytes behind a segment's header, record by record, in a
+ * window that the caller moves. What is damaged is stepped over: in a batch
+ * whose header is good, up to the next good record; where a batch header should
+ * be and is none, record by record up to the next good header.
+ */
+struct spool_walk {
+	struct spool_key key;
+	uint64_t want; /* the next seq to deliver; smaller ones are passed over */
+	enum { SPOOL_AT_BATCH, SPOOL_IN_BATCH, SPOOL_IN_JUNK, SPOOL_IN_OPEN_JUNK } where;
+	bool confirmed;		  /* damage that is seen now was there in another read, too */
+	uint64_t left;		  /* bytes of this batch or junk */
+	uint64_t end_seq;	  /* the records here are below it */
+	uint64_t batches;	  /* good headers seen */
+	uint64_t damaged;	  /* records and headers stepped over */
+	struct spool_batch batch; /* the newest good and complete one */
+};
+
+enum spool_step {
+	SPOOL_MORE,    /* the window is too small; with final: nothing is left */
+	SPOOL_SKIPPED, /* *ret_used bytes held no record that was wanted */
+	SPOOL_RECORD,  /* *ret is a record; its slices point into the window */
+	SPOOL_AGAIN,   /* damage: read this batch anew, set confirmed, come back */
+};
+
+void spool_walk_init(struct spool_walk *w, const struct spool_key *key, uint64_t want);
+
+/* Forgets where in a segment it is, and keeps want. */
+void spool_walk_restart(struct spool_walk *w);
+
+/*
+ * One step from p, where n bytes are. final: these are all that there will ever
+ * be. want grows by more than the one record when records before it are lost.
+ * Makes progress whenever n >= SPOOL_BATCH_MAX.
+ */
+enum spool_step spool_walk_step(struct spool_walk *w, const uint8_t *p, size_t n, bool final,
+				size_t *ret_used, struct msg *ret);
+
+/* ------------------------------------------------------------------ identity file */
+
+/* Two slots, written in turn, so that one of them is always whole. */
+struct spool_state {
+	uint64_t id;
+	uint64_t generation;  /* of the newest slot; 0 when there is none */
+	uint64_t last_seq;    /* as of the newest commit; a crash can leave it one batch behind */
+	uint64_t removed_seq; /* events up to here were removed on purpose */
+	uint32_t n_positions;
+	struct spool_position positions[SPOOL_SOURCES];
+};
+
+#define SPOOL_STATE_SLOT 200
+
+void spool_identity_encode(uint8_t page[static SPOOL_PAGE], uint64_t id);
+/* Writes the slot that st->generation belongs to; returns its place in the page. */
+size_t spool_state_encode(uint8_t p[static SPOOL_STATE_SLOT], const struct spool_state *st);
+/*
+ * 0; -EBADMSG when this is not ours, or of a later version; -ENODATA when it
+ * was ours, or never written, and the id cannot be read from it.
+ */
+int spool_identity_decode(const uint8_t *page, size_t n, struct spool_state *ret);
+
+/* ------------------------------------------------------------------ cursor file */
+
+/* Two slots for the books, two for the rest, each pair written in turn. */
+struct spool_cursor_gens {
+	uint64_t books, rest; /* of the newest slots; 0 when there is none */
+};
+
+#define SPOOL_CURSOR_BOOKS 72
+#define SPOOL_CURSOR_REST  280
+
+/* Each returns the slot's place in the page; gen is the new slot's. */
+size_t spool_cursor_encode_books(uint8_t p[static SPOOL_CURSOR_BOOKS], uint64_t gen,
+				 const struct spool_cursor *c);
+size_t spool_cursor_encode_rest(uint8_t p[static SPOOL_CURSOR_REST], uint64_t gen,
+				const struct spool_cursor *c);
+/* 0, or -EBADMSG when no slot is whole. The texts are terminated. */
+int spool_cursor_decode(const uint8_t page[static SPOOL_PAGE], struct spool_cursor *ret,
+			struct spool_cursor_gens *ret_gens);

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "output/window.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum entry_state { ENTRY_SENT, ENTRY_ACKED, ENTRY_REJECTED };
+
+struct window_entry {
+	uint64_t seq;
+	uint32_t bytes;
+	uint32_t state; /* enum entry_state */
+};
+
+static struct window_entry *at(const struct window *w, uint64_t position)
+{
+	return &w->ring[position & w->mask];
+}
+
+int window_init(struct window *w, uint32_t max_msgs, uint64_t max_bytes)
+{
+	uint32_t slots = 1;
+
+	*w = (struct window){ .max_msgs = max_msgs, .max_bytes = max_bytes };
+	while (slots < max_msgs && slots < 1u << 31)
+		slots *= 2;
+	w->ring = calloc(slots, sizeof(*w->ring));
+	if (!w->ring)
+		return -ENOMEM;
+	w->mask = slots - 1;
+	return 0;
+}
+
+void window_done(struct window *w)
+{
+	free(w->ring);
+	*w = (struct window){ 0 };
+}
+
+void window_reset(struct window *w)
+{
+	w->head = w->tail;
+	w->bytes = 0;
+	w->unsettled = 0;
+}
+
+bool window_has_room(const struct window *w, size_t bytes)
+{
+	/* A settled message behind an unsettled one still needs its place in the ring. */
+	if (w->tail - w->head >= w->max_msgs)
+		return false;
+	return !w->unsettled || (w->bytes <= w->max_bytes && bytes <= w->max_bytes - w->bytes);
+}
+
+int window_push(struct window *w, uint64_t seq, size_t bytes)
+{
+	if (w->head != w->tail && seq <= at(w, w->tail - 1)->seq)
+		return -EINVAL;
+	if (bytes > UINT32_MAX || !window_has_room(w, bytes))
+		return -ENOBUFS;
+	*at(w, w->tail++) = (struct window_entry){ .seq = seq, .bytes = (uint32_t)bytes };
+	w->bytes += bytes;
+	w->unsettled++;
+	return 0;
+}
+
+void window_unpush(struct window *w, uint64_t seq)
+{
+	struct window_entry *e;
+
+	if (w->head == w->tail)
+		return;
+	e = at(w, w->tail - 1);
+	if (e->seq != seq || e->state != ENTRY_SENT)
+		return;
+	w->tail--;
+	w->bytes -= e->bytes;
+	w->unsettled--;
+}
+
+/*
+ * The position of the first message that is not below seq. Without gaps it is
+ * where arithmetic says; a gap puts it before that, never behind.
+ */
+static uint64_t find(const struct window *w, uint64_t seq)
+{
+	uint64_t low = w->head, high = w->tail;
+	uint64_t offset;
+
+	if (low == high || seq <= at(w, low)->seq)
+		return low;
+	offset = seq - at(w, low)->seq;
+	if (offset < high - low) {
+		if (at(w, low + offset)->seq == seq)
+			return low + offset;
+		high = low + offset;
+	}
+	while (low < high) {
+		uint64_t middle = low + (high - low) / 2;
+
+		if (at(w, middle)->seq < seq)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+uint32_t window_settle(struct window *w, uint64_t first, uint64_t last, bool rejected)
+{
+	uint32_t n = 0;
+
+	for (uint64_t i = find(w, first); i < w->tail && at(w, i)->seq <= last; i++) {
+		struct window_entry *e = at(w, i);
+
+		if (e->state != ENTRY_SENT)
+			continue;
+		e->state = rejected ? ENTRY_REJECTED : ENTRY_ACKED;
+		w->bytes -= e->bytes;
+		w->unsettled--;
+		n++;
+	}
+	return n;
+}
+
+bool window_take(struct window *w, uint64_t *ret_seq, uint64_t *ret_rejected)
+{
+	uint64_t start = w->head, rejected = 0;
+
+	while (w->head < w->tail && at(w, w->head)->state != ENTRY_SENT) {
+		rejected += at(w, w->head)->state == ENTRY_REJECTED;
+		w->head++;
+	}
+	if (w->head == start)
+		return false;
+	*ret_seq = at(w, w->head - 1)->seq;
+	*ret_rejected = rejected;
+	return true;
+}

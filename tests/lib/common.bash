@@ -1,0 +1,188 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# What the end-to-end tests share. Load it, call common_setup in setup() and
+# common_teardown in teardown(). Everything that a test starts is its own:
+# folder, ports, pins, namespaces; all of it is gone when the test is over.
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+O=${O:-$TOP/build}
+SEKOIA=${SEKOIA:-$O/sekoia-ebpf}
+PEERS=$O/tests/peers
+TEST_KEY=0123456789abcdefABCDEF0123456789
+
+common_setup() {
+	T=$(mktemp -d /tmp/sekoia-test.XXXXXX)
+	chmod 755 "$T"
+	BPF_DIR=/sys/fs/bpf/sekoia-test-${T##*.}
+	DAEMON_ARGS=()
+	PEER_ARGS=()
+	NETNS=()
+	PEER_PID=
+	DAEMON_PID=
+	PEER_PORT=
+	KEEP_PIDS=()
+	(umask 077 && printf '%s\n' "$TEST_KEY" >"$T/key")
+	unset https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY
+}
+
+common_teardown() {
+	local pid ns
+
+	for pid in $DAEMON_PID $PEER_PID "${KEEP_PIDS[@]}"; do
+		kill -KILL "$pid" 2>/dev/null || true
+	done
+	[ -d "$BPF_DIR" ] && "$SEKOIA" --config /dev/null --collector-bpf-dir "$BPF_DIR" cleanup >/dev/null
+	rmdir "$BPF_DIR" 2>/dev/null || true
+	for ns in "${NETNS[@]}"; do
+		ip netns del "$ns" 2>/dev/null || true
+	done
+	if [ -z "${BATS_TEST_COMPLETED:-}" ] && [ -n "${T:-}" ]; then
+		local f
+		for f in "$T"/daemon.log "$T"/peer.log; do
+			[ -s "$f" ] && { echo "--- $f"; tail -n 40 "$f"; }
+		done
+	fi
+	[ -n "${T:-}" ] && { umount -R "$T"/* 2>/dev/null; rm -rf "$T"; } || true
+}
+
+# For tests that load BPF: says why not, instead of failing somewhere inside.
+need_root() {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+}
+
+# wait_until 'COMMAND' [SECONDS]: true as soon as it is; prints it when it never was.
+wait_until() {
+	local limit=$((SECONDS + ${2:-20}))
+
+	until eval "$1"; do
+		if [ "$SECONDS" -ge "$limit" ]; then
+			echo "not so after ${2:-20} s: $1"
+			return 1
+		fi
+		sleep 0.1
+	done
+}
+
+certs() {
+	[ -d "$T/certs" ] || "$TOP/tests/lib/certs.sh" "$T/certs" >/dev/null 2>&1
+}
+
+# peer_start TRANSPORT [ARG...]: the local intake; on the same port when it is started again.
+peer_start() {
+	local transport=$1
+
+	shift
+	certs
+	rm -f "$T/ports"
+	"$PEERS/intake" "--$transport" "${PEER_PORT:-0}" --ports-file "$T/ports" \
+		--cert "$T/certs/server.pem" --tls-key "$T/certs/server.key" --key "$TEST_KEY" \
+		--write "$T/received" --summary "$T/summary" "${PEER_ARGS[@]}" "$@" >>"$T/peer.log" 2>&1 3>&- &
+	PEER_PID=$!
+	wait_until '[ -s "$T/ports" ]' 10
+	PEER_PORT=$(sed -n "s/.*$transport=\([0-9]*\).*/\1/p" "$T/ports")
+}
+
+# peer_stop [SIGNAL]: TERM writes the summary, KILL is a crash.
+peer_stop() {
+	kill "-${1:-TERM}" "$PEER_PID"
+	wait "$PEER_PID" 2>/dev/null || true
+	PEER_PID=
+}
+
+# peer_summary FIELD: of the running intake, or of the one that was stopped last.
+peer_summary() {
+	if [ -n "$PEER_PID" ]; then
+		rm -f "$T/summary"
+		kill -USR1 "$PEER_PID"
+		wait_until '[ -s "$T/summary" ]' 10 || return 1
+	fi
+	jq -r ".$1" "$T/summary"
+}
+
+peer_count() {
+	peer_summary unique
+}
+
+# daemon_start TRANSPORT [ARG...]: the collector, sending to the local intake.
+daemon_start() {
+	local transport=$1
+
+	shift
+	DAEMON_TRANSPORT=$transport
+	"$SEKOIA" --config /dev/null --output "$transport" --intake-key-file "$T/key" \
+		--spool-dir "$T/spool" --collector-bpf-dir "$BPF_DIR" --output-host localhost \
+		--output-port "${PEER_PORT:-1}" --tls-ca "$T/certs/ca.pem" \
+		--output-retry-max 500ms --output-requests-per-second 0 \
+		"${DAEMON_ARGS[@]}" "$@" >>"$T/stdout" 2>>"$T/daemon.log" 3>&- &
+	DAEMON_PID=$!
+	local n
+	n=$(grep -c ': ready' "$T/daemon.log" 2>/dev/null) || n=0
+	wait_until '[ "$(grep -c ": ready" "$T/daemon.log")" -gt '"$n"' ] || ! kill -0 $DAEMON_PID 2>/dev/null' 15
+	kill -0 "$DAEMON_PID"
+}
+
+# A clean stop; its exit status is the daemon's.
+daemon_stop() {
+	local status=0
+
+	kill -INT "$DAEMON_PID"
+	wait "$DAEMON_PID" || status=$?
+	DAEMON_PID=
+	return $status
+}
+
+daemon_kill() {
+	kill -KILL "$DAEMON_PID"
+	wait "$DAEMON_PID" 2>/dev/null || true
+	DAEMON_PID=
+}
+
+shipper_pid() {
+	pgrep -P "$DAEMON_PID" | head -n 1
+}
+
+# books LINE FIELD: a number from the books that the daemon printed last.
+books() {
+	sed -n "s/^books: $1 \(.*\)/\1/p" "$T/daemon.log" | tail -n 1 | tr ' ' '\n' |
+		sed -n "s/^$2=//p" | grep . || echo 0
+}
+
+# The identities of the books, for each line that is there.
+assert_accounts_balance() {
+	local s
+
+	for s in flows journal; do
+		grep -q "^books: kernel.$s " "$T/daemon.log" || continue
+		[ "$(books kernel.$s seen)" -eq $(($(books kernel.$s submitted) + $(books kernel.$s filtered) +
+			$(books kernel.$s ring_full) + $(books kernel.$s no_room) + $(books kernel.$s live))) ]
+	done
+	s=output.$DAEMON_TRANSPORT
+	[ "$(books spool appended)" -eq $(($(books $s acknowledged) + $(books $s rejected) +
+		$(books $s dropped) + $(books $s damaged) + $(books $s waiting))) ]
+}
+
+# All that was appended is at the intake, each once.
+assert_all_delivered() {
+	assert_accounts_balance
+	[ "$(books "output.$DAEMON_TRANSPORT" waiting)" -eq 0 ]
+	[ "$(books "output.$DAEMON_TRANSPORT" acknowledged)" -eq "$(books spool appended)" ]
+}
+
+# netns_pair NAME: two hosts, ${NAME}a and ${NAME}b, joined by a veth pair:
+# 10.99.0.1 and .2, fd00:99::1 and ::2.
+netns_pair() {
+	local a=$1a b=$1b
+
+	NETNS+=("$a" "$b")
+	ip netns add "$a"
+	ip netns add "$b"
+	ip -n "$a" link add veth0 type veth peer name veth0 netns "$b"
+	ip -n "$a" addr add 10.99.0.1/24 dev veth0
+	ip -n "$b" addr add 10.99.0.2/24 dev veth0
+	ip -n "$a" addr add fd00:99::1/64 dev veth0 nodad
+	ip -n "$b" addr add fd00:99::2/64 dev veth0 nodad
+	ip -n "$a" link set lo up
+	ip -n "$b" link set lo up
+	ip -n "$a" link set veth0 up
+	ip -n "$b" link set veth0 up
+}

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Format, cppcheck, clang-tidy, shellcheck and the edges between the rooms. Each
+# is run even if the one before found something; the exit status is of all.
+# "make lint" builds the skeletons first, which some sources include.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+shopt -s nullglob
+
+failed=()
+step() {
+	local name=$1
+	shift
+	printf '%-14s' "$name"
+	if "$@" >"$log" 2>&1 </dev/null; then
+		echo ok
+	else
+		echo FAILED
+		sed 's/^/    | /' "$log"
+		failed+=("$name")
+	fi
+}
+
+c_all=(bpf/*.[ch] user/*.[ch] user/util/*.[ch] output/*.[ch] config/*.[ch]
+	tests/unit/*.[ch] tests/fuzz/*.[ch] tests/peers/*.[ch] tests/bench/*.[ch] tests/lib/*.[ch])
+c_ours=(user/*.c user/util/*.c output/*.c config/*.c)
+c_tests=(tests/fuzz/*.c tests/peers/*.c)
+shell=(.ci/run deploy/*.sh tests/*.sh tests/*/*.sh tests/*/*.bash)
+bats=(tests/bats/*.bats)
+include=(-I. -Ibuild/gen)
+version=$(sed -n 's/^VERSION := //p' Makefile)
+
+run_cppcheck() {
+	cppcheck --quiet --enable=warning,performance,portability --std=c11 --inline-suppr \
+		--error-exitcode=1 --suppressions-list=tests/cppcheck.txt -j "$(nproc)" \
+		-D__x86_64__ -DSEKOIA_VERSION="\"$version\"" "${include[@]}" "${c_ours[@]}" "${c_tests[@]}"
+}
+
+tidy() {
+	clang-tidy --quiet "$@" -- -std=gnu11 "${include[@]}" "-DSEKOIA_VERSION=\"$version\"" 2>&1 |
+		grep -vE "^[0-9]+ warnings? |^Suppressed |^Use -header-filter"
+	return "${PIPESTATUS[0]}"
+}
+
+# On all CPUs: each takes every so many-th file.
+run_tidy() {
+	local jobs pids=() status=0 pid i k files
+	jobs=$(nproc)
+	for ((i = 0; i < jobs && i < ${#c_ours[@]}; i++)); do
+		files=()
+		for ((k = i; k < ${#c_ours[@]}; k += jobs)); do
+			files+=("${c_ours[k]}")
+		done
+		tidy "${files[@]}" &
+		pids+=($!)
+	done
+	for pid in "${pids[@]}"; do
+		wait "$pid" || status=1
+	done
+	return "$status"
+}
+
+run_shellcheck() {
+	shellcheck "${shell[@]}" && { [[ ${#bats[@]} == 0 ]] || shellcheck -s bats "${bats[@]}"; }
+}
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+trap 'exit 1' INT TERM
+step format clang-format --dry-run -Werror "${c_all[@]}"
+step shellcheck run_shellcheck
+step rooms bats tests/bats/rooms.bats
+step cppcheck run_cppcheck
+step clang-tidy run_tidy
+
+if [[ ${#failed[@]} -gt 0 ]]; then
+	echo "lint: failed: ${failed[*]}"
+	exit 1
+fi
+echo "lint: clean"

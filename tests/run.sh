@@ -1,0 +1,190 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Runs what was built and ends with "N passed, N failed, N skipped":
+#
+#   tests/run.sh [unit] [fuzz] [bats] [all]
+#
+# unit  every program of tests/unit, as built in build/ and in build/san/
+# fuzz  every corpus through its parser, with the sanitizers if they were built
+# bats  every file of tests/bats
+#
+# O=DIR takes the programs from DIR alone. BATS="a.bats b.bats" runs these files.
+# No test ran, a program that was not built, or a file that takes longer than
+# UNIT_SECONDS or BATS_SECONDS: each is a failure.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+unit_seconds=${UNIT_SECONDS:-120}
+bats_seconds=${BATS_SECONDS:-600}
+passed=0 failed=0 skipped=0
+failures=() reasons=()
+
+# What the machine is set to must not reach the tests.
+unset https_proxy HTTPS_PROXY http_proxy HTTP_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY
+for name in "${!SEKOIA_@}"; do
+	unset "$name"
+done
+unset CREDENTIALS_DIRECTORY NOTIFY_SOCKET
+export LC_ALL=C.UTF-8 UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+
+if [[ -n ${O:-} ]]; then
+	trees=("$O")
+else
+	trees=(build)
+	[[ -d build/san ]] && trees+=(build/san)
+fi
+
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+trap 'exit 1' INT TERM
+
+now_ms() {
+	echo $((${EPOCHREALTIME/[.,]/} / 1000))
+}
+
+# run NAME SECONDS COMMAND...: its output goes to $out. Sets status and took.
+run() {
+	local start limit=$2
+	printf '%-52s' "$1"
+	shift 2
+	start=$(now_ms)
+	timeout -k 10 "$limit" "$@" >"$out" 2>&1 </dev/null
+	status=$?
+	took=$(($(now_ms) - start))
+	if ((took >= limit * 1000)); then
+		echo "# took longer than $limit s" >>"$out"
+	elif ((status != 0)); then
+		echo "# ended with status $status" >>"$out"
+	fi
+	return 0
+}
+
+# tell PASSED FAILED SKIPPED: the end of the line that run began, and why it failed.
+tell() {
+	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+	printf '%4d passed' "$1"
+	[[ $2 == 0 ]] || printf ', %d FAILED' "$2"
+	[[ $3 == 0 ]] || printf ', %d skipped' "$3"
+	printf '  (%d.%d s)\n' $((took / 1000)) $((took % 1000 / 100))
+	[[ $2 == 0 ]] || sed 's/^/    | /' "$out"
+}
+
+# Counts the TAP in $out. A program that ends before its plan is done has failed as well.
+count_tap() {
+	local ok not_ok skip plan missing
+	ok=$(grep -c '^ok ' "$out")
+	not_ok=$(grep -c '^not ok ' "$out")
+	skip=$(grep -ciE '^ok .*# skip' "$out")
+	plan=$(sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$out" | head -n 1)
+	missing=$((${plan:-1} - ok - not_ok))
+	((missing > 0)) && not_ok=$((not_ok + missing))
+	((status != 0 && not_ok == 0)) && not_ok=1
+	((not_ok > 0)) && failures+=("$1")
+	while IFS= read -r reason; do
+		reasons+=("${reason:-no reason given}")
+	done < <(sed -nE 's/^ok .*# [sS][kK][iI][pP] *\(?([^)]*)\)?.*/\1/p' "$out")
+	tell $((ok - skip)) "$not_ok" "$skip"
+}
+
+not_built() {
+	printf '%-52s' "$1"
+	took=0
+	echo "not built; make programs" >"$out"
+	failures+=("$1")
+	tell 0 1 0
+}
+
+run_unit() {
+	local tree source program
+	for tree in "${trees[@]}"; do
+		for source in tests/unit/*.c; do
+			[[ -e $source ]] || continue
+			program=$tree/tests/unit/$(basename "$source" .c)
+			if [[ ! -x $program ]]; then
+				not_built "$program"
+				continue
+			fi
+			run "$program" "$unit_seconds" "$program"
+			count_tap "$program"
+		done
+	done
+}
+
+run_fuzz() {
+	# The sanitizers see what a plain run does not: the last tree is theirs, if there is one.
+	local tree=${trees[-1]} source name program
+	for source in tests/fuzz/fuzz_*.c; do
+		[[ -e $source ]] || continue
+		name=$(basename "$source" .c)
+		program=$tree/tests/fuzz/$name
+		if [[ ! -x $program ]]; then
+			not_built "$program"
+			continue
+		fi
+		run "$program" "$unit_seconds" "$program" "tests/data/$name"
+		if [[ $status == 0 ]]; then
+			tell 1 0 0
+		else
+			failures+=("$program")
+			tell 0 1 0
+		fi
+	done
+}
+
+run_bats() {
+	local file
+	# Words, not a path with blanks: names of our own files.
+	# shellcheck disable=SC2206
+	local files=(${BATS:-tests/bats/*.bats})
+	if ! command -v bats >/dev/null; then
+		status=1 took=0
+		printf '%-52s' "bats"
+		echo "bats is not installed; deploy/deps.sh test" >"$out"
+		failures+=("bats")
+		tell 0 1 0
+		return
+	fi
+	for file in "${files[@]}"; do
+		[[ -e $file ]] || continue
+		run "$file" "$bats_seconds" bats --tap "$file"
+		count_tap "$file"
+	done
+}
+
+kinds=("$@")
+[[ $# -gt 0 ]] || kinds=(all)
+for kind in "${kinds[@]}"; do
+	case $kind in
+	unit) run_unit ;;
+	fuzz) run_fuzz ;;
+	bats) run_bats ;;
+	all)
+		run_unit
+		run_fuzz
+		run_bats
+		;;
+	*)
+		echo "usage: tests/run.sh [unit] [fuzz] [bats] [all]" >&2
+		exit 2
+		;;
+	esac
+done
+
+if ((skipped > 0)); then
+	echo
+	echo "skipped:"
+	printf '%s\n' "${reasons[@]}" | sort | uniq -c | sort -rn
+fi
+if ((failed > 0)); then
+	echo
+	echo "failed:"
+	printf '  %s\n' "${failures[@]}"
+fi
+if ((passed + failed + skipped == 0)); then
+	echo "no test ran" >&2
+	failed=1
+fi
+echo
+echo "$passed passed, $failed failed, $skipped skipped"
+((failed == 0))

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "output/window.h"
+
+#include <errno.h>
+
+#include "tests/lib/test.h"
+
+static uint64_t random_state;
+
+static uint64_t random_below(uint64_t n)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return (random_state >> 8) % n;
+}
+
+TEST(in_order)
+{
+	struct window w;
+	uint64_t seq, rejected;
+
+	CHECK_INT(window_init(&w, 4, 1000), 0);
+	CHECK(window_is_empty(&w));
+	CHECK(!window_take(&w, &seq, &rejected));
+	for (uint64_t i = 1; i <= 4; i++)
+		CHECK_INT(window_push(&w, i, 10), 0);
+	CHECK_INT(window_push(&w, 5, 10), -ENOBUFS);
+	CHECK_INT(window_settle(&w, 1, 2, false), 2);
+	CHECK(window_take(&w, &seq, &rejected));
+	CHECK_INT(seq, 2);
+	CHECK_INT(rejected, 0);
+	CHECK(!window_take(&w, &seq, &rejected));
+	CHECK_INT(window_push(&w, 5, 10), 0);
+	window_done(&w);
+}
+
+TEST(out_of_order_waits_for_the_gap)
+{
+	struct window w;
+	uint64_t seq, rejected;
+
+	CHECK_INT(window_init(&w, 8, 1000), 0);
+	for (uint64_t i = 10; i < 18; i++)
+		CHECK_INT(window_push(&w, i, 1), 0);
+	CHECK_INT(window_settle(&w, 12, 17, true), 6);
+	CHECK(!window_take(&w, &seq, &rejected));
+	CHECK_INT(window_push(&w, 18, 1), -ENOBUFS);
+	CHECK_INT(window_settle(&w, 10, 11, false), 2);
+	CHECK(window_take(&w, &seq, &rejected));
+	CHECK_INT(seq, 17);
+	CHECK_INT(rejected, 6);
+	CHECK(window_is_empty(&w));
+	window_done(&w);
+}
+
+TEST(nothing_is_settled_twice)
+{
+	struct window w;
+	uint64_t seq, rejected;
+
+	CHECK_INT(window_init(&w, 8, 1000), 0);
+	CHECK_INT(window_push(&w, 5, 1), 0);
+	CHECK_INT(window_push(&w, 9, 1), 0);
+	CHECK_INT(window_settle(&w, 9, 9, true), 1);
+	CHECK_INT(window_settle(&w, 9, 9, false), 0);
+	CHECK_INT(window_settle(&w, 0, UINT64_MAX, false), 1);
+	CHECK_INT(window_settle(&w, 0, UINT64_MAX, false), 0);
+	CHECK(window_take(&w, &seq, &rejected));
+	CHECK_INT(seq, 9);
+	CHECK_INT(rejected, 1);
+	CHECK_INT(window_settle(&w, 5, 9, false), 0);
+	CHECK(!window_take(&w, &seq, &rejected));
+	window_done(&w);
+}
+
+TEST(what_was_not_sent_can_not_be_settled)
+{
+	struct window w;
+	uint64_t seq, rejected;
+
+	CHECK_INT(window_init(&w, 8, 1000), 0);
+	CHECK_INT(window_push(&w, 5, 1), 0);
+	CHECK_INT(window_push(&w, 50, 1), 0);
+	CHECK_INT(window_settle(&w, 6, 49, false), 0);
+	CHECK_INT(window_settle(&w, 51, UINT64_MAX, false), 0);
+	CHECK_INT(window_settle(&w, 0, 4, false), 0);
+	CHECK_INT(window_settle(&w, 50, 5, false), 0);
+	CHECK(!window_take(&w, &seq, &rejected));
+	window_done(&w);
+}
+
+TEST(numbers_must_grow)
+{
+	struct window w;
+
+	CHECK_INT(window_init(&w, 8, 1000), 0);
+	CHECK_INT(window_push(&w, 5, 1), 0);
+	CHECK_INT(window_push(&w, 5, 1), -EINVAL);
+	CHECK_INT(window_push(&w, 4, 1), -EINVAL);
+	window_reset(&w);
+	CHECK_INT(window_push(&w, 4, 1), 0);
+	window_done(&w);
+}
+
+TEST(the_last_one_can_be_taken_back)
+{
+	struct window w;
+	uint64_t seq, rejected;
+
+	CHECK_INT(window_init(&w, 2, 10), 0);
+	window_unpush(&w, 1);
+	CHECK_INT(window_push(&w, 1, 6), 0);
+	CHECK_INT(window_push(&w, 2, 4), 0);
+	window_unpush(&w, 1);
+	CHECK_INT(w.unsettled, 2);
+	window_unpush(&w, 2);
+	CHECK_INT(w.unsettled, 1);
+	CHECK_INT(w.bytes, 6);
+	CHECK_INT(window_push(&w, 2, 4), 0);
+	CHECK_INT(window_settle(&w, 2, 2, false), 1);
+	window_unpush(&w, 2);
+	CHECK_INT(window_settle(&w, 1, 1, false), 1);
+	CHECK(window_take(&w, &seq, &rejected));
+	CHECK_INT(seq, 2);
+	window_done(&w);
+}
+
+TEST(bytes_are_a_ceiling_except_for_one_large_message)
+{
+	struct window w;
+
+	CHECK_INT(window_init(&w, 8, 100), 0);
+	CHECK(window_has_room(&w, 5000));
+	CHECK_INT(window_push(&w, 1, 5000), 0);
+	CHECK(!window_has_room(&w, 1));
+	CHECK(!window_has_room(&w, 0));
+	CHECK_INT(window_settle(&w, 1, 1, false), 1);
+	CHECK(window_has_room(&w, 100));
+	CHECK_INT(window_push(&w, 2, 60), 0);
+	CHECK(window_has_room(&w, 40));
+	CHECK(!window_has_room(&w, 41));
+	/* What is settled does not count, wherever it stands. */
+	CHECK_INT(window_push(&w, 3, 40), 0);
+	CHECK_INT(window_settle(&w, 3, 3, false), 1);
+	CHECK(window_has_room(&w, 40));
+	window_done(&w);
+}
+
+/* The same in the most naive way: one cell per number. */
+#define MODEL_SEQS 100000
+static struct {
+	bool sent, settled, rejected;
+	uint32_t bytes;
+} model[MODEL_SEQS];
+
+static void against_the_model(uint64_t seed, uint32_t max_msgs, uint64_t max_bytes, int gap_percent)
+{
+	uint64_t next = 1, taken = 0; /* everything up to taken was taken */
+	struct window w;
+
+	random_state = seed * 0x9e3779b97f4a7c15ull + 1;
+	memset(model, 0, sizeof(model));
+	CHECK_INT(window_init(&w, max_msgs, max_bytes), 0);
+	for (int step = 0; step < 20000 && next < MODEL_SEQS - 2000 && !test_failed; step++) {
+		uint64_t span = 0, bytes = 0, unsettled = 0, seq, rejected, want_seq = 0,
+			 want_rejected = 0;
+		bool took;
+
+		for (uint64_t i = taken + 1; i < next; i++) {
+			span += model[i].sent;
+			if (model[i].sent && !model[i].settled) {
+				unsettled++;
+				bytes += model[i].bytes;
+			}
+		}
+		CHECK_INT(w.unsettled, unsettled);
+		CHECK_INT(w.bytes, bytes);
+		CHECK_INT(window_is_empty(&w), span == 0);
+
+		switch (random_below(10)) {
+		case 0 ... 4: {
+			uint32_t size = (uint32_t)random_below(max_bytes / 4 + 2);
+			bool room = span < max_msgs && (!unsettled || bytes + size <= max_bytes);
+
+			if (random_below(100) < (uint64_t)gap_percent)
+				next += 1 + random_below(random_below(20) ? 5 : 300);
+			CHECK_INT(window_has_room(&w, size), room);
+			CHECK_INT(window_push(&w, next, size), room ? 0 : -ENOBUFS);
+			if (room) {
+				model[next].sent = true;
+				model[next].bytes = size;
+				next++;
+			}
+			break;
+		}
+		case 5 ... 7: {
+			uint64_t from = taken + random_below(next - taken + 5);
+			uint64_t to = from + random_below(random_below(3) ? 4 : 60);
+			bool bad = random_below(4) == 0;
+			uint32_t n = 0;
+
+			for (uint64_t i = from; i <= to; i++) {
+				if (!model[i].sent || model[i].settled || i <= taken)
+					continue;
+				model[i].settled = true;
+				model[i].rejected = bad;
+				n++;
+			}
+			CHECK_INT(window_settle(&w, from, to, bad), n);
+			break;
+		}
+		case 8:
+			for (uint64_t i = taken + 1; i < next; i++) {
+				if (!model[i].sent)
+					continue;
+				if (!model[i].settled)
+					break;
+				want_seq = i;
+				want_rejected += model[i].rejected;
+			}
+			took = window_take(&w, &seq, &rejected);
+			CHECK_INT(took, want_seq != 0);
+			if (took && want_seq) {
+				CHECK_INT(seq, want_seq);
+				CHECK_INT(rejected, want_rejected);
+				taken = want_seq;
+			}
+			break;
+		default:
+			if (random_below(40))
+				break;
+			/* The connection was lost: all that was not taken is sent again. */
+			window_reset(&w);
+			for (uint64_t i = taken + 1; i < next; i++)
+				memset(&model[i], 0, sizeof(model[i]));
+			next = taken + 1;
+		}
+	}
+	window_done(&w);
+}
+
+TEST(random_operations_agree_with_a_naive_model)
+{
+	static const struct {
+		uint32_t msgs;
+		uint64_t bytes;
+		int gap_percent;
+	} cases[] = {
+		{ 1, 100, 0 },	{ 1, 100, 50 },	      { 2, 10, 10 },	   { 7, 1000, 0 },
+		{ 64, 400, 5 }, { 100, 1 << 20, 30 }, { 100, 1 << 20, 0 }, { 128, 100000, 90 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		for (uint64_t seed = 1; seed <= 3; seed++)
+			against_the_model(seed * 100 + i, cases[i].msgs, cases[i].bytes,
+					  cases[i].gap_percent);
+}

@@ -1,0 +1,1120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "user/journal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DEFAULT_STREAMS 1024
+#define DEFAULT_BYTES	(4u << 20)
+#define NONE		UINT32_MAX
+#define NAME_SIZE	128 /* identifier and unit of a stream */
+#define HEADER_LINES	7
+#define KEY_MAX		64
+#define AUDIT_TEXT_MAX	16384 /* the kernel's own limit is 8970 */
+#define NLMSG_HEADER	16
+
+/* What senders leave open. */
+#define PRI_DATAGRAM (1 * 8 + 6) /* user.info */
+#define PRI_STREAM   (3 * 8 + 6) /* daemon.info */
+#define PRI_AUDIT    (4 * 8 + 5) /* auth.notice */
+#define PRI_MAX	     191
+
+struct stream {
+	uint64_t socket, socket_ino; /* the key */
+	uint64_t last_ns;
+	uint64_t cgroup_id;
+	uint32_t pid, uid, gid; /* who wrote what is in partial */
+	uint8_t pri;
+	bool has_header, level_prefix;
+	bool is_syslog; /* /dev/log as a stream: each line is a message of its own */
+	char identifier[NAME_SIZE], unit[NAME_SIZE];
+	char *partial;
+	uint32_t partial_len, partial_cap;
+	uint32_t chain, newer, older;
+};
+
+struct journal {
+	struct stream *streams;
+	uint32_t max_streams;
+	size_t max_bytes;
+	uint32_t *buckets;
+	uint32_t bucket_mask;
+	uint32_t free, newest, oldest;
+	struct journal_stats stats;
+	char code[12];
+	char audit[AUDIT_TEXT_MAX];
+};
+
+/* One call of journal_decode(): what its helpers need. */
+struct decode {
+	struct journal *j;
+	const struct journal_sample *s;
+	int64_t boot_to_real_ns;
+	journal_line_fn fn;
+	void *arg;
+};
+
+int journal_new(const struct journal_opts *opts, struct journal **ret)
+{
+	_cleanup_(journal_freep) struct journal *j = NULL;
+	uint32_t n_buckets = 1;
+
+	j = calloc(1, sizeof(*j));
+	if (!j)
+		return -ENOMEM;
+	j->max_streams = opts && opts->max_streams ? opts->max_streams : DEFAULT_STREAMS;
+	j->max_bytes = opts && opts->max_bytes ? opts->max_bytes : DEFAULT_BYTES;
+	if (j->max_streams > 1u << 20)
+		return -ENOMEM;
+	while (n_buckets < j->max_streams * 2)
+		n_buckets *= 2;
+	j->bucket_mask = n_buckets - 1;
+	j->streams = calloc(j->max_streams, sizeof(*j->streams));
+	j->buckets = malloc(n_buckets * sizeof(*j->buckets));
+	if (!j->streams || !j->buckets)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n_buckets; i++)
+		j->buckets[i] = NONE;
+	for (uint32_t i = 0; i < j->max_streams; i++)
+		j->streams[i].chain = i + 1 < j->max_streams ? i + 1 : NONE;
+	j->newest = j->oldest = NONE;
+	*ret = TAKE_PTR(j);
+	return 0;
+}
+
+void journal_free(struct journal *j)
+{
+	if (!j)
+		return;
+	for (uint32_t i = 0; j->streams && i < j->max_streams; i++)
+		free(j->streams[i].partial);
+	free(j->streams);
+	free(j->buckets);
+	free(j);
+}
+
+/* ------------------------------------------------------------------ telling */
+
+/* No sender but the kernel is facility 0: it is what "not given" looks like. */
+static uint8_t checked_pri(unsigned pri)
+{
+	return (uint8_t)(pri < 8 ? 1 * 8 + pri : pri);
+}
+
+static struct journal_line line_of(const struct decode *d, enum journal_transport transport)
+{
+	const struct journal_sample *s = d->s;
+
+	return (struct journal_line){
+		.transport = transport,
+		.pri = PRI_DATAGRAM,
+		.identifier = SLICE(""),
+		.text = SLICE(""),
+		.code = SLICE(""),
+		.unit = SLICE(""),
+		.pid = s->pid,
+		.trusted_pid = s->pid,
+		.uid = s->uid,
+		.gid = s->gid,
+		.cgroup_id = s->sender_cgroup,
+		.boot_ns = s->boot_ns,
+	};
+}
+
+static void tell(const struct decode *d, struct journal_line *line)
+{
+	int64_t real_ns = (int64_t)line->boot_ns + d->boot_to_real_ns;
+
+	if (!line->text.len && !line->cut_bytes) {
+		d->j->stats.empty++;
+		return;
+	}
+	line->time_us = real_ns < 0 ? 0 : (uint64_t)real_ns / 1000;
+	d->j->stats.lines++;
+	d->fn(d->arg, line);
+}
+
+static uint64_t missing(const struct journal_sample *s)
+{
+	return s->full_len > s->data.len ? s->full_len - s->data.len : 0;
+}
+
+/* ------------------------------------------------------------------ small parsers */
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static void skip(struct slice *s, size_t n)
+{
+	s->p += n;
+	s->len -= n;
+}
+
+static bool parse_number(struct slice s, uint64_t max, uint64_t *ret)
+{
+	uint64_t v = 0;
+
+	if (!s.len || s.len > 10)
+		return false;
+	for (size_t i = 0; i < s.len; i++) {
+		if (!is_digit(s.p[i]))
+			return false;
+		v = v * 10 + (uint64_t)(s.p[i] - '0');
+	}
+	if (v > max)
+		return false;
+	*ret = v;
+	return true;
+}
+
+/* "<N>" with N up to max. */
+static bool parse_pri(struct slice *s, unsigned max, unsigned *ret)
+{
+	const char *close = memchr(s->p, '>', s->len < 5 ? s->len : 5);
+	uint64_t v;
+
+	if (!close || s->p[0] != '<' ||
+	    !parse_number((struct slice){ s->p + 1, (size_t)(close - s->p - 1) }, max, &v))
+		return false;
+	skip(s, (size_t)(close - s->p) + 1);
+	*ret = (unsigned)v;
+	return true;
+}
+
+/* 'a' a letter, '0' a digit, '_' a digit or a blank, others themselves. */
+static bool has_shape(struct slice s, const char *shape)
+{
+	size_t i = 0;
+
+	for (; shape[i]; i++) {
+		char c = i < s.len ? s.p[i] : '\0';
+		bool ok;
+
+		if (shape[i] == 'a')
+			ok = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+		else if (shape[i] == '0')
+			ok = is_digit(c);
+		else if (shape[i] == '_')
+			ok = is_digit(c) || c == ' ';
+		else
+			ok = c == shape[i];
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+static struct slice next_word(struct slice *s)
+{
+	const char *blank = memchr(s->p, ' ', s->len);
+	struct slice word = { s->p, blank ? (size_t)(blank - s->p) : s->len };
+
+	skip(s, blank ? word.len + 1 : word.len);
+	return word;
+}
+
+bool journal_parse_identifier(struct slice *text, struct slice *identifier, uint32_t *pid)
+{
+	size_t start = 0, end, name_end;
+	uint64_t v;
+
+	while (start < text->len && is_blank(text->p[start]))
+		start++;
+	end = start;
+	while (end < text->len && !is_blank(text->p[end]))
+		end++;
+	if (end <= start + 1 || text->p[end - 1] != ':')
+		return false;
+	name_end = end - 1;
+	if (text->p[name_end - 1] == ']') {
+		size_t open = name_end - 1;
+
+		while (open > start && text->p[open] != '[')
+			open--;
+		if (open > start) {
+			if (parse_number((struct slice){ text->p + open + 1, name_end - open - 2 },
+					 UINT32_MAX, &v) &&
+			    v)
+				*pid = (uint32_t)v;
+			name_end = open;
+		}
+	}
+	*identifier = (struct slice){ text->p + start, name_end - start };
+	if (end < text->len)
+		end++;
+	skip(text, end);
+	return true;
+}
+
+/* ------------------------------------------------------------------ syslog */
+
+/* RFC 5424, 6: <PRI>1 TIME HOST APP PROCID MSGID SD MSG, behind its PRI. */
+static bool parse_rfc5424(struct slice s, struct journal_line *line)
+{
+	static const char bom[] = "\xef\xbb\xbf";
+	struct slice time, app, procid;
+	uint64_t v;
+
+	if (!has_shape(s, "1 "))
+		return false;
+	skip(&s, 2);
+	time = next_word(&s);
+	if (!slice_is(time, "-") && !has_shape(time, "0000-00-00T00:00:00"))
+		return false;
+	next_word(&s); /* the host: this one */
+	app = next_word(&s);
+	procid = next_word(&s);
+	next_word(&s); /* MSGID */
+	if (!app.len || !procid.len || !s.len)
+		return false;
+	if (s.p[0] == '-') {
+		skip(&s, 1);
+	} else if (s.p[0] == '[') {
+		while (s.len && s.p[0] == '[') {
+			bool quoted = false;
+			size_t i = 1;
+
+			for (; i < s.len && (quoted || s.p[i] != ']'); i++) {
+				if (s.p[i] == '"')
+					quoted = !quoted;
+				else if (s.p[i] == '\\')
+					i++;
+			}
+			if (i >= s.len)
+				return false;
+			skip(&s, i + 1);
+		}
+	} else {
+		return false;
+	}
+	if (s.len && s.p[0] != ' ')
+		return false;
+	if (s.len)
+		skip(&s, 1);
+	if (s.len >= 3 && memcmp(s.p, bom, 3) == 0)
+		skip(&s, 3);
+
+	if (!slice_is(app, "-"))
+		line->identifier = app;
+	if (parse_number(procid, UINT32_MAX, &v) && v)
+		line->pid = (uint32_t)v;
+	line->text = s;
+	return true;
+}
+
+/* The time is when we read it: what is written here has no year, and often no zone. */
+static void skip_time(struct slice *s)
+{
+	if (has_shape(*s, "aaa _0 00:00:00 ")) {
+		skip(s, 16);
+	} else if (has_shape(*s, "0000-00-00T00:00:00")) {
+		const char *blank = memchr(s->p, ' ', s->len < 40 ? s->len : 40);
+
+		if (blank)
+			skip(s, (size_t)(blank - s->p) + 1);
+	}
+}
+
+/* One message; line has the sender, and what is not in the text. */
+static void tell_syslog(const struct decode *d, struct journal_line *line, struct slice s)
+{
+	unsigned pri;
+
+	while (s.len && (is_blank(s.p[s.len - 1]) || !s.p[s.len - 1]))
+		s.len--;
+	if (parse_pri(&s, PRI_MAX, &pri)) {
+		line->pri = checked_pri(pri);
+		if (parse_rfc5424(s, line)) {
+			tell(d, line);
+			return;
+		}
+	} else if (s.len && s.p[0] == '<') {
+		d->j->stats.malformed++;
+	}
+	skip_time(&s);
+	journal_parse_identifier(&s, &line->identifier, &line->pid);
+	line->text = s;
+	tell(d, line);
+}
+
+static void decode_syslog(const struct decode *d)
+{
+	struct journal_line line = line_of(d, JOURNAL_SYSLOG);
+
+	d->j->stats.syslog++;
+	line.cut_bytes = missing(d->s);
+	tell_syslog(d, &line, d->s->data);
+}
+
+/* ------------------------------------------------------------------ native */
+
+struct native_entry {
+	struct slice message, priority, facility, identifier, pid, message_id;
+	const char *start, *end;
+	int fields;
+	bool has_message;
+};
+
+static bool is_key(struct slice key)
+{
+	if (!key.len || key.len > KEY_MAX || is_digit(key.p[0]))
+		return false;
+	for (size_t i = 0; i < key.len; i++)
+		if (!((key.p[i] >= 'A' && key.p[i] <= 'Z') || is_digit(key.p[i]) ||
+		      key.p[i] == '_'))
+			return false;
+	return true;
+}
+
+/* The first value of a key counts. Keys with a leading underscore are not for senders. */
+static void take_field(struct native_entry *e, struct slice key, struct slice value)
+{
+	const struct {
+		const char *key;
+		struct slice *value;
+	} wanted[] = {
+		{ "PRIORITY", &e->priority },
+		{ "SYSLOG_FACILITY", &e->facility },
+		{ "SYSLOG_IDENTIFIER", &e->identifier },
+		{ "SYSLOG_PID", &e->pid },
+		{ "MESSAGE_ID", &e->message_id },
+	};
+
+	e->fields++;
+	if (slice_is(key, "MESSAGE")) {
+		if (!e->has_message)
+			e->message = value;
+		e->has_message = true;
+		return;
+	}
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++)
+		if (slice_is(key, wanted[i].key) && !wanted[i].value->p)
+			*wanted[i].value = value;
+}
+
+static void tell_entry(const struct decode *d, const struct native_entry *e, uint64_t cut_bytes)
+{
+	struct journal_line line = line_of(d, JOURNAL_NATIVE);
+	uint64_t v;
+
+	if (!e->fields && !cut_bytes)
+		return;
+	if (e->identifier.len)
+		line.identifier = e->identifier;
+	if (e->message_id.len)
+		line.code = e->message_id;
+	if (e->pid.len && parse_number(e->pid, UINT32_MAX, &v) && v)
+		line.pid = (uint32_t)v;
+	if (e->facility.len && parse_number(e->facility, 23, &v))
+		line.pri = (uint8_t)(v * 8 + (line.pri & 7));
+	if (e->priority.len && parse_number(e->priority, 7, &v))
+		line.pri = (uint8_t)((line.pri & ~7u) | v);
+	line.pri = checked_pri(line.pri);
+	/* An entry need not have a message; its fields are the message then. */
+	if (e->has_message)
+		line.text = e->message;
+	else if (e->end > e->start)
+		line.text = (struct slice){ e->start, (size_t)(e->end - e->start) };
+	while (line.text.len && line.text.p[line.text.len - 1] == '\n')
+		line.text.len--;
+	line.cut_bytes = cut_bytes;
+	tell(d, &line);
+}
+
+static uint64_t le64(const char *p)
+{
+	uint64_t v = 0;
+
+	for (int i = 7; i >= 0; i--)
+		v = v << 8 | (unsigned char)p[i];
+	return v;
+}
+
+/*
+ * One field at *at. 1 and *at behind it; 0 when it does not end here: what
+ * there is of it was taken, and nothing follows; -EBADMSG for something else.
+ */
+static int parse_field(const char **at, const char *end, struct native_entry *e)
+{
+	const char *nl = memchr(*at, '\n', (size_t)(end - *at));
+	const char *line_end = nl ? nl : end;
+	const char *equals = memchr(*at, '=', (size_t)(line_end - *at));
+	struct slice key = { *at, (size_t)((equals ? equals : line_end) - *at) };
+	uint64_t len;
+
+	if (!is_key(key))
+		return -EBADMSG;
+	if (equals) {
+		take_field(e, key, (struct slice){ equals + 1, (size_t)(line_end - equals - 1) });
+		*at = nl ? nl + 1 : end;
+		return nl ? 1 : 0;
+	}
+	if (!nl || end - nl - 1 < 8)
+		return 0;
+	len = le64(nl + 1);
+	*at = nl + 1 + 8;
+	if (len > (uint64_t)(end - *at)) {
+		take_field(e, key, (struct slice){ *at, (size_t)(end - *at) });
+		*at = end;
+		return 0;
+	}
+	take_field(e, key, (struct slice){ *at, (size_t)len });
+	*at += len;
+	if (*at == end)
+		return 0;
+	if (**at != '\n')
+		return -EBADMSG;
+	(*at)++;
+	return 1;
+}
+
+static void decode_native(const struct decode *d)
+{
+	const char *at = d->s->data.p, *end = at + d->s->data.len;
+	struct native_entry e = { .start = at, .end = at };
+	int r = 1;
+
+	d->j->stats.native++;
+	while (r > 0 && at < end) {
+		const char *nl;
+
+		if (*at == '\n') { /* an empty line ends an entry */
+			tell_entry(d, &e, 0);
+			at++;
+			e = (struct native_entry){ .start = at, .end = at };
+			continue;
+		}
+		if (*at == '#' || *at == '.') {
+			nl = memchr(at, '\n', (size_t)(end - at));
+			at = nl ? nl + 1 : end;
+			continue;
+		}
+		r = parse_field(&at, end, &e);
+		e.end = at;
+	}
+	if (r < 0) {
+		d->j->stats.malformed++;
+		e.end = end;
+		/* Fields that were understood stand; without a message, the bytes do. */
+		e.fields++;
+	}
+	tell_entry(d, &e, missing(d->s));
+}
+
+/* ------------------------------------------------------------------ audit */
+
+static void decode_audit(const struct decode *d)
+{
+	struct journal_line line = line_of(d, JOURNAL_AUDIT);
+	struct journal *j = d->j;
+	struct slice s = d->s->data;
+	uint16_t type;
+	size_t len;
+	int n;
+
+	j->stats.audit++;
+	if (s.len < NLMSG_HEADER) {
+		j->stats.malformed++;
+		return;
+	}
+	memcpy(&type, s.p + 4, sizeof(type)); /* nlmsg_type, in the host's order */
+	/* Below are the answers to requests, with two exceptions: USER and LOGIN. */
+	if (type < 1100 && type != 1005 && type != 1006) {
+		j->stats.control++;
+		return;
+	}
+	skip(&s, NLMSG_HEADER);
+	while (s.len && (is_blank(s.p[s.len - 1]) || !s.p[s.len - 1]))
+		s.len--;
+	/* The form of audit.log, so that tools which read that read this. */
+	n = snprintf(j->audit, sizeof(j->audit), "type=UNKNOWN[%u] msg=", type);
+	len = s.len;
+	line.cut_bytes = missing(d->s);
+	if (len > sizeof(j->audit) - (size_t)n) {
+		len = sizeof(j->audit) - (size_t)n;
+		line.cut_bytes += s.len - len;
+	}
+	if (len)
+		memcpy(j->audit + n, s.p, len);
+	line.text = (struct slice){ j->audit, (size_t)n + len };
+	n = snprintf(j->code, sizeof(j->code), "%u", type);
+	line.code = (struct slice){ j->code, (size_t)n };
+	line.pri = PRI_AUDIT;
+	line.identifier = SLICE("audit");
+	tell(d, &line);
+}
+
+/* ------------------------------------------------------------------ streams: the table */
+
+static uint32_t bucket_of(const struct journal *j, uint64_t socket)
+{
+	return (uint32_t)(socket * 0x9e3779b97f4a7c15ull >> 32) & j->bucket_mask;
+}
+
+static void lru_remove(struct journal *j, struct stream *st)
+{
+	if (st->newer != NONE)
+		j->streams[st->newer].older = st->older;
+	else
+		j->newest = st->older;
+	if (st->older != NONE)
+		j->streams[st->older].newer = st->newer;
+	else
+		j->oldest = st->newer;
+}
+
+static void lru_add(struct journal *j, struct stream *st)
+{
+	uint32_t i = (uint32_t)(st - j->streams);
+
+	st->newer = NONE;
+	st->older = j->newest;
+	if (j->newest != NONE)
+		j->streams[j->newest].newer = i;
+	else
+		j->oldest = i;
+	j->newest = i;
+}
+
+static void drop_partial(struct journal *j, struct stream *st)
+{
+	j->stats.bytes -= st->partial_cap;
+	free(st->partial);
+	st->partial = NULL;
+	st->partial_len = st->partial_cap = 0;
+}
+
+static struct stream *stream_find(struct journal *j, uint64_t socket)
+{
+	uint32_t i = j->buckets[bucket_of(j, socket)];
+
+	while (i != NONE && j->streams[i].socket != socket)
+		i = j->streams[i].chain;
+	return i == NONE ? NULL : &j->streams[i];
+}
+
+static void stream_remove(struct journal *j, struct stream *st)
+{
+	uint32_t i = (uint32_t)(st - j->streams);
+	uint32_t *at = &j->buckets[bucket_of(j, st->socket)];
+
+	while (*at != i)
+		at = &j->streams[*at].chain;
+	*at = st->chain;
+	lru_remove(j, st);
+	drop_partial(j, st);
+	st->chain = j->free;
+	j->free = i;
+	j->stats.streams--;
+	j->stats.changes++;
+}
+
+/* There is a free one: the caller has seen to it. */
+static struct stream *stream_add(struct journal *j, uint64_t socket)
+{
+	uint32_t *bucket = &j->buckets[bucket_of(j, socket)], i = j->free;
+	struct stream *st = &j->streams[i];
+
+	j->free = st->chain;
+	*st = (struct stream){
+		.socket = socket,
+		.pri = PRI_STREAM,
+		.level_prefix = true,
+		.chain = *bucket,
+	};
+	*bucket = i;
+	lru_add(j, st);
+	j->stats.streams++;
+	j->stats.changes++;
+	return st;
+}
+
+/* ------------------------------------------------------------------ streams: their lines */
+
+static void tell_stream(const struct decode *d, const struct stream *st, struct slice text,
+			uint64_t boot_ns, uint64_t cut_bytes)
+{
+	struct journal_line line = {
+		.transport = JOURNAL_STDOUT,
+		.pri = st->pri,
+		.identifier = slice_of(st->identifier),
+		.code = SLICE(""),
+		.unit = slice_of(st->unit),
+		.pid = st->pid,
+		.trusted_pid = st->pid,
+		.uid = st->uid,
+		.gid = st->gid,
+		.cgroup_id = st->cgroup_id,
+		.boot_ns = boot_ns,
+		.cut_bytes = cut_bytes,
+	};
+	unsigned severity;
+
+	if (st->is_syslog) {
+		line.transport = JOURNAL_SYSLOG;
+		line.pri = PRI_DATAGRAM;
+		tell_syslog(d, &line, text);
+		return;
+	}
+	if (st->level_prefix && text.len && parse_pri(&text, 7, &severity))
+		line.pri = (uint8_t)((st->pri & ~7u) | severity);
+	line.text = text;
+	tell(d, &line);
+}
+
+static void tell_partial(const struct decode *d, struct stream *st, uint64_t boot_ns,
+			 uint64_t cut_bytes)
+{
+	if (!st->partial_len && !cut_bytes)
+		return;
+	tell_stream(d, st, (struct slice){ st->partial, st->partial_len }, boot_ns, cut_bytes);
+	drop_partial(d->j, st);
+	d->j->stats.changes++;
+}
+
+/* Ends the unfinished lines that are the oldest until bytes more fit. */
+static void make_room(const struct decode *d, const struct stream *keep, size_t bytes)
+{
+	struct journal *j = d->j;
+	uint32_t i = j->oldest;
+
+	while (i != NONE && j->stats.bytes + bytes > j->max_bytes) {
+		struct stream *st = &j->streams[i];
+
+		i = st->newer;
+		if (st == keep || !st->partial_len)
+			continue;
+		j->stats.split++;
+		tell_partial(d, st, st->last_ns, 0);
+	}
+}
+
+static bool keep_partial(const struct decode *d, struct stream *st, struct slice text)
+{
+	uint32_t need = st->partial_len + (uint32_t)text.len, cap = st->partial_cap;
+	struct journal *j = d->j;
+	char *p;
+
+	if (need > cap) {
+		cap = cap ? cap : 256;
+		while (cap < need)
+			cap *= 2;
+		if (cap > JOURNAL_LINE_MAX)
+			cap = JOURNAL_LINE_MAX;
+		make_room(d, st, cap - st->partial_cap);
+		if (j->stats.bytes + cap - st->partial_cap > j->max_bytes)
+			return false;
+		p = realloc(st->partial, cap);
+		if (!p)
+			return false;
+		j->stats.bytes += cap - st->partial_cap;
+		st->partial = p;
+		st->partial_cap = cap;
+	}
+	memcpy(st->partial + st->partial_len, text.p, text.len);
+	st->partial_len = need;
+	j->stats.changes++;
+	return true;
+}
+
+/* At most max bytes of text, ending with a whole character if it is UTF-8. */
+static size_t border(struct slice text, size_t max)
+{
+	size_t n = max;
+
+	if (text.len <= max)
+		return text.len;
+	while (n > 1 && max - n < 3 && ((unsigned char)text.p[n] & 0xc0) == 0x80)
+		n--;
+	return ((unsigned char)text.p[n] & 0xc0) == 0x80 ? max : n;
+}
+
+/* Text of one line; ended tells whether its end is here. */
+static void take_text(const struct decode *d, struct stream *st, struct slice text, bool ended)
+{
+	uint64_t now_ns = d->s->boot_ns;
+
+	if (ended && !st->partial_len && text.len <= JOURNAL_LINE_MAX) {
+		tell_stream(d, st, text, now_ns, 0);
+		return;
+	}
+	while (st->partial_len + text.len > JOURNAL_LINE_MAX) {
+		size_t n = border(text, JOURNAL_LINE_MAX - st->partial_len);
+
+		d->j->stats.split++;
+		if (!st->partial_len) {
+			tell_stream(d, st, (struct slice){ text.p, n }, now_ns, 0);
+		} else {
+			if (!keep_partial(d, st, (struct slice){ text.p, n })) {
+				tell_partial(d, st, now_ns, 0);
+				continue;
+			}
+			tell_partial(d, st, now_ns, 0);
+		}
+		skip(&text, n);
+	}
+	if (ended && !st->partial_len) {
+		tell_stream(d, st, text, now_ns, 0);
+		return;
+	}
+	if (text.len && !keep_partial(d, st, text)) {
+		/* No memory for it: two lines rather than none. */
+		d->j->stats.split++;
+		tell_partial(d, st, now_ns, 0);
+		tell_stream(d, st, text, now_ns, 0);
+		return;
+	}
+	if (ended)
+		tell_partial(d, st, now_ns, 0);
+}
+
+static void copy_name(char dst[NAME_SIZE], struct slice s)
+{
+	if (s.len > NAME_SIZE - 1)
+		s.len = NAME_SIZE - 1;
+	if (s.len)
+		memcpy(dst, s.p, s.len);
+	dst[s.len] = '\0';
+}
+
+/*
+ * What a stream starts with: identifier, unit, priority, level prefix, and
+ * three ways of forwarding, each a line. Senders write it at once. Returns its
+ * length, or 0 when this is something else.
+ */
+static size_t parse_header(struct slice data, bool from_root, struct stream *st)
+{
+	struct slice lines[HEADER_LINES];
+	const char *at = data.p, *end = at + data.len;
+	uint64_t pri, flag, prefix;
+
+	for (int i = 0; i < HEADER_LINES; i++) {
+		const char *nl = memchr(at, '\n', (size_t)(end - at));
+
+		if (!nl)
+			return 0;
+		lines[i] = (struct slice){ at, (size_t)(nl - at) };
+		at = nl + 1;
+	}
+	if (!parse_number(lines[2], PRI_MAX, &pri) || !parse_number(lines[3], 1, &prefix))
+		return 0;
+	for (int i = 4; i < HEADER_LINES; i++)
+		if (!parse_number(lines[i], 1, &flag))
+			return 0;
+	if (memchr(lines[0].p, 0, lines[0].len) || memchr(lines[1].p, 0, lines[1].len))
+		return 0;
+	copy_name(st->identifier, lines[0]);
+	/* Root's word is taken for the unit, as journald does; others could claim any. */
+	if (from_root)
+		copy_name(st->unit, lines[1]);
+	st->pri = checked_pri((unsigned)pri);
+	st->level_prefix = prefix;
+	st->has_header = true;
+	return (size_t)(at - data.p);
+}
+
+static struct stream *stream_of(const struct decode *d, bool *is_new)
+{
+	struct stream *st = stream_find(d->j, d->s->socket);
+
+	/* The address was given to another socket: the first one is closed. */
+	if (st && st->socket_ino != d->s->socket_ino) {
+		tell_partial(d, st, st->last_ns, 0);
+		stream_remove(d->j, st);
+		st = NULL;
+	}
+	*is_new = !st;
+	if (st) {
+		lru_remove(d->j, st);
+		lru_add(d->j, st);
+		return st;
+	}
+	if (d->j->free == NONE) {
+		struct stream *oldest = &d->j->streams[d->j->oldest];
+
+		tell_partial(d, oldest, oldest->last_ns, 0);
+		stream_remove(d->j, oldest);
+		d->j->stats.evicted++;
+	}
+	st = stream_add(d->j, d->s->socket);
+	st->socket_ino = d->s->socket_ino;
+	return st;
+}
+
+static void decode_stream(const struct decode *d, bool is_syslog)
+{
+	const struct journal_sample *s = d->s;
+	struct slice data = s->data;
+	struct stream *st;
+	bool is_new;
+
+	if (is_syslog)
+		d->j->stats.syslog++;
+	else
+		d->j->stats.stdout_++;
+	st = stream_of(d, &is_new);
+	/* A line is of one process: who follows on the same socket begins another. */
+	if (!is_new && st->pid != s->pid)
+		tell_partial(d, st, st->last_ns, 0);
+	st->last_ns = s->boot_ns;
+	st->pid = s->pid;
+	st->uid = s->uid;
+	st->gid = s->gid;
+	st->cgroup_id = s->sender_cgroup;
+	if (is_new)
+		st->is_syslog = is_syslog;
+	if (is_new && !is_syslog) {
+		size_t n = parse_header(data, s->uid == 0, st);
+
+		if (!n)
+			d->j->stats.headerless++;
+		skip(&data, n);
+	}
+
+	while (data.len) {
+		const char *nl = memchr(data.p, '\n', data.len);
+		size_t n = nl ? (size_t)(nl - data.p) : data.len;
+		const char *nul = memchr(data.p, '\0', n); /* ends a line, too */
+
+		if (nul)
+			n = (size_t)(nul - data.p);
+		take_text(d, st, (struct slice){ data.p, n }, nul || nl);
+		skip(&data, nul || nl ? n + 1 : n);
+	}
+	/* What follows does not belong to what is here. */
+	if (missing(s))
+		tell_partial(d, st, s->boot_ns, missing(s));
+}
+
+/* ------------------------------------------------------------------ which protocol */
+
+static bool ends_with(struct slice s, const char *text)
+{
+	size_t n = strlen(text);
+
+	return s.len >= n && memcmp(s.p + s.len - n, text, n) == 0;
+}
+
+static enum journal_transport transport_of(const struct journal_sample *s)
+{
+	const char *nl;
+
+	if (s->netlink)
+		return JOURNAL_AUDIT;
+	if (ends_with(s->path, "/dev-log") || ends_with(s->path, "/log") ||
+	    ends_with(s->path, "/syslog"))
+		return JOURNAL_SYSLOG;
+	if (s->stream)
+		return JOURNAL_STDOUT;
+	if (ends_with(s->path, "/socket"))
+		return JOURNAL_NATIVE;
+
+	/* No path that says it: a native message starts with a key. */
+	nl = memchr(s->data.p, '\n', s->data.len);
+	if (nl) {
+		struct slice first = { s->data.p, (size_t)(nl - s->data.p) };
+		const char *equals = memchr(first.p, '=', first.len);
+
+		if (equals)
+			first.len = (size_t)(equals - first.p);
+		if (is_key(first))
+			return JOURNAL_NATIVE;
+	}
+	return JOURNAL_SYSLOG;
+}
+
+void journal_decode(struct journal *j, const struct journal_sample *s, int64_t boot_to_real_ns,
+		    journal_line_fn fn, void *arg)
+{
+	const struct decode d = { j, s, boot_to_real_ns, fn, arg };
+
+	j->stats.samples++;
+	if (s->has_fds && !s->stream) {
+		j->stats.memfd++;
+		if (!s->data.len)
+			return;
+	}
+	if (missing(s)) {
+		j->stats.truncated++;
+		j->stats.cut_bytes += missing(s);
+	}
+	switch (transport_of(s)) {
+	case JOURNAL_NATIVE:
+		decode_native(&d);
+		break;
+	case JOURNAL_SYSLOG:
+		if (s->stream)
+			decode_stream(&d, true);
+		else
+			decode_syslog(&d);
+		break;
+	case JOURNAL_STDOUT:
+		decode_stream(&d, false);
+		break;
+	case JOURNAL_AUDIT:
+		decode_audit(&d);
+		break;
+	}
+}
+
+void journal_flush_idle(struct journal *j, uint64_t boot_ns, uint64_t idle_ns,
+			int64_t boot_to_real_ns, journal_line_fn fn, void *arg)
+{
+	const struct decode d = { j, NULL, boot_to_real_ns, fn, arg };
+
+	for (uint32_t i = j->oldest; i != NONE; i = j->streams[i].newer) {
+		struct stream *st = &j->streams[i];
+
+		if (idle_ns && st->last_ns + idle_ns > boot_ns)
+			break;
+		if (!st->partial_len)
+			continue;
+		j->stats.split++;
+		tell_partial(&d, st, st->last_ns, 0);
+	}
+}
+
+struct task_ref journal_line_task(const struct journal_line *line)
+{
+	return (struct task_ref){
+		.pid = line->trusted_pid,
+		.uid = line->uid,
+		.gid = line->gid,
+		.cgroup_id = line->cgroup_id,
+	};
+}
+
+void journal_get_stats(const struct journal *j, struct journal_stats *ret)
+{
+	*ret = j->stats;
+}
+
+/* ------------------------------------------------------------------ saving */
+
+#define SAVE_MAGIC 0x31534a53u /* "SJS1" */
+
+struct saved_head {
+	uint32_t magic, count;
+};
+
+struct saved_stream {
+	uint64_t socket, socket_ino, last_ns, cgroup_id;
+	uint32_t pid, uid, gid;
+	uint32_t partial_len; /* bytes behind this struct */
+	uint8_t pri, has_header, level_prefix, is_syslog, pad[4];
+	char identifier[NAME_SIZE], unit[NAME_SIZE];
+};
+_Static_assert(sizeof(struct saved_stream) == 32 + 16 + 8 + 2 * NAME_SIZE, "no hidden padding");
+
+int journal_stream_save(const struct journal *j, struct buf *ret)
+{
+	struct saved_head head = { SAVE_MAGIC, j->stats.streams };
+	size_t before = ret->len;
+	int r;
+
+	r = buf_append(ret, &head, sizeof(head));
+	/* The oldest first, so that restoring in this order gives the same LRU. */
+	for (uint32_t i = j->oldest; i != NONE && r == 0; i = j->streams[i].newer) {
+		const struct stream *st = &j->streams[i];
+		struct saved_stream s = {
+			.socket = st->socket,
+			.socket_ino = st->socket_ino,
+			.last_ns = st->last_ns,
+			.cgroup_id = st->cgroup_id,
+			.pid = st->pid,
+			.uid = st->uid,
+			.gid = st->gid,
+			.partial_len = st->partial_len,
+			.pri = st->pri,
+			.has_header = st->has_header,
+			.level_prefix = st->level_prefix,
+			.is_syslog = st->is_syslog,
+		};
+
+		memcpy(s.identifier, st->identifier, NAME_SIZE);
+		memcpy(s.unit, st->unit, NAME_SIZE);
+		r = buf_append(ret, &s, sizeof(s));
+		if (r == 0 && st->partial_len)
+			r = buf_append(ret, st->partial, st->partial_len);
+	}
+	if (r < 0)
+		ret->len = before; /* half of it is worth nothing */
+	return r;
+}
+
+static void forget_all(struct journal *j)
+{
+	while (j->oldest != NONE)
+		stream_remove(j, &j->streams[j->oldest]);
+}
+
+static int restore_one(struct journal *j, struct slice *bytes)
+{
+	struct saved_stream s;
+	struct stream *st;
+
+	if (bytes->len < sizeof(s))
+		return -EBADMSG;
+	memcpy(&s, bytes->p, sizeof(s));
+	skip(bytes, sizeof(s));
+	if (s.partial_len > bytes->len || s.partial_len > JOURNAL_LINE_MAX || s.pri > PRI_MAX ||
+	    s.identifier[NAME_SIZE - 1] || s.unit[NAME_SIZE - 1])
+		return -EBADMSG;
+	if (j->free == NONE || stream_find(j, s.socket))
+		return -EBADMSG;
+	if (j->stats.bytes + s.partial_len > j->max_bytes)
+		return -EBADMSG;
+
+	st = stream_add(j, s.socket);
+	st->socket_ino = s.socket_ino;
+	st->last_ns = s.last_ns;
+	st->cgroup_id = s.cgroup_id;
+	st->pid = s.pid;
+	st->uid = s.uid;
+	st->gid = s.gid;
+	st->pri = s.pri;
+	st->has_header = s.has_header;
+	st->level_prefix = s.level_prefix;
+	st->is_syslog = s.is_syslog;
+	memcpy(st->identifier, s.identifier, NAME_SIZE);
+	memcpy(st->unit, s.unit, NAME_SIZE);
+	if (s.partial_len) {
+		st->partial = malloc(s.partial_len);
+		if (!st->partial)
+			return -ENOMEM;
+		memcpy(st->partial, bytes->p, s.partial_len);
+		st->partial_len = st->partial_cap = s.partial_len;
+		j->stats.bytes += s.partial_len;
+		skip(bytes, s.partial_len);
+	}
+	return 0;
+}
+
+int journal_stream_restore(struct journal *j, struct slice bytes)
+{
+	struct saved_head head;
+	int r = 0;
+
+	forget_all(j);
+	if (bytes.len < sizeof(head))
+		return -EBADMSG;
+	memcpy(&head, bytes.p, sizeof(head));
+	skip(&bytes, sizeof(head));
+	if (head.magic != SAVE_MAGIC)
+		return -EBADMSG;
+	for (uint32_t i = 0; i < head.count && r == 0; i++)
+		r = restore_one(j, &bytes);
+	if (r == 0 && bytes.len)
+		r = -EBADMSG;
+	if (r < 0)
+		forget_all(j);
+	return r;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A journal line as a record: the raw text with its facility, severity, name
+ * and pid, and ECS JSON around it; or one of the two (journal.schema). Pure.
+ *
+ * process{} and user{} are what the kernel vouches for; what the sender says
+ * of itself (name, SYSLOG_PID) is in log.syslog{}.
+ */
+#pragma once
+
+#include "user/journal.h"
+#include "user/record.h"
+
+struct journal_details {
+	const struct process_info *process; /* of the trusted pid; NULL: not known */
+	struct slice user_name;		    /* of the uid; may be empty */
+};
+
+/* Always gives a record: what is too long is shortened, and says so. */
+void journal_record_format(struct record *r, const struct journal_line *line,
+			   const struct journal_details *d, struct msg *ret);
