@@ -30,6 +30,9 @@ uint16_t out_port(const struct config *config, uint16_t port);
 int out_connect(struct output *out, uint16_t port, size_t max_out_bytes, conn_fn fn, void *arg,
 		struct conn **ret);
 
+/* Writes out->peer: call it at CONN_OPEN. */
+void out_opened(struct output *out, const struct conn *c);
+
 /* on_down(), with a text whose control characters, from the peer or not, are made visible. */
 void out_down(struct output *out, uint64_t retry_after_ms, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -258,6 +258,7 @@ static void on_start(void *arg, uint64_t now_ms)
 
 	(void)now_ms;
 	if (f->fd >= 0) {
+		snprintf(f->out->peer, sizeof(f->out->peer), "%s", name_of(f));
 		f->out->events->on_ready(f->out->arg);
 		return;
 	}
@@ -379,6 +380,7 @@ static void file_finish(struct output *out)
 
 const struct output_ops output_stdout = {
 	.name = "stdout",
+	.local = true,
 	.window_msgs = WINDOW_MSGS,
 	.window_bytes = WINDOW_BYTES,
 	.open = stdout_open,
@@ -390,6 +392,7 @@ const struct output_ops output_stdout = {
 
 const struct output_ops output_file = {
 	.name = "file",
+	.local = true,
 	.window_msgs = WINDOW_MSGS,
 	.window_bytes = WINDOW_BYTES,
 	.open = file_open,

@@ -730,6 +730,7 @@ static void on_conn(void *arg, enum conn_event event)
 	switch (event) {
 	case CONN_OPEN:
 		h->is_open = true;
+		out_opened(h->out, h->conn);
 		if (h->is_asking)
 			ask(h);
 		if (!h->is_ready && !h->is_down) {

@@ -20,7 +20,7 @@
 
 #define WINDOW_MSGS  16384 /* a power of two */
 #define WINDOW_BYTES (4u << 20)
-#define CLOSE_MS     2000 /* for the peer's side of a goodbye that has been answered */
+#define CLOSE_MS     2000 /* for each step of a goodbye: all that matters is answered by then */
 
 /*
  * RFC 5424, 6.1: every receiver should take 2048 bytes. A session that ends on
@@ -172,14 +172,12 @@ static bool is_suspect(const struct relp *r, uint32_t bytes)
 	return r->out->memory.suspect_bytes && bytes >= r->out->memory.suspect_bytes;
 }
 
-static bool was_refused(struct output_memory *memory, uint64_t seq)
+/* Stays so: what is rejected out of order may come again, and is known then. */
+static bool was_refused(const struct output_memory *memory, uint64_t seq)
 {
-	for (unsigned i = 0; i < OUTPUT_REFUSED_MAX; i++) {
-		if (memory->refused[i] == seq) {
-			memory->refused[i] = 0;
+	for (unsigned i = 0; i < OUTPUT_REFUSED_MAX; i++)
+		if (memory->refused[i] == seq)
 			return true;
-		}
-	}
 	return false;
 }
 
@@ -255,7 +253,7 @@ static void drained(struct relp *r)
 		return;
 	}
 	conn_flush(r->conn);
-	expect(r, r->out->config->output_timeout_ms);
+	expect(r, CLOSE_MS);
 }
 
 static void closed(struct relp *r)
@@ -277,15 +275,12 @@ static void on_timer(void *arg, uint64_t now_ms)
 	unsigned seconds = (unsigned)(r->out->config->output_timeout_ms / 1000);
 
 	(void)now_ms;
-	if (r->state == STATE_ENDING) {
+	if (r->state == STATE_CLOSING || r->state == STATE_ENDING) {
 		ended(r);
 		return;
 	}
 	out_down(r->out, 0, PEER_FMT "no answer to %s for %u s", PEER_ARGS(r),
-		 r->state == STATE_OPENING   ? "\"open\""
-		 : r->state == STATE_CLOSING ? "\"close\""
-					     : "what was sent",
-		 seconds);
+		 r->state == STATE_OPENING ? "\"open\"" : "what was sent", seconds);
 	stop(r);
 }
 
@@ -379,17 +374,17 @@ static const char *on_rsp(struct relp *r, const struct relp_frame *f)
 	struct transaction *t;
 	struct relp_rsp rsp;
 
+	if (r->close_txnr && f->txnr == r->close_txnr) {
+		/* librelp says nothing in it, not even 200; all else is answered already. */
+		closed(r);
+		return NULL;
+	}
 	if (relp_parse_rsp(f->data, &rsp) < 0)
 		return "its answer has no code";
 	if (r->state == STATE_OPENING) {
 		if (f->txnr != 1)
 			return "it answers what was not asked";
 		return on_opened(r, &rsp);
-	}
-	if (r->close_txnr && f->txnr == r->close_txnr) {
-		/* Whatever it says: all else is answered already. */
-		closed(r);
-		return NULL;
 	}
 	t = transaction_of(r, f->txnr);
 	if (f->txnr < r->head_txnr || f->txnr >= r->next_txnr || !t->seq)
@@ -466,6 +461,7 @@ static void on_conn(void *arg, enum conn_event event)
 	switch (event) {
 	case CONN_OPEN:
 		r->has_opened = true;
+		out_opened(r->out, r->conn);
 		r->state = STATE_OPENING;
 		expect(r, r->out->config->output_timeout_ms);
 		if (relp_append_open(conn_out(r->conn)) < 0)

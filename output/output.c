@@ -65,6 +65,14 @@ int out_connect(struct output *out, uint16_t port, size_t max_out_bytes, conn_fn
 	return conn_new(out->loop, &opts, fn, arg, ret);
 }
 
+void out_opened(struct output *out, const struct conn *c)
+{
+	char tls[64];
+
+	snprintf(out->peer, sizeof(out->peer), "%s, %s", conn_peer(c),
+		 conn_describe(c, tls, sizeof(tls)));
+}
+
 void out_down(struct output *out, uint64_t retry_after_ms, const char *fmt, ...)
 {
 	char why[768];

@@ -46,11 +46,12 @@ struct output_events {
 struct output_memory {
 	uint64_t refused[OUTPUT_REFUSED_MAX]; /* refused once; a second time is for good */
 	uint32_t n_refused;		      /* ever; the newest overwrite the oldest */
-	uint32_t suspect_bytes; /* messages from this size on go out alone; 0: none do */
-	uint64_t suspect_seq;	/* a session has ended on this message… */
+	uint32_t suspect_bytes;	 /* messages from this size on go out alone; 0: none do */
+	uint64_t suspect_seq;	 /* a session has ended on this message… */
 	uint32_t suspect_aborts; /* …so often */
-	bool worked;		/* the peer has taken something since it last refused */
-	uint64_t batch_bytes;	/* a learned ceiling, below the configured one; 0: none */
+	bool worked;		 /* the peer has taken something since it last refused */
+	bool gives_receipts;	 /* the peer's TLS has answered a request for one */
+	uint64_t batch_bytes;	 /* a learned ceiling, below the configured one; 0: none */
 };
 
 struct output {
@@ -59,9 +60,9 @@ struct output {
 	const struct config *config;
 	struct tls_client *tls; /* shared by all outputs of the process; NULL without TLS */
 	const struct output_events *events;
-	void *arg;		/* for events */
-	void *impl;		/* the transport's own */
-	uint64_t sent_bytes;	/* framed; the transport adds to it */
+	void *arg;	     /* for events */
+	void *impl;	     /* the transport's own */
+	uint64_t sent_bytes; /* framed; the transport adds to it */
 	/*
 	 * For people: to whom and how, "192.0.2.1:11514 (intake.example), TLSv1.3".
 	 * The transport writes it before on_ready(), or leaves it empty.

@@ -337,7 +337,11 @@ static void tell_syslog(const struct decode *d, struct journal_line *line, struc
 			return;
 		}
 	} else if (s.len && s.p[0] == '<') {
+		/* Some other form: none of it is taken for a name. */
 		d->j->stats.malformed++;
+		line->text = s;
+		tell(d, line);
+		return;
 	}
 	skip_time(&s);
 	journal_parse_identifier(&s, &line->identifier, &line->pid);

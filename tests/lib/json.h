@@ -2,13 +2,18 @@
 /* Looks at JSON that we wrote with somebody else's parser. After tests/lib/test.h. */
 #pragma once
 
+/* Two of its type names are names of functions in our own writer. */
+#define json_object json_c_object
+#define json_bool   json_c_bool
 #include <json-c/json.h>
+#undef json_object
+#undef json_bool
 
 /* A whole text, nothing behind it; NULL when it is not JSON. */
-static inline struct json_object *json_of(const char *p, size_t len)
+static inline struct json_c_object *json_of(const char *p, size_t len)
 {
 	struct json_tokener *tok = json_tokener_new_ex(32);
-	struct json_object *o;
+	struct json_c_object *o;
 
 	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
 	o = json_tokener_parse_ex(tok, p, (int)len);
@@ -21,7 +26,7 @@ static inline struct json_object *json_of(const char *p, size_t len)
 }
 
 /* "source.ip": an object's member, or NULL. */
-static inline struct json_object *json_at(struct json_object *o, const char *path)
+static inline struct json_c_object *json_at(struct json_c_object *o, const char *path)
 {
 	char key[128];
 
@@ -43,9 +48,9 @@ static inline struct json_object *json_at(struct json_object *o, const char *pat
  * want: a text as it is, other values as JSON ("1", "[\"a\"]"), NULL for "is
  * not there". A text that should be a text starts with a quote: "'1" is "1".
  */
-static inline bool json_is(struct json_object *o, const char *path, const char *want)
+static inline bool json_is(struct json_c_object *o, const char *path, const char *want)
 {
-	struct json_object *v = json_at(o, path);
+	struct json_c_object *v = json_at(o, path);
 	const char *got;
 
 	if (!want || !v)
@@ -63,7 +68,7 @@ static inline bool json_is(struct json_object *o, const char *path, const char *
 #define CHECK_JSON(object, path, want)                                                             \
 	do {                                                                                       \
 		const char *path_ = (path), *json_want_ = (want);                                  \
-		struct json_object *v_ = json_at((object), path_);                                 \
+		struct json_c_object *v_ = json_at((object), path_);                               \
 		if (!json_is((object), path_, json_want_)) {                                       \
 			printf("# %s:%d: %s is %s, not %s\n", __FILE__, __LINE__, path_,           \
 			       v_ ? json_object_to_json_string(v_) : "absent",                     \

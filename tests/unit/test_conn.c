@@ -10,7 +10,10 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ipv6.h>
+#include <linux/sockios.h>
 #include <net/if.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -62,6 +65,7 @@ static bool make_namespaces(void)
 	int flags = CLONE_NEWNS | CLONE_NEWNET, fd;
 	unsigned uid = getuid(), gid = getgid();
 	struct ifreq lo = { .ifr_name = "lo" };
+	struct in6_ifreq second = { .ifr6_prefixlen = 128 };
 	char map[64];
 
 	if (unshare(flags) < 0) {
@@ -80,8 +84,16 @@ static bool make_namespaces(void)
 		exit(1);
 	}
 	close(fd);
-	write_file(in_dir("hosts"), "127.0.0.1 localhost conn.test race.test noroute.test\n"
-				    "::1 localhost race.test\n"
+	/* A second IPv6 address. */
+	fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	second.ifr6_ifindex = (int)if_nametoindex("lo");
+	inet_pton(AF_INET6, "fd00::2", &second.ifr6_addr);
+	if (ioctl(fd, SIOCSIFADDR, &second) < 0)
+		perror("fd00::2");
+	close(fd);
+	write_file(in_dir("hosts"), "127.0.0.1 localhost race.test three.test noroute.test\n"
+				    "::1 localhost race.test three.test\n"
+				    "fd00::2 three.test\n"
 				    "2001:db8::1 noroute.test\n");
 	write_file(in_dir("resolv.conf"), "nameserver 127.0.0.1\n");
 	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
@@ -218,11 +230,14 @@ static void nap_ms(int ms)
 	poll(NULL, 0, ms);
 }
 
-/* close() sends RST instead of FIN. */
+/* close() sends RST instead of FIN, once the other side's kernel has what was written. */
 static void reset(int fd)
 {
 	struct linger now = { .l_onoff = 1 };
+	int unacked;
 
+	while (ioctl(fd, SIOCOUTQ, &unacked) == 0 && unacked)
+		nap_ms(1);
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 	close(fd);
 }
@@ -383,14 +398,15 @@ struct client {
 	char events[64]; /* O D(once per run) R E X */
 	size_t n_events;
 	size_t to_send, sent, received, most_waiting;
+	size_t finish_after; /* bytes received */
 	bool mismatch;
 	bool finish_when_sent;
 	bool finish_on_open;
 	bool finish_on_eof;
-	bool slow; /* consume by timer, not in the event */
-	bool stop_on_open;
-	char free_at;	  /* this event */
-	bool inside_call; /* no event may come now */
+	bool write_blindly; /* without looking at the socket */
+	bool slow;	    /* consume by timer, not in the event */
+	char free_at;	    /* this event */
+	bool inside_call;   /* no event may come now */
 	char error[700];
 	char peer[300];
 	char tls[100];
@@ -429,6 +445,8 @@ static void client_consume(struct client *t)
 			t->mismatch = true;
 	t->received += in->len;
 	buf_consume(in, in->len);
+	if (t->finish_after && t->received == t->finish_after)
+		conn_finish(t->c);
 }
 
 static void on_consume_timer(void *arg, uint64_t now_ms)
@@ -467,8 +485,11 @@ static void client_event(void *arg, enum conn_event event)
 	case CONN_OPEN:
 		if (t->finish_on_open)
 			conn_finish(t->c);
-		if (t->stop_on_open)
-			loop_stop(t->loop, 0);
+		for (int i = 0; t->write_blindly && i < 3; i++) {
+			nap_ms(30);
+			buf_puts(conn_out(t->c), "hello");
+			conn_flush(t->c);
+		}
 		/* fallthrough */
 	case CONN_DRAIN:
 		client_fill(t);
@@ -592,6 +613,57 @@ TEST(echo_tls12)
 TEST(echo_plain)
 {
 	echo(&(struct server){ .no_tls = true }, false);
+}
+
+/* Takes a connection and its handshake, for those who then do as they like. */
+static SSL *accept_tls(int listen_fd, int *fd)
+{
+	struct server s = { .cert = "good" };
+	SSL *ssl = SSL_new(server_ctx(&s));
+
+	*fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	SSL_set_fd(ssl, *fd);
+	return SSL_accept(ssl) == 1 ? ssl : NULL;
+}
+
+/* Many records in one segment: epoll tells of them once. */
+static int send_small_records(int listen_fd, const void *arg)
+{
+	int fd, on = 1, off = 0;
+	SSL *ssl = accept_tls(listen_fd, &fd);
+	uint8_t bytes[10];
+
+	(void)arg;
+	if (!ssl)
+		return 1;
+	setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+	for (size_t i = 0; i < 50; i++) {
+		for (size_t k = 0; k < sizeof(bytes); k++)
+			bytes[k] = pattern(i * sizeof(bytes) + k);
+		if (!peer_write(ssl, fd, bytes, sizeof(bytes)))
+			return 2;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
+	if (SSL_read(ssl, bytes, sizeof(bytes)) != 0)
+		return 3;
+	SSL_shutdown(ssl);
+	close(fd);
+	return 0;
+}
+
+TEST(many_records_in_one_segment)
+{
+	struct peer p = peer_start(send_small_records, NULL);
+	struct tls_client *tls = tls_with("ca", NULL);
+	struct conn_opts opts = opts_for(p.port, tls);
+	struct client t = { .finish_after = 500 };
+
+	client_run(&t, &opts);
+	CHECK_STR(t.events, "ODE");
+	CHECK_INT(t.received, 500);
+	CHECK(!t.mismatch);
+	CHECK_INT(peer_end(&p), 0);
+	tls_client_free(tls);
 }
 
 /* ------------------------------------------------------------------ TLS: how it fails */
@@ -1088,6 +1160,16 @@ TEST(ipv6_first_and_ipv4_when_it_fails)
 	check_race("race.test", port, "127.0.0.1");
 	CHECK_INT(peer_end(&p), 0);
 	blackhole_end(&hole);
+	/* The first IPv6 refuses: IPv4 is next, not the second IPv6. */
+	fd = listen_on("127.0.0.1", 0, 8);
+	port = port_of(fd);
+	p = peer_on(fd, serve, &s);
+	q = peer_on(listen_on("fd00::2", port, 8), serve, &s);
+	check_race("three.test", port, "127.0.0.1");
+	CHECK_INT(peer_end(&p), 0);
+	/* And now only the second IPv6 is left. */
+	check_race("three.test", port, "[fd00::2]");
+	CHECK_INT(peer_end(&q), 0);
 	/* IPv6 has no route. */
 	p = peer_start(serve, &s);
 	check_race("noroute.test", p.port, "127.0.0.1");
@@ -1328,7 +1410,7 @@ static int serve_proxy(int listen_fd, const void *arg)
 	}
 	if (s->expect && !strstr(request, s->expect))
 		return 2;
-	setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	snprintf(all, sizeof(all), "%s%s", answer, s->greeting ? s->greeting : "");
 	for (size_t i = 0; i < strlen(all);) {
 		size_t n = s->bytewise ? 1 : strlen(all);
@@ -1545,7 +1627,6 @@ TEST(the_peer_ends_first)
 		client_run(&t, &opts);
 		CHECK_STR(t.events, ends[i].events);
 		CHECK(!t.mismatch);
-		/* RST discards what the peer's kernel had not sent; loopback had. */
 		CHECK_INT(t.received, ends[i].server.greeting_bytes);
 		if (ends[i].says)
 			check_error_has(&t, ends[i].says);
@@ -1624,6 +1705,34 @@ TEST(a_peer_that_closes_unread_gives_no_receipt)
 	CHECK_INT(peer_end(&p), 0);
 }
 
+/* Its FIN comes while most of ours waits for room there: the two have crossed. */
+static int end_without_reading(int listen_fd, const void *arg)
+{
+	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+	(void)arg;
+	nap_ms(100);
+	shutdown(fd, SHUT_WR);
+	nap_ms(10000);
+	return 0;
+}
+
+TEST(an_end_that_crossed_ours_is_no_receipt)
+{
+	int fd = listen_on("127.0.0.1", 0, 1), bytes = 4096;
+	struct conn_opts opts;
+	struct client t = { .to_send = 200000, .finish_when_sent = true };
+	struct peer p;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	p = peer_on(fd, end_without_reading, NULL);
+	opts = opts_for(p.port, NULL);
+	client_run(&t, &opts);
+	CHECK(t.events[t.n_events - 1] == 'X');
+	check_error_has(&t, "the peer closed before");
+	peer_kill(&p);
+}
+
 TEST(a_peer_that_never_ends)
 {
 	static const struct server servers[] = { { .no_tls = true, .nap_before_read_ms = 5000 },
@@ -1657,6 +1766,31 @@ TEST(a_peer_that_never_reads)
 	CHECK(t.events[t.n_events - 1] == 'X');
 	check_error_has(&t, "nothing was acknowledged");
 	peer_kill(&p);
+}
+
+static int close_after_handshake(int listen_fd, const void *arg)
+{
+	int fd;
+
+	(void)arg;
+	if (!accept_tls(listen_fd, &fd))
+		return 1;
+	close(fd);
+	return 0;
+}
+
+/* The second write to a closed socket is EPIPE, and without care SIGPIPE. */
+TEST(writing_on_after_the_peer_closed)
+{
+	struct peer p = peer_start(close_after_handshake, NULL);
+	struct tls_client *tls = tls_with("ca", NULL);
+	struct conn_opts opts = opts_for(p.port, tls);
+	struct client t = { .write_blindly = true };
+
+	client_run(&t, &opts);
+	CHECK_STR(t.events, "OX");
+	CHECK_INT(peer_end(&p), 0);
+	tls_client_free(tls);
 }
 
 /* ------------------------------------------------------------------ ownership and limits */

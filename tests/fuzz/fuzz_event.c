@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A ring sample, and for a flow the record that is made of it. */
+#include <stdlib.h>
+
+#include "user/event.h"
+#include "user/flow_record.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct record *r;
+	const struct flow_details d = { 0 };
+	struct event e;
+	struct msg m;
+
+	if (!r && record_new(&(struct record_opts){ .hostname = SLICE("host") }, &r) < 0)
+		abort();
+	if (event_decode(data, size, &e) < 0)
+		return 0;
+	if (e.kind == EVENT_IS_JOURNAL) {
+		volatile char last;
+
+		/* What it points at is inside of the sample. */
+		if (e.journal.data.len)
+			last = e.journal.data.p[e.journal.data.len - 1];
+		if (e.journal.path.len)
+			last = e.journal.path.p[e.journal.path.len - 1];
+		(void)last;
+		if (e.journal.full_len < e.journal.data.len)
+			abort();
+		return 0;
+	}
+	for (int schema = 0; schema < 3; schema++) {
+		r->flow_schema = (enum config_flow_schema)schema;
+		if (flow_record_format(r, &e.flow, &d, &m) < 0 || m.json.len > RECORD_MAX_BYTES)
+			abort();
+	}
+	return 0;
+}
