@@ -1066,6 +1066,27 @@ void conn_finish(struct conn *c)
 	watch(c);
 }
 
+int conn_ask_receipt(struct conn *c)
+{
+	int err;
+
+	if (!c->tls)
+		return -ENOTSUP;
+	if (c->stage != STAGE_OPEN || c->write_blocked || c->fin_sent)
+		return -EAGAIN;
+	err = tls_ask_receipt(c->tls);
+	if (err && err != -EAGAIN && err != -ENOTSUP) {
+		on_write_error(c, EPROTO);
+		return -EAGAIN;
+	}
+	return err;
+}
+
+uint64_t conn_receipts(const struct conn *c)
+{
+	return c->tls ? tls_receipts(c->tls) : 0;
+}
+
 int conn_unacked(const struct conn *c)
 {
 	int bytes;

@@ -82,6 +82,15 @@ void conn_finish(struct conn *c);
  */
 int conn_unacked(const struct conn *c);
 
+/*
+ * Asks the peer's TLS for a receipt of all that was written so far, which is
+ * all that was appended but what conn_out() still holds; see tls.h. 0; -EAGAIN:
+ * ask again later; -ENOTSUP: this connection can not. conn_receipts() counts
+ * the answers, which come without an event: look now and then.
+ */
+int conn_ask_receipt(struct conn *c);
+uint64_t conn_receipts(const struct conn *c);
+
 /* One line: the stage, the cause, the cure: "resolve intake.example: no such name". */
 const char *conn_error(const struct conn *c);
 

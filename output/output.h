@@ -50,6 +50,7 @@ struct output_memory {
 	uint64_t suspect_seq;	 /* a session has ended on this message… */
 	uint32_t suspect_aborts; /* …so often */
 	bool worked;		 /* the peer has taken something since it last refused */
+	bool gives_receipts;	 /* the peer's TLS has answered a request for one */
 	uint64_t batch_bytes;	 /* a learned ceiling, below the configured one; 0: none */
 };
 

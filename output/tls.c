@@ -54,6 +54,8 @@ struct tls {
 	bool ready;	   /* the handshake is done */
 	bool cert_wanted;  /* the server asked for ours */
 	bool eof;	   /* TCP ended */
+	bool write_pending; /* a write must be repeated before anything else is sent */
+	uint64_t receipts;  /* KeyUpdates that answered ours */
 	int io_errno;	   /* of the last failed read or write */
 	uint8_t first[16]; /* what the peer said first */
 	unsigned n_first;
@@ -635,6 +637,20 @@ static int set_name(struct tls *t)
 	return 0;
 }
 
+/* RFC 8446, 4.6.3: type 24, three bytes of length, update_not_requested (0) in an answer. */
+static void on_message(int is_write, int version, int content_type, const void *data, size_t len,
+		       SSL *ssl, void *arg)
+{
+	const uint8_t *p = data;
+	struct tls *t = arg;
+
+	(void)version;
+	(void)ssl;
+	if (!is_write && content_type == SSL3_RT_HANDSHAKE && len == 5 &&
+	    p[0] == SSL3_MT_KEY_UPDATE && p[4] == SSL_KEY_UPDATE_NOT_REQUESTED)
+		t->receipts++;
+}
+
 int tls_new(struct tls_client *client, int fd, const char *server_name, struct tls **ret)
 {
 	_cleanup_(tls_freep) struct tls *t = NULL;
@@ -663,6 +679,8 @@ int tls_new(struct tls_client *client, int fd, const char *server_name, struct t
 	BIO_set_init(bio, 1);
 	SSL_set_bio(t->ssl, bio, bio);
 	SSL_set_app_data(t->ssl, t);
+	SSL_set_msg_callback(t->ssl, on_message);
+	SSL_set_msg_callback_arg(t->ssl, t);
 	SSL_set_connect_state(t->ssl);
 	err = set_name(t);
 	if (err)
@@ -762,7 +780,10 @@ static int on_verify(int ok, X509_STORE_CTX *store_ctx)
 
 static void explain_alert(struct tls *t, int alert, struct text *text)
 {
-	const char *name = SSL_alert_desc_string_long(alert);
+	/* OpenSSL has no words for this one. */
+	const char *name = alert == SSL_AD_CERTIFICATE_REQUIRED
+				   ? "certificate required"
+				   : SSL_alert_desc_string_long(alert);
 
 	switch (alert) {
 	case SSL_AD_CERTIFICATE_REQUIRED:
@@ -957,10 +978,38 @@ ssize_t tls_write(struct tls *t, const void *p, size_t n)
 
 	ERR_clear_error();
 	ret = SSL_write_ex(t->ssl, p, n, &done);
+	t->write_pending = ret != 1;
 	if (ret == 1)
 		return (ssize_t)done;
 	ret = result(t, ret);
 	return ret ? ret : -EPROTO;
+}
+
+int tls_ask_receipt(struct tls *t)
+{
+	int ret;
+
+	if (SSL_version(t->ssl) < TLS1_3_VERSION)
+		return -ENOTSUP;
+	/* OpenSSL would put it before the record that waits, or refuse. */
+	if (t->write_pending || SSL_get_key_update_type(t->ssl) != SSL_KEY_UPDATE_NONE)
+		return -EAGAIN;
+	ERR_clear_error();
+	if (SSL_key_update(t->ssl, SSL_KEY_UPDATE_REQUESTED) != 1) {
+		ERR_clear_error();
+		return -EAGAIN;
+	}
+	/* What the socket does not take now goes out before the next record. */
+	ret = SSL_do_handshake(t->ssl);
+	if (ret == 1)
+		return 0;
+	ret = result(t, ret);
+	return ret == -EAGAIN ? 0 : ret ? ret : -EPROTO;
+}
+
+uint64_t tls_receipts(const struct tls *t)
+{
+	return t->receipts;
 }
 
 int tls_shutdown(struct tls *t)

@@ -42,6 +42,18 @@ ssize_t tls_read(struct tls *t, void *p, size_t n);	   /* 0: close_notify */
 ssize_t tls_write(struct tls *t, const void *p, size_t n); /* a repeat may move and grow */
 int tls_shutdown(struct tls *t);			   /* 0: ours is sent */
 
+/*
+ * A receipt of TLS 1.3 (RFC 8446, 4.6.3): the peer must answer a KeyUpdate that
+ * requests one, and can do so only when it has read all that came before. r
+ * answers mean that at least r of our requests were read; some libraries hold
+ * the last answer back until the next request arrives.
+ *
+ * 0: the request follows what was written; -EAGAIN: not now, a write is under
+ * way; -ENOTSUP: not with this version. tls_receipts() counts the answers.
+ */
+int tls_ask_receipt(struct tls *t);
+uint64_t tls_receipts(const struct tls *t);
+
 /* Bytes may wait inside, where epoll does not see them: read on until -EAGAIN. */
 bool tls_has_pending(const struct tls *t);
 

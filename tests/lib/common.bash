@@ -63,8 +63,12 @@ wait_until() {
 	done
 }
 
+# Made once for all tests of a file, as they take a second.
 certs() {
-	[ -d "$T/certs" ] || "$TOP/tests/lib/certs.sh" "$T/certs" >/dev/null 2>&1
+	local made=$BATS_FILE_TMPDIR/certs
+
+	[ -d "$made" ] || "$TOP/tests/lib/certs.sh" "$made" >/dev/null 2>&1
+	[ -d "$T/certs" ] || cp -a "$made" "$T/certs"
 }
 
 # peer_start TRANSPORT [ARG...]: the local intake; on the same port when it is started again.

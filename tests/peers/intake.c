@@ -612,7 +612,7 @@ static bool after_message(struct conn *c)
 		if (o->stall_ms)
 			loop_timer_set(c->in->loop, &c->read_timer,
 				       loop_now_ms(c->in->loop) + (uint64_t)o->stall_ms);
-		return true;
+		/* What was read is dealt with: it is reading that stops. */
 	}
 	return false;
 }
