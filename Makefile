@@ -130,15 +130,21 @@ soak: all programs ## the long runs
 	$(Q)tests/soak.sh
 
 STATIC_LIBS := $(shell $(PKG_CONFIG) --static --libs $(LIBS)) $(INIH)
+link_static = $(CC) $(CFLAGS) -static-pie -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,-w $^ -o $@ \
+	$(STATIC_LIBS)
 static: build/static/sekoia-ebpf ## one static binary: build/static/sekoia-ebpf
 build/static/sekoia-ebpf: $(MAIN_OBJ) $(LIB)
 	@mkdir -p $(@D)
-	$(call say,STATIC,$@)$(CC) $(CFLAGS) -static-pie -Wl,-z,relro,-z,now -Wl,--gc-sections \
-		-Wl,-w $^ -o $@ $(STATIC_LIBS)
+	$(call say,STATIC,$@)$(link_static)
 	$(Q)strip $@
 
-test-kernels: static ## boot other kernels under qemu and see flows arrive with exact bytes
-	$(Q)tests/vm/run.sh
+build/static/tests/%: $(O)/obj/tests/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(call say,STATIC,$@)$(link_static)
+
+VM_TESTS := $(patsubst tests/%.c,build/static/tests/%,$(wildcard tests/unit/test_capture*.c))
+test-kernels: static $(VM_TESTS) ## boot other kernels under qemu and see flows arrive with exact bytes; KERNELS="6.1 ..." or all
+	$(Q)tests/vm/run.sh $(KERNELS)
 
 fuzz: $(FUZZERS) ## libFuzzer on every parser; FUZZ_SECONDS=30 each
 	$(Q)tests/fuzz/run.sh $(or $(FUZZ_SECONDS),30) $(FUZZERS)

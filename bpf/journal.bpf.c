@@ -18,6 +18,9 @@ struct journal_tunables tunables;
 /* From 6.11 for tracing programs: reads page fragments, too. */
 extern int bpf_dynptr_from_skb(struct sk_buff *skb, u64 flags, struct bpf_dynptr *ptr) __ksym __weak;
 
+/* x86: where all of memory, and the struct page of each page, are mapped. */
+extern const void page_offset_base __ksym __weak;
+extern const void vmemmap_base __ksym __weak;
 
 static __always_inline bool is_reader(u32 tgid)
 {
@@ -65,10 +68,7 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	if (peer)
 		addr = BPF_CORE_READ((struct unix_sock *)peer, addr);
 	if (addr) {
-		void *name = (void *)addr + bpf_core_field_offset(struct unix_address, len) +
-			     sizeof(int) + sizeof(short);
-
-		n = bpf_probe_read_kernel_str(e->path, sizeof(e->path), name);
+		n = bpf_probe_read_kernel_str(e->path, sizeof(e->path), addr->name[0].sun_path);
 		if (n > 0)
 			e->path_len = n - 1;
 	}
@@ -122,6 +122,87 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 		count(COUNT_TRUNCATED);                                                \
 	}
 
+/* MAX_SKB_FRAGS where it is not configurable. What is beyond is truncated, and says so. */
+#define JOURNAL_PIECES 17
+
+/* The same on every kernel from 5.4 on: a page, and where in it. */
+struct journal_piece {
+	u64 page;
+	u32 len, offset;
+};
+
+/*
+ * Copies what m asks for to e->data, which has room for twice max bytes: the
+ * verifier does not know that where a piece goes and how long it is add up to
+ * max. Returns how much it was.
+ */
+static __always_inline u32 journal_copy_pages(struct event_journal *e,
+					      const struct journal_message *m, u32 max)
+{
+	struct skb_shared_info *info;
+	u64 vmemmap = 0, memory = 0, from;
+	u32 skip = m->offset, at = 0, pieces, size, n;
+	struct journal_piece piece;
+
+	bpf_probe_read_kernel(&vmemmap, sizeof(vmemmap), &vmemmap_base);
+	bpf_probe_read_kernel(&memory, sizeof(memory), &page_offset_base);
+	info = (struct skb_shared_info *)(m->skb->head + m->skb->end);
+	pieces = BPF_CORE_READ(info, nr_frags);
+	for (u32 i = 0; i <= JOURNAL_PIECES; i++) {
+		if (i == 0) {
+			from = (u64)m->skb->data;
+			size = m->linear;
+		} else {
+			if (i > pieces ||
+			    bpf_probe_read_kernel(&piece, sizeof(piece),
+						  (void *)info +
+							  bpf_core_field_offset(info->frags) +
+							  (i - 1) * sizeof(piece)))
+				break;
+			from = memory +
+			       (piece.page - vmemmap) / bpf_core_type_size(struct page) * 4096 +
+			       piece.offset;
+			size = piece.len;
+		}
+		if (skip >= size) {
+			skip -= size;
+			continue;
+		}
+		n = size - skip;
+		if (n > m->len - at)
+			n = m->len - at;
+		asm volatile("" : "+r"(n));
+		asm volatile("" : "+r"(at));
+		if (n > max || at > max)
+			break;
+		if (bpf_probe_read_kernel(e->data + at, n, (void *)(from + skip)))
+			break;
+		skip = 0;
+		at += n;
+		if (at >= m->len)
+			break;
+	}
+	return at;
+}
+
+#define JOURNAL_CLASS_PAGES(max)                                                              \
+	if (m.len <= (max)) {                                                                 \
+		e = bpf_ringbuf_reserve(&journal_ring, sizeof(*e) + 2 * (max), 0);            \
+		if (!e) {                                                                     \
+			count(COUNT_RING_FULL);                                               \
+			return 0;                                                             \
+		}                                                                             \
+		journal_fill(e, &m);                                                          \
+		e->len = journal_copy_pages(e, &m, (max));                                    \
+		if (e->len < m.len) {                                                         \
+			e->flags |= JOURNAL_TRUNCATED;                                        \
+			count(COUNT_TRUNCATED);                                               \
+		}                                                                             \
+		count(COUNT_SUBMITTED);                                                       \
+		bpf_ringbuf_submit(e, wake_flags(&journal_ring, sizeof(*e) + 2 * (max)));     \
+		return 0;                                                                     \
+	}
+
 #define JOURNAL_CLASSES(copy)             \
 	JOURNAL_CLASS(512, copy)          \
 	JOURNAL_CLASS(1024, copy)         \
@@ -133,6 +214,52 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	JOURNAL_CLASS(65536, copy)        \
 	JOURNAL_CLASS(131072, copy)       \
 	JOURNAL_CLASS(262144, copy)
+
+/* The first argument of the system call that we are in: a descriptor, if it is a read. */
+static __always_inline u32 syscall_first_arg(struct task_struct *task)
+{
+	struct pt_regs *regs;
+
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) { /* 5.15 */
+		regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+		return regs->SYSCALL_FIRST_ARG;
+	}
+#if defined(__TARGET_ARCH_x86)
+	/* They end the stack of four pages, as that helper knows, too. */
+	regs = BPF_CORE_READ(task, stack) + 16384 - bpf_core_type_size(struct pt_regs);
+	return BPF_CORE_READ(regs, SYSCALL_FIRST_ARG);
+#else
+	return ~0u;
+#endif
+}
+
+/*
+ * The tracepoint knows the message but not who gets it. We are in the reader's
+ * recvmsg(), recvfrom() or read(): the first argument is its descriptor. The
+ * inode of that socket tells streams apart for ever; an address would be another
+ * stream's tomorrow.
+ */
+static __always_inline void journal_find_reader(struct journal_message *m)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct file **fds, *file = NULL;
+	struct socket *socket;
+	struct sock *sk;
+	u32 fd = syscall_first_arg(task);
+
+	if (fd >= BPF_CORE_READ(task, files, fdt, max_fds))
+		return;
+	fds = BPF_CORE_READ(task, files, fdt, fd);
+	if (bpf_probe_read_kernel(&file, sizeof(file), fds + fd) || !file)
+		return;
+	socket = BPF_CORE_READ(file, private_data);
+	sk = BPF_CORE_READ(socket, sk);
+	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_family) != AF_UNIX)
+		return;
+	m->reader = sk;
+	m->ino = BPF_CORE_READ(file, f_inode, i_ino);
+	m->socket = m->ino;
+}
 
 /* True when a reader takes len bytes from skb, and *m says which. */
 static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct journal_message *m)
@@ -156,36 +283,8 @@ static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct j
 	m->len = len;
 	m->linear = skb->len - skb->data_len;
 	m->offset = m->type == SOCK_STREAM ? BPF_CORE_READ(cb, consumed) : 0;
+	journal_find_reader(m);
 	return true;
-}
-
-/*
- * The tracepoint knows the message but not who gets it. We are in the reader's
- * recvmsg(), recvfrom() or read(): the first argument is its descriptor. The
- * inode of that socket tells streams apart for ever; an address would be another
- * stream's tomorrow.
- */
-static __always_inline void journal_find_reader(struct journal_message *m)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
-	struct file **fds, *file = NULL;
-	struct socket *socket;
-	struct sock *sk;
-	u32 fd = regs->SYSCALL_FIRST_ARG;
-
-	if (fd >= BPF_CORE_READ(task, files, fdt, max_fds))
-		return;
-	fds = BPF_CORE_READ(task, files, fdt, fd);
-	if (bpf_probe_read_kernel(&file, sizeof(file), fds + fd) || !file)
-		return;
-	socket = BPF_CORE_READ(file, private_data);
-	sk = BPF_CORE_READ(socket, sk);
-	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_family) != AF_UNIX)
-		return;
-	m->reader = sk;
-	m->ino = BPF_CORE_READ(file, f_inode, i_ino);
-	m->socket = m->ino;
 }
 
 SEC("tp_btf/skb_copy_datagram_iovec")
@@ -198,12 +297,41 @@ int BPF_PROG(journal_read, struct sk_buff *skb, int n)
 
 	if (!journal_begin(skb, n, &m))
 		return 0;
-	journal_find_reader(&m);
 	if (bpf_dynptr_from_skb(skb, 0, &ptr)) {
 		count(COUNT_NO_ROOM);
 		return 0;
 	}
 	JOURNAL_CLASSES(JOURNAL_COPY_DYNPTR)
+	count(COUNT_NO_ROOM);
+	return 0;
+}
+
+/*
+ * Before 6.11: what is in page fragments is read where the kernel has mapped
+ * all of memory. A stream's write of 4096 bytes, stdio's usual one, is in
+ * fragments alone.
+ */
+SEC("tp_btf/skb_copy_datagram_iovec")
+int BPF_PROG(journal_read_pages, struct sk_buff *skb, int n)
+{
+	struct journal_message m;
+	struct event_journal *e;
+	u32 len;
+
+	/* Where the symbols can not be had the verifier finds this, and the next variant is tried. */
+	if (!&page_offset_base || !&vmemmap_base)
+		return *(volatile int *)NULL;
+	if (!journal_begin(skb, n, &m))
+		return 0;
+	if (!skb->data_len) {
+		JOURNAL_CLASSES(JOURNAL_COPY_LINEAR)
+	} else {
+		JOURNAL_CLASS_PAGES(4096)
+		JOURNAL_CLASS_PAGES(8192)
+		JOURNAL_CLASS_PAGES(16384)
+		JOURNAL_CLASS_PAGES(32768)
+		JOURNAL_CLASS_PAGES(131072)
+	}
 	count(COUNT_NO_ROOM);
 	return 0;
 }

@@ -55,9 +55,10 @@ static const struct program_row programs[] = {
 	{ KERNEL_FLOWS, "packet_socket", ATTACH_CGROUP, NULL, "packet", NULL },
 	{ KERNEL_FLOWS, "packet_sweep", ATTACH_SWEEP, "packet_flows", "packet", NULL },
 	{ KERNEL_JOURNAL, "journal_read", ATTACH_AUTO, NULL, "dynptr", NULL },
+	{ KERNEL_JOURNAL, "journal_read_pages", ATTACH_AUTO, NULL, "pages", NULL },
 	{ KERNEL_JOURNAL, "journal_read_linear", ATTACH_AUTO, NULL, "linear",
-	  "journal messages beyond their first 4 to 16 KiB" },
-	{ KERNEL_JOURNAL, "journal_exec", ATTACH_AUTO, NULL, "dynptr linear", NULL },
+	  "what journal messages hold in page fragments" },
+	{ KERNEL_JOURNAL, "journal_exec", ATTACH_AUTO, NULL, "dynptr pages linear", NULL },
 	{ KERNEL_PROCESSES, "process_exec", ATTACH_AUTO, NULL, "exec",
 	  "executables of processes that are gone" },
 };
@@ -75,8 +76,9 @@ static const struct variant_row variants[] = {
 	{ KERNEL_FLOWS, "tcp", "UDP and ICMP flows: no cgroup-v2 hook" },
 	{ KERNEL_FLOWS, "packet", "TCP flows: no BTF tracepoint sock/inet_sock_set_state" },
 	{ KERNEL_JOURNAL, "dynptr", NULL },
+	{ KERNEL_JOURNAL, "pages", NULL },
 	{ KERNEL_JOURNAL, "linear",
-	  "what journal messages hold beyond their first 4 to 16 KiB: no bpf_dynptr_from_skb" },
+	  "journal messages of more than 3 to 15 KiB, or parts of them: no bpf_dynptr_from_skb" },
 	{ KERNEL_PROCESSES, "exec", NULL },
 };
 #define N_VARIANTS (sizeof(variants) / sizeof(variants[0]))

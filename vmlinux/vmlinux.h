@@ -127,9 +127,13 @@ struct tcp_sock {
 	u32 write_seq;
 };
 
+struct sockaddr_un {
+	unsigned short sun_family;
+	char sun_path[108];
+};
+
 struct unix_address {
-	int len;
-	/* struct sockaddr_un name[]: read by its place behind len */
+	struct sockaddr_un name[1];
 };
 
 struct unix_sock {
@@ -169,7 +173,21 @@ struct sk_buff {
 	char cb[48];
 	unsigned int len;
 	unsigned int data_len;
+	unsigned int end;
+	unsigned char *head;
 	unsigned char *data;
+};
+
+struct skb_shared_info {
+	u8 nr_frags;
+	struct {
+		char unknown;
+	} frags[1];
+};
+
+/* One for each page of memory: only its size is of interest. */
+struct page {
+	unsigned long flags;
 };
 
 struct inode {
@@ -215,6 +233,7 @@ struct mm_struct {
 };
 
 struct task_struct {
+	void *stack;
 	struct mm_struct *mm;
 	struct files_struct *files;
 	pid_t pid;

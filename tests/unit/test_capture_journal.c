@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The journal tap alone, on the running kernel: this program goes by the name
+ * of a log daemon, reads messages whose bytes are known, and looks at what the
+ * ring got. Needs root and a BPF that may trace.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bpf/events.h"
+#include "tests/lib/test.h"
+#include "user/probe.h"
+#include "user/ring.h"
+
+#define BIG (256 << 10)
+
+static struct kernel *kernel;
+static struct ring *ring;
+static char dir[64], path[40];
+static bool usable;
+
+/* A sample, its bytes behind it. */
+static struct event_journal sample;
+static uint8_t sample_data[BIG];
+
+/* The next sample that this process read. Others may be log daemons, too. */
+static bool take(void)
+{
+	const struct event_journal *e;
+	const void *p;
+	size_t size;
+
+	while (ring_next(ring, &p, &size) > 0) {
+		e = p;
+		if (e->h.type != EVENT_JOURNAL || e->reader_tgid != (uint32_t)getpid())
+			continue;
+		CHECK(size >= sizeof(*e) + e->len && e->len <= sizeof(sample_data));
+		memcpy(&sample, e, sizeof(*e));
+		memcpy(sample_data, e->data, e->len);
+		return true;
+	}
+	return false;
+}
+
+static uint8_t byte_at(size_t i)
+{
+	return (uint8_t)(i * 7 + (i >> 8) * 13 + (i >> 16));
+}
+
+static void fill(uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		p[i] = byte_at(i);
+}
+
+/* Whether the sample is the n bytes that stand at from in what fill() made. */
+static void check_bytes(size_t from, size_t n)
+{
+	size_t i;
+
+	CHECK_INT(sample.full_len, n);
+	CHECK_INT(sample.flags & JOURNAL_TRUNCATED, 0);
+	CHECK_INT(sample.len, n);
+	for (i = 0; i < sample.len; i++)
+		if (sample_data[i] != byte_at(from + i))
+			break;
+	CHECK_INT(i, n);
+}
+
+static struct sockaddr_un address(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	memcpy(a.sun_path, path, sizeof(path));
+	return a;
+}
+
+static int bound(int type)
+{
+	struct sockaddr_un a = address();
+	int fd = socket(AF_UNIX, type, 0), bytes = 1 << 20, yes = 1;
+
+	unlink(path);
+	CHECK(bind(fd, (void *)&a, sizeof(a)) == 0);
+	/* Log daemons ask for it; without it the kernel does not say who sent. */
+	CHECK(setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes)) == 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	return fd;
+}
+
+static int connected(int type)
+{
+	struct sockaddr_un a = address();
+	int fd = socket(AF_UNIX, type, 0), bytes = 1 << 20;
+
+	CHECK(connect(fd, (void *)&a, sizeof(a)) == 0);
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	return fd;
+}
+
+static void check_sender(void)
+{
+	CHECK_INT(sample.sender_pid, getpid());
+	CHECK_INT(sample.sender_uid, geteuid());
+	CHECK_INT(sample.sender_gid, getegid());
+	CHECK_INT(sample.h.size, sizeof(sample));
+	CHECK_MEM(sample.path, sample.path_len, path);
+}
+
+TEST(attaches)
+{
+	struct kernel_opts o = {
+		.dir = dir,
+		.wanted = { [KERNEL_JOURNAL] = true },
+		.flow_ring_bytes = 1 << 20,
+		.journal_ring_bytes = 8 << 20,
+		.flows_max = 4096,
+	};
+	char text[256] = "";
+	int err;
+
+	snprintf(dir, sizeof(dir), "/sys/fs/bpf/sekoia-test-%d", getpid());
+	snprintf(path, sizeof(path), "/tmp/sekoia-test-%d", getpid());
+	if (geteuid()) {
+		printf("# skipped: not root\n");
+		return;
+	}
+	prctl(PR_SET_NAME, "syslog-ng");
+	err = kernel_new(&o, text, sizeof(text), &kernel);
+	CHECK_INT(err, 0);
+	if (err) {
+		printf("# %s\n", text);
+		return;
+	}
+	if (kernel_lacks(kernel, KERNEL_JOURNAL))
+		printf("# lacks: %s\n", kernel_lacks(kernel, KERNEL_JOURNAL));
+	CHECK_INT(ring_new(kernel_ring_fd(kernel, KERNEL_JOURNAL), &ring), 0);
+	kernel_find_readers(kernel);
+	usable = ring != NULL;
+}
+
+TEST(datagrams_of_every_size)
+{
+	static const size_t sizes[] = { 1,     39,    400,   401,   912,   913,	  1936,	 1937,
+					3984,  3985,  4096,  8080,  8081,  16000, 16272, 16273,
+					20480, 32656, 32657, 40000, 65424, 65425, 80000 };
+	static uint8_t bytes[BIG], got[BIG];
+	int reader, sender;
+
+	if (!usable)
+		return;
+	fill(bytes, sizeof(bytes));
+	reader = bound(SOCK_DGRAM);
+	sender = connected(SOCK_DGRAM);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		CHECK_INT(send(sender, bytes, sizes[i], 0), sizes[i]);
+		CHECK_INT(read(reader, got, sizeof(got)), sizes[i]);
+		CHECK(take());
+		check_bytes(0, sizes[i]);
+		check_sender();
+		CHECK_INT(sample.flags & (JOURNAL_STREAM | JOURNAL_FDS), 0);
+	}
+	CHECK(!take());
+	close(reader);
+	close(sender);
+}
+
+/* sd_journal_send() does not connect. */
+TEST(a_sender_that_is_not_connected)
+{
+	struct sockaddr_un a;
+	int reader, sender;
+	char got[100];
+
+	if (!usable)
+		return;
+	reader = bound(SOCK_DGRAM);
+	sender = socket(AF_UNIX, SOCK_DGRAM, 0);
+	a = address();
+	CHECK_INT(sendto(sender, "PRIORITY=6\nMESSAGE=x\n", 21, 0, (void *)&a, sizeof(a)), 21);
+	close(sender); /* and is gone before anybody reads */
+	CHECK_INT(recv(reader, got, sizeof(got), 0), 21);
+	CHECK(take());
+	check_sender();
+	CHECK_MEM((char *)sample_data, sample.len, "PRIORITY=6\nMESSAGE=x\n");
+	CHECK(sample.socket_ino != 0);
+	close(reader);
+}
+
+/* systemd asks for the size first: nothing is read by that. */
+TEST(a_peek_is_not_a_message)
+{
+	int reader, sender;
+	char got[100];
+
+	if (!usable)
+		return;
+	reader = bound(SOCK_DGRAM);
+	sender = connected(SOCK_DGRAM);
+	CHECK_INT(send(sender, "hello", 5, 0), 5);
+	CHECK_INT(recv(reader, NULL, 0, MSG_PEEK | MSG_TRUNC), 5);
+	CHECK(!take());
+	CHECK_INT(recv(reader, got, sizeof(got), 0), 5);
+	CHECK(take());
+	CHECK_MEM((char *)sample_data, sample.len, "hello");
+	CHECK(!take());
+	close(reader);
+	close(sender);
+}
+
+/* 4096 bytes are what stdio writes at once to a socket. */
+TEST(a_stream_read_in_parts)
+{
+	static const size_t writes[] = { 10, 3776, 3777, 4096, 4097, 8192, 12288, 30000, 36544 };
+	static uint8_t bytes[BIG], got[BIG];
+	int listener, reader, sender;
+	uint64_t socket_ = 0, ino = 0;
+	size_t from, total;
+
+	if (!usable)
+		return;
+	fill(bytes, sizeof(bytes));
+	listener = bound(SOCK_STREAM);
+	CHECK(listen(listener, 1) == 0);
+	sender = connected(SOCK_STREAM);
+	reader = accept(listener, NULL, NULL);
+	for (size_t i = 0; i < sizeof(writes) / sizeof(*writes); i++) {
+		CHECK_INT(write(sender, bytes, writes[i]), writes[i]);
+		if (i + 1 == sizeof(writes) / sizeof(*writes))
+			close(sender); /* the last one is read when the sender is gone */
+		for (from = total = 0; total < writes[i];) {
+			ssize_t n =
+				read(reader, got, total + 1500 < writes[i] ? 1500 : sizeof(got));
+
+			if (n <= 0)
+				break;
+			total += (size_t)n;
+			while (from < total && take()) {
+				check_bytes(from, sample.full_len);
+				check_sender();
+				CHECK(sample.flags & JOURNAL_STREAM);
+				from += sample.full_len;
+				if (!socket_) {
+					socket_ = sample.socket;
+					ino = sample.socket_ino;
+				}
+				CHECK_INT(sample.socket, socket_);
+				CHECK_INT(sample.socket_ino, ino);
+			}
+			CHECK_INT(from, total);
+		}
+		CHECK_INT(total, writes[i]);
+	}
+	CHECK(ino != 0);
+	CHECK(!take());
+	close(listener);
+	close(reader);
+}
+
+TEST(a_message_with_a_descriptor)
+{
+	char control[CMSG_SPACE(sizeof(int))] = { 0 }, byte = 'm';
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control,
+			    .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	int reader, sender;
+
+	if (!usable)
+		return;
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &(int){ 0 }, sizeof(int));
+	reader = bound(SOCK_DGRAM);
+	sender = connected(SOCK_DGRAM);
+	CHECK_INT(sendmsg(sender, &m, 0), 1);
+	CHECK_INT(recv(reader, &byte, 1, 0), 1);
+	CHECK(take());
+	CHECK(sample.flags & JOURNAL_FDS);
+	close(reader);
+	close(sender);
+}
+
+TEST(others_are_not_listened_to)
+{
+	struct kernel_counters before, after;
+	int pair[2], status = 0;
+	pid_t child;
+
+	if (!usable)
+		return;
+	CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == 0);
+	CHECK_INT(kernel_get_counters(kernel, KERNEL_JOURNAL, &before), 0);
+	child = fork();
+	if (child == 0) {
+		char got[10];
+
+		_exit(read(pair[0], got, sizeof(got)) != 5);
+	}
+	CHECK_INT(write(pair[1], "hello", 5), 5);
+	waitpid(child, &status, 0);
+	CHECK_INT(status, 0);
+	CHECK(!take());
+	CHECK_INT(kernel_get_counters(kernel, KERNEL_JOURNAL, &after), 0);
+	/* Another log daemon of this host may have read something meanwhile. */
+	CHECK(after.seen - before.seen <= after.submitted - before.submitted);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+TEST(the_counters_balance)
+{
+	struct kernel_counters c;
+
+	if (!usable)
+		return;
+	CHECK_INT(kernel_get_counters(kernel, KERNEL_JOURNAL, &c), 0);
+	CHECK(c.seen > 0);
+	CHECK_INT(c.seen, c.submitted);
+	CHECK_INT(c.truncated, 0);
+	CHECK_INT(c.ring_full + c.no_room, 0);
+}
+
+TEST(cleanup_leaves_nothing)
+{
+	if (!usable)
+		return;
+	kernel_detach(kernel);
+	ring_free(ring);
+	kernel_free(kernel);
+	unlink(path);
+	CHECK_INT(kernel_cleanup(dir), 1);
+	CHECK_INT(rmdir(dir), 0);
+}

@@ -1,0 +1,100 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# fetch.sh NAME: puts the kernel of that row of tests/vm/kernels into
+# build/vm/NAME.vmlinuz, unless it is there, and prints that path. apt gets a
+# configuration, sources, lists and a cache of our own: nothing of this
+# machine's changes. The mirror is the one that the machine itself uses.
+set -eu
+
+name=${1:?usage: fetch.sh NAME}
+here=$(cd "$(dirname "$0")" && pwd)
+out=${VM_DIR:-build/vm}
+keyring=${DEBIAN_KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg}
+
+fail() {
+	echo "kernel $name: $*" >&2
+	exit 1
+}
+
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+if [ -s "$out/$name.vmlinuz" ]; then
+	echo "$out/$name.vmlinuz"
+	exit 0
+fi
+
+row=$(awk -v name="$name" '$1 == name' "$here/kernels")
+[ -n "$row" ] || fail "no such row in tests/vm/kernels"
+# shellcheck disable=SC2086 # the columns of the table
+set -- $row
+suite=$3 package=$4
+
+for tool in apt-get apt-cache apt-config dpkg-deb; do
+	command -v "$tool" >/dev/null || fail "can not be had without $tool"
+done
+[ -r "$keyring" ] || fail "can not be had without $keyring: apt-get install debian-archive-keyring"
+
+# The base address of the Debian archive: one-line sources and deb822 ones.
+mirror() {
+	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+		[ -r "$file" ] || continue
+		sed -n 's/^deb[[:space:]]\{1,\}\(\[[^]]*\][[:space:]]*\)\{0,1\}\([^[:space:]]*\).*/\2/p' "$file"
+	done
+	for file in /etc/apt/sources.list.d/*.sources; do
+		[ -r "$file" ] || continue
+		sed -n 's/^URIs:[[:space:]]*//p' "$file" | tr -s ' ' '\n'
+	done
+}
+base=${DEBIAN_MIRROR:-$(mirror | grep -E '/debian/?$' | head -n 1)}
+[ -n "$base" ] || fail "no Debian mirror in this machine's apt sources; set DEBIAN_MIRROR"
+
+work=$(mktemp -d "$out/apt.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
+: >"$work/status"
+echo "deb [signed-by=$keyring] $base $suite main" >"$work/sources.list"
+# A mirror that is behind is good enough for a test: signatures are checked, dates are not.
+cat >"$work/apt.conf" <<END
+Dir::Etc::main "/dev/null";
+Dir::Etc::parts "$work/none";
+Dir::Etc::sourcelist "$work/sources.list";
+Dir::Etc::sourceparts "$work/none";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "$work/none";
+Dir::Etc::trusted "$work/none.gpg";
+Dir::Etc::trustedparts "$work/none";
+Dir::State "$work";
+Dir::State::lists "$work/lists/";
+Dir::State::status "$work/status";
+Dir::Cache "$work/cache";
+APT::Architecture "amd64";
+APT::Architectures { "amd64"; };
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::Retries "2";
+Acquire::Check-Valid-Until "false";
+END
+# A proxy of the machine's is needed here, too; its hooks are not.
+apt-config dump --format '%F "%v";%n' Acquire::http Acquire::https |
+	grep -i '::proxy' >>"$work/apt.conf" || :
+mkdir "$work/none"
+export APT_CONFIG="$work/apt.conf"
+
+apt-get -q update >"$work/log" 2>&1 || {
+	cat "$work/log" >&2
+	fail "$suite can not be read from this machine's Debian mirror"
+}
+deb=$(apt-cache search --names-only "^$package\$" | awk '{ print $1 }' | sort -V | tail -n 1)
+[ -n "$deb" ] || fail "$suite has no package $package"
+(cd "$work" && apt-get -q download "$deb") >"$work/log" 2>&1 || {
+	cat "$work/log" >&2
+	fail "$deb of $suite can not be downloaded from this machine's Debian mirror"
+}
+dpkg-deb --fsys-tarfile "$work/$deb"_*.deb |
+	tar -xf - -C "$work" --wildcards --no-anchored 'vmlinuz*' 2>>"$work/log" || :
+vmlinuz=$(find "$work" -type f -name 'vmlinuz*' | head -n 1)
+[ -n "$vmlinuz" ] || fail "$deb of $suite holds no vmlinuz"
+mv "$vmlinuz" "$out/$name.vmlinuz"
+echo "$out/$name.vmlinuz"

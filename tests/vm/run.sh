@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# run.sh [KERNEL...|all]: boots each kernel of tests/vm/kernels under qemu with
+# an initramfs that holds busybox, tests/vm/init, the static daemon and the
+# static tests of the kernel side, and tells what init found, as TAP. The
+# console of each machine stays in build/vm/KERNEL.log. As many machines as
+# there are CPUs run at once; each has one thread for its two CPUs, because
+# qemu's threads do not see code that the kernel patches while it runs in time.
+set -uo pipefail
+
+top=$(cd "$(dirname "$0")/../.." && pwd)
+vm=${VM_DIR:-$top/build/vm}
+static=$top/build/static
+seconds=${VM_SECONDS:-90}
+jobs=${VM_JOBS:-$(nproc)}
+table=$top/tests/vm/kernels
+
+die() {
+	echo "tests/vm: $*" >&2
+	exit 1
+}
+
+command -v qemu-system-x86_64 >/dev/null || die "no qemu-system-x86_64: apt-get install qemu-system-x86"
+command -v cpio >/dev/null || die "no cpio: apt-get install cpio"
+busybox=$(command -v busybox) || die "no busybox: apt-get install busybox-static"
+readelf -l "$busybox" 2>/dev/null | grep -q INTERP &&
+	die "$busybox is not static: apt-get install busybox-static"
+[[ -x $static/sekoia-ebpf ]] || die "no $static/sekoia-ebpf: make static"
+
+names() { # WORD: default or all
+	awk -v which="$1" '$1 !~ /^#/ && NF && (which == "all" || $2 == which) { print $1 }' "$table"
+}
+
+kernels=()
+for word in "${@:-default}"; do
+	case $word in
+	all | default) mapfile -t -O "${#kernels[@]}" kernels < <(names "$word") ;;
+	*)
+		names all | grep -qxF "$word" || die "$word: not in tests/vm/kernels: $(names all | xargs)"
+		kernels+=("$word")
+		;;
+	esac
+done
+
+mkdir -p "$vm"
+work=$(mktemp -d "$vm/run.XXXXXX")
+trap 'rm -rf "$work"; trap - EXIT; kill $(jobs -p) 2>/dev/null' EXIT
+trap 'exit 1' INT TERM
+
+mkdir -p "$work/root/bin"
+cp "$busybox" "$work/root/bin/busybox"
+cp "$top/tests/vm/init" "$work/root/init"
+cp "$static/sekoia-ebpf" "$static"/tests/unit/test_capture* "$work/root/bin/"
+strip "$work"/root/bin/test_* 2>/dev/null
+(cd "$work/root" && find . | cpio -o -H newc --quiet) | gzip -1 >"$work/initrd.gz"
+
+boot() { # KERNEL
+	local vmlinuz
+	vmlinuz=$("$top/tests/vm/fetch.sh" "$1" 2>"$work/$1.why") || return
+	timeout -k 5 "$seconds" qemu-system-x86_64 -accel tcg,thread=single -cpu max -smp 2 -m 1024 \
+		-nic none -nographic -no-reboot -kernel "$vmlinuz" -initrd "$work/initrd.gz" \
+		-append "console=ttyS0 panic=-1 quiet" </dev/null >"$vm/$1.log" 2>&1
+	[[ $? != 124 ]] || echo "longer than $seconds s" >"$work/$1.why"
+}
+
+# Prints this kernel's lines and adds them up.
+n=0 passed=0 failed=0
+point() { # ok|not ok, WHAT
+	n=$((n + 1))
+	if [[ $1 == ok ]]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+	echo "$1 $n - $2"
+}
+
+tell() { # KERNEL
+	local line before=$failed
+	if [[ ! -e $vm/$1.log ]]; then
+		point "not ok" "$1: boots"
+		sed 's/^/# /' "$work/$1.why"
+		return
+	fi
+	echo "# $1: $(tr -d '\r' <"$vm/$1.log" | sed -n 's/.*vm: kernel /Linux /p')"
+	while IFS= read -r line; do
+		case $line in
+		"ok "*) point ok "$1: ${line#ok }" ;;
+		"not ok "*) point "not ok" "$1: ${line#not ok }" ;;
+		"#"*) echo "$line" ;;
+		esac
+	done < <(tr -d '\r' <"$vm/$1.log")
+	if tr -d '\r' <"$vm/$1.log" | grep -qx 'vm: done'; then
+		point ok "$1: ran to its end"
+	else
+		point "not ok" "$1: ran to its end"
+		sed 's/^/# /' "$work/$1.why"
+		tr -d '\r' <"$vm/$1.log" | tail -n 60 | sed 's/^/# | /'
+	fi
+	[[ $failed == "$before" ]] || echo "# $1: the whole console is in ${vm#"$top"/}/$1.log"
+}
+
+for kernel in "${kernels[@]}"; do
+	rm -f "$vm/$kernel.log"
+	while (($(jobs -rp | wc -l) >= jobs)); do
+		wait -n
+	done
+	boot "$kernel" &
+done
+wait
+for kernel in "${kernels[@]}"; do
+	tell "$kernel"
+done
+echo "1..$n"
+echo "$passed passed, $failed failed"
+[[ $failed == 0 && $passed -gt 0 ]]
