@@ -21,7 +21,7 @@
 #include "config/config.h"
 #include "output/out.h"
 
-#define WINDOW_MSGS  262144 /* a power of two; what a fast peer takes between two receipts */
+#define WINDOW_MSGS  262144	/* a power of two; what a fast peer takes between two receipts */
 #define WINDOW_BYTES (1u << 30) /* they are in the spool, not in memory */
 /* Neither TCP nor TLS tells when an acknowledgement comes in: we look once in POLL_MS. */
 #define POLL_MS 10
@@ -48,7 +48,7 @@ struct syslog {
 	struct loop_timer poll;
 	uint64_t progress_ms; /* when something was last settled, or first waited */
 
-	bool by_tcp;	     /* no receipts from this peer: TCP's word must do */
+	bool by_tcp;			  /* no receipts from this peer: TCP's word must do */
 	uint64_t held[HOLD_MS / POLL_MS]; /* by_tcp: what had arrived each time we looked */
 	unsigned n_held;		  /* counts on: the oldest is overwritten */
 	struct ask asks[ASKS_MAX];

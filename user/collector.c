@@ -31,11 +31,11 @@
 #include "user/util/loop.h"
 #include "user/util/privs.h"
 
-#define DRAIN_MS 100	       /* how long an event waits at the most */
-#define TICK_MS 1000	       /* clocks, users, spool, sweeps */
-#define COMMIT_BYTES (512 << 10) /* a batch is committed when it has this much */
-#define DRAIN_SAMPLES 20000    /* per turn of the loop, so that signals get their turn */
-#define STUCK_LOG_MS 60000
+#define DRAIN_MS      100	  /* how long an event waits at the most */
+#define TICK_MS	      1000	  /* clocks, users, spool, sweeps */
+#define COMMIT_BYTES  (512 << 10) /* a batch is committed when it has this much */
+#define DRAIN_SAMPLES 20000	  /* per turn of the loop, so that signals get their turn */
+#define STUCK_LOG_MS  60000
 
 struct watched {
 	struct source *source;
@@ -223,8 +223,7 @@ static void on_signal(void *arg, int signo)
 	uint64_t now_ms = clock_mono_ms();
 
 	if (c->stopping) {
-		log_info("%s again: stopping now; the rest stays in the spool",
-			 sigdescr_np(signo));
+		log_info("%s again: stopping now; the rest stays in the spool", sigdescr_np(signo));
 		shipper_stop(c->shipper, now_ms, on_shipper_stopped, c);
 		return;
 	}
@@ -317,7 +316,8 @@ static int open_kernel(struct collector *c)
 	kernel_find_readers(c->kernel);
 	c->sweep_every_ms = (config->flows_idle_timeout_ms < config->flows_active_timeout_ms
 				     ? config->flows_idle_timeout_ms
-				     : config->flows_active_timeout_ms) / 8;
+				     : config->flows_active_timeout_ms) /
+			    8;
 	if (c->sweep_every_ms < TICK_MS)
 		c->sweep_every_ms = TICK_MS;
 	return 0;
@@ -353,8 +353,8 @@ static int open_sources(struct collector *c)
 	}
 	if (!err && c->kernel && kernel_has(c->kernel, KERNEL_JOURNAL)) {
 		known = spool_position(c->spool, SOURCE_JOURNAL, &at) == 0;
-		err = source_journal_new(c->kernel, c->config->spool_dir,
-					 known ? &at : NULL, spool_next_seq(c->spool), &s);
+		err = source_journal_new(c->kernel, c->config->spool_dir, known ? &at : NULL,
+					 spool_next_seq(c->spool), &s);
 		err = watch(c, err, s, "journal");
 	}
 	if (!err && c->config->kernel_log) {
@@ -473,7 +473,8 @@ int collector_run(const struct config *config)
 		 c.kernel && kernel_has(c.kernel, KERNEL_FLOWS) ? "flows " : "",
 		 c.kernel && kernel_has(c.kernel, KERNEL_JOURNAL) ? "journal " : "",
 		 config->kernel_log ? "kernel-log" : "", config->output,
-		 c.kernel && kernel_was_adopted(c.kernel) ? "; resumed from the kernel's rings" : "");
+		 c.kernel && kernel_was_adopted(c.kernel) ? "; resumed from the kernel's rings"
+							  : "");
 
 	err = loop_run(c.loop);
 	if (err < 0) {
@@ -485,8 +486,10 @@ int collector_run(const struct config *config)
 
 		for (int i = 0; i < c.n_sources; i++)
 			list[i] = c.sources[i].source;
-		books_print(stderr, &(struct books){ .config = config, .kernel = c.kernel,
-						     .spool = c.spool, .sources = list,
+		books_print(stderr, &(struct books){ .config = config,
+						     .kernel = c.kernel,
+						     .spool = c.spool,
+						     .sources = list,
 						     .n_sources = c.n_sources });
 	}
 	kernel_cleanup(config->bpf_dir);

@@ -22,7 +22,7 @@
 #include "user/util/clock.h"
 #include "user/util/log.h"
 
-#define STATE_MAGIC 0x314a4b53u /* "SKJ1": the form of journal_stream_save() */
+#define STATE_MAGIC	0x314a4b53u /* "SKJ1": the form of journal_stream_save() */
 #define STATE_MAX_BYTES (8u << 20)
 /* An unfinished line of a stream that is silent for so long: its writer may be dead. */
 #define LINE_IDLE_NS 5000000000ull

@@ -30,8 +30,7 @@ struct stream_state {
 void stream_state_init(struct stream_state *s, const char *dir, const char *name, uint32_t magic);
 
 /* 0 or -errno. Survives SIGKILL at any instant; after a power failure it is of no use. */
-int stream_state_save(struct stream_state *s, const struct stream_moment *when,
-		      struct slice bytes);
+int stream_state_save(struct stream_state *s, const struct stream_moment *when, struct slice bytes);
 
 /* Fills ret (initialised by the caller); -ENOENT when there is none for this moment. */
 int stream_state_load(struct stream_state *s, const struct stream_moment *now, struct buf *ret);

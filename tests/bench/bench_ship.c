@@ -26,7 +26,7 @@
 #include "user/util/loop.h"
 #include "user/util/privs.h"
 
-#define BATCH 2000 /* events per commit, as a busy collector makes them */
+#define BATCH 2000	 /* events per commit, as a busy collector makes them */
 #define AHEAD (4u << 20) /* events that may wait: nothing is dropped */
 
 struct bench {
@@ -121,10 +121,24 @@ int main(int argc, char **argv, char **envp)
 		fprintf(stderr, "usage: bench_ship TRANSPORT PORT CA KEY-FILE DIR N [OPTION...]\n");
 		return 2;
 	}
-	const char *fixed[] = { "--config", "/dev/null", "--output", argv[1], "--output-host",
-				"localhost", "--output-port", argv[2], "--tls-ca", argv[3],
-				"--intake-key-file", argv[4], "--spool-dir", argv[5],
-				"--output-requests-per-second", "0", "--log-level", "warning" };
+	const char *fixed[] = { "--config",
+				"/dev/null",
+				"--output",
+				argv[1],
+				"--output-host",
+				"localhost",
+				"--output-port",
+				argv[2],
+				"--tls-ca",
+				argv[3],
+				"--intake-key-file",
+				argv[4],
+				"--spool-dir",
+				argv[5],
+				"--output-requests-per-second",
+				"0",
+				"--log-level",
+				"warning" };
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 		args[n_args++] = strdup(fixed[i]);
 	for (int i = 7; i < argc && n_args < 63; i++)
@@ -142,9 +156,13 @@ int main(int argc, char **argv, char **envp)
 	b.n = strtoull(argv[6], NULL, 10);
 	b.dir = argv[5];
 	outputs[0] = argv[1];
-	o = (struct spool_opts){ .dir = b.dir, .max_bytes = 16ull << 30,
-				 .segment_bytes = c->spool_segment_bytes, .sync = SPOOL_SYNC_INTERVAL,
-				 .sync_interval_ms = 1000, .outputs = outputs, .n_outputs = 1 };
+	o = (struct spool_opts){ .dir = b.dir,
+				 .max_bytes = 16ull << 30,
+				 .segment_bytes = c->spool_segment_bytes,
+				 .sync = SPOOL_SYNC_INTERVAL,
+				 .sync_interval_ms = 1000,
+				 .outputs = outputs,
+				 .n_outputs = 1 };
 	privs_lookup_unprivileged(c->shipper_user, &o.reader_uid, &o.reader_gid);
 	if (loop_new(&b.loop) < 0 || spool_new(&o, &b.spool) < 0 ||
 	    shipper_start(b.loop, c, &b.shipper) < 0) {
@@ -177,8 +195,7 @@ int main(int argc, char **argv, char **envp)
 	       "\"rss_mib\":%.1f}\n",
 	       argv[1], (unsigned long long)b.n, (double)b.n / s,
 	       (cpu_self + cpu_child) * 1e6 / (double)b.n, cpu_self * 1e6 / (double)b.n,
-	       cpu_child * 1e6 / (double)b.n,
-	       (double)(self.ru_maxrss + child.ru_maxrss) / 1024);
+	       cpu_child * 1e6 / (double)b.n, (double)(self.ru_maxrss + child.ru_maxrss) / 1024);
 	spool_free(b.spool);
 	loop_free(b.loop);
 	return code;

@@ -57,8 +57,9 @@ static uint32_t next(uint64_t *state)
 static size_t put_line(char *at, const char *tag, unsigned long n)
 {
 	static const char *const words[] = {
-		"accepted", "\"quoted\"", "back\\slash", "caf\xc3\xa9", "[bracket]", "\xe2\x82\xac",
-		"tab\there", "a=b", "100%", "<13>", "'single'", "\xf0\x9f\x94\x92", "{\"k\":1}",
+		"accepted",	"\"quoted\"",	    "back\\slash", "caf\xc3\xa9", "[bracket]",
+		"\xe2\x82\xac", "tab\there",	    "a=b",	   "100%",	  "<13>",
+		"'single'",	"\xf0\x9f\x94\x92", "{\"k\":1}",
 	};
 	uint64_t state = n;
 	uint32_t count = next(&state) % 12;
@@ -162,9 +163,10 @@ static int send_native(const char *tag, unsigned long from, unsigned long to)
 	for (unsigned long n = from; n <= to; n++) {
 		size_t len = put_line(line, tag, n), at;
 
-		at = (size_t)snprintf(message, sizeof(message),
-				      "PRIORITY=%lu\nSYSLOG_FACILITY=%lu\nSYSLOG_IDENTIFIER=%s\nMESSAGE",
-				      n % 8, 1 + n % 23, tag);
+		at = (size_t)snprintf(
+			message, sizeof(message),
+			"PRIORITY=%lu\nSYSLOG_FACILITY=%lu\nSYSLOG_IDENTIFIER=%s\nMESSAGE", n % 8,
+			1 + n % 23, tag);
 		if (n % 2) {
 			message[at++] = '\n';
 			for (int i = 0; i < 8; i++)
