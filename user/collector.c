@@ -438,7 +438,7 @@ static void done(struct collector *c)
 
 int collector_run(const struct config *config)
 {
-	static const int signals[] = { SIGINT, SIGTERM };
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	_cleanup_(done) struct collector c = { .config = config };
 	int err;
 
@@ -458,7 +458,7 @@ int collector_run(const struct config *config)
 	err = open_sources(&c);
 	if (err)
 		return EXIT_FAILURE;
-	err = loop_signals(c.loop, signals, 2, on_signal, &c);
+	err = loop_signals(c.loop, signals, 3, on_signal, &c);
 	if (!err)
 		err = shipper_start(c.loop, config, &c.shipper);
 	if (err) {
