@@ -24,7 +24,7 @@ enum event_type {
 struct event_header {
 	__u16 type; /* enum event_type */
 	__u16 pad;
-	__u32 size; /* of the whole sample, this header included */
+	__u32 size;    /* of the whole sample, this header included */
 	__u64 boot_ns; /* CLOCK_BOOTTIME when it was written */
 };
 _Static_assert(sizeof(struct event_header) == 16, "wire");
@@ -48,15 +48,15 @@ _Static_assert(sizeof(struct event_task) == 48, "wire");
  *     seen = submitted + filtered + ring_full + no_room + live
  */
 enum counter {
-	COUNT_SEEN,	 /* flows begun; messages read */
-	COUNT_SUBMITTED, /* flows ended and reported; messages handed over */
-	COUNT_FILTERED,	 /* by configuration */
-	COUNT_RING_FULL, /* lost: the ring had no room */
-	COUNT_NO_ROOM,	 /* lost: the table of flows was full */
-	COUNT_TRUNCATED, /* submitted, but not with all of its bytes */
-	COUNT_REPORTS,	 /* samples of flows that go on */
+	COUNT_SEEN,		 /* flows begun; messages read */
+	COUNT_SUBMITTED,	 /* flows ended and reported; messages handed over */
+	COUNT_FILTERED,		 /* by configuration */
+	COUNT_RING_FULL,	 /* lost: the ring had no room */
+	COUNT_NO_ROOM,		 /* lost: the table of flows was full */
+	COUNT_TRUNCATED,	 /* submitted, but not with all of its bytes */
+	COUNT_REPORTS,		 /* samples of flows that go on */
 	COUNT_REPORTS_RING_FULL, /* put off: such a report had no room, the next one has it all */
-	COUNT_ADOPTED,	 /* seen at their end only: begun before we were there */
+	COUNT_ADOPTED,		 /* seen at their end only: begun before we were there */
 	COUNTERS,
 };
 
@@ -74,10 +74,11 @@ enum flow_end {
 enum flow_flag {
 	FLOW_NO_DIRECTION = 1 << 0,  /* who began is not known */
 	FLOW_USER_IS_GUESS = 1 << 1, /* user is the one who listened, not seen to use it */
-	FLOW_OUT_UNCERTAIN = 1 << 2, /* data was in flight at a reset: out is what was acknowledged */
-	FLOW_FIRST = 1 << 3,	     /* the first report of this flow */
-	FLOW_LAST = 1 << 4,	     /* the last one */
-	FLOW_RESET = 1 << 5,	     /* ended by a RST, ours or the peer's */
+	FLOW_OUT_UNCERTAIN =
+		1 << 2,	     /* data was in flight at a reset: out is what was acknowledged */
+	FLOW_FIRST = 1 << 3, /* the first report of this flow */
+	FLOW_LAST = 1 << 4,  /* the last one */
+	FLOW_RESET = 1 << 5, /* ended by a RST, ours or the peer's */
 	FLOW_LOOPBACK = 1 << 6,
 	FLOW_ESTABLISHED = 1 << 7, /* the handshake was completed */
 	FLOW_NO_START = 1 << 8,	   /* begun before we were there: start_ns is when we came */
@@ -96,31 +97,31 @@ struct event_flow {
 	__u64 last_ns;	/* last packet, or the close */
 	__u64 out_bytes, in_bytes;
 	__u64 out_packets, in_packets;
-	__u64 out_total, in_total; /* bytes since the start, this report included */
-	struct event_task opener; /* connected, or called listen */
-	struct event_task user;	  /* the first to read or write, or to accept */
+	__u64 out_total, in_total;  /* bytes since the start, this report included */
+	struct event_task opener;   /* connected, or called listen */
+	struct event_task user;	    /* the first to read or write, or to accept */
 	__u8 local[16], remote[16]; /* IPv4 in the first four bytes; network order */
 	__u16 local_port, remote_port;
 	__u16 icmp_type_code; /* type * 256 + code */
-	__u8 ip_version; /* 4 or 6 */
-	__u8 protocol;	 /* IANA number */
-	__u8 direction;	 /* enum flow_direction */
-	__u8 end_reason; /* enum flow_end */
-	__u8 tcp_flags;	 /* what is known of IANA 6 tcpControlBits */
-	__u8 tcp_state;	 /* the state that it left, TCP_ESTABLISHED... */
-	__u32 flags;	 /* enum flow_flag */
-	__u32 error;	 /* the socket's errno: 111 refused, 110 timed out, 104 reset */
-	__u32 ifindex;	 /* 0: not known */
-	__u32 netns;	 /* inode number of the network namespace */
-	__u32 retransmits; /* segments, in this report */
+	__u8 ip_version;      /* 4 or 6 */
+	__u8 protocol;	      /* IANA number */
+	__u8 direction;	      /* enum flow_direction */
+	__u8 end_reason;      /* enum flow_end */
+	__u8 tcp_flags;	      /* what is known of IANA 6 tcpControlBits */
+	__u8 tcp_state;	      /* the state that it left, TCP_ESTABLISHED... */
+	__u32 flags;	      /* enum flow_flag */
+	__u32 error;	      /* the socket's errno: 111 refused, 110 timed out, 104 reset */
+	__u32 ifindex;	      /* 0: not known */
+	__u32 netns;	      /* inode number of the network namespace */
+	__u32 retransmits;    /* segments, in this report */
 	__u32 srtt_us;
-	__u32 report;	 /* number of this report, from 0 */
+	__u32 report; /* number of this report, from 0 */
 };
 _Static_assert(sizeof(struct event_flow) == 16 + 80 + 96 + 32 + 8 + 4 + 28, "wire");
 
 /* What the user space sets in the .bss of the flow objects, at any time. */
 struct flow_tunables {
-	__u64 generation; /* random, of this set of rings: never 0 once it is attached */
+	__u64 generation;  /* random, of this set of rings: never 0 once it is attached */
 	__u64 attached_ns; /* CLOCK_BOOTTIME */
 	__u64 active_ns, idle_ns;
 	__u32 loopback;
@@ -129,13 +130,13 @@ struct flow_tunables {
 
 /* What exec saw: for processes that are gone when their events are read. */
 #define PROCESS_FILENAME_SIZE 256
-#define PROCESS_ARGS_SIZE 512
+#define PROCESS_ARGS_SIZE     512
 struct process_exec_info {
 	__u64 start_ns;
 	__u32 ppid;
-	__u32 args_len; /* of args; the last one may be cut */
+	__u32 args_len;			      /* of args; the last one may be cut */
 	char filename[PROCESS_FILENAME_SIZE]; /* of the binary, an interpreter's for a script */
-	char args[PROCESS_ARGS_SIZE]; /* NUL between them */
+	char args[PROCESS_ARGS_SIZE];	      /* NUL between them */
 };
 _Static_assert(sizeof(struct process_exec_info) == 16 + 256 + 512, "wire");
 
@@ -146,7 +147,7 @@ _Static_assert(sizeof(struct process_exec_info) == 16 + 256 + 512, "wire");
 #define JOURNAL_READERS 4
 struct journal_tunables {
 	__u64 generation;
-	__u32 readers[JOURNAL_READERS]; /* tgid, 0: none */
+	__u32 readers[JOURNAL_READERS];	 /* tgid, 0: none */
 	__u64 names[JOURNAL_READERS][2]; /* comm, NUL-padded; 0: never */
 };
 
@@ -160,9 +161,9 @@ enum journal_flag {
 /* One read by a log daemon: the message as its sender wrote it, and who that was. */
 struct event_journal {
 	struct event_header h;
-	__u64 socket;	 /* of the reader: tells streams apart */
-	__u64 socket_ino; /* of the reader's socket, as in /proc/PID/fd */
-	__u64 sender_cgroup; /* of the sender's socket; 0: not known */
+	__u64 socket;				  /* of the reader: tells streams apart */
+	__u64 socket_ino;			  /* of the reader's socket, as in /proc/PID/fd */
+	__u64 sender_cgroup;			  /* of the sender's socket; 0: not known */
 	__u32 sender_pid, sender_uid, sender_gid; /* UNIXCB: checked by the kernel */
 	__u32 reader_tgid;
 	__u32 flags;	/* enum journal_flag */

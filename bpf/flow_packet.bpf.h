@@ -8,7 +8,7 @@
 #pragma once
 
 #define NEXTHDR_FRAGMENT 44
-#define IP_OFFSET 0x1fff
+#define IP_OFFSET	 0x1fff
 
 struct packet_key {
 	u64 cookie; /* of the socket */
@@ -286,7 +286,8 @@ int packet_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	e->end_reason = end;
 	e->tcp_flags = 0;
 	e->tcp_state = 0;
-	e->flags = f->flags | (f->report ? 0 : FLOW_FIRST) | (end == FLOW_END_ACTIVE ? 0 : FLOW_LAST);
+	e->flags =
+		f->flags | (f->report ? 0 : FLOW_FIRST) | (end == FLOW_END_ACTIVE ? 0 : FLOW_LAST);
 	e->error = 0;
 	e->ifindex = f->ifindex;
 	e->netns = f->netns;

@@ -16,7 +16,8 @@ struct {
 struct journal_tunables tunables;
 
 /* From 6.11 for tracing programs: reads page fragments, too. */
-extern int bpf_dynptr_from_skb(struct sk_buff *skb, u64 flags, struct bpf_dynptr *ptr) __ksym __weak;
+extern int bpf_dynptr_from_skb(struct sk_buff *skb, u64 flags,
+			       struct bpf_dynptr *ptr) __ksym __weak;
 
 /* x86: where all of memory, and the struct page of each page, are mapped. */
 extern const void page_offset_base __ksym __weak;
@@ -48,7 +49,6 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 
 	e->h.type = EVENT_JOURNAL;
 	e->h.pad = 0;
-	e->h.size = sizeof(*e);
 	e->h.boot_ns = bpf_ktime_get_boot_ns();
 	e->socket = m->socket;
 	e->socket_ino = m->ino;
@@ -79,47 +79,48 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
  * The ring wants a size that the verifier knows, so there is one reservation
  * for each power of two; the copy in it is exact.
  */
-#define JOURNAL_CLASS(room, copy)                                                             \
-	if (m.len <= (room) - sizeof(struct event_journal)) {                                 \
-		e = bpf_ringbuf_reserve(&journal_ring, (room), 0);                            \
-		if (!e) {                                                                     \
-			count(COUNT_RING_FULL);                                               \
-			return 0;                                                             \
-		}                                                                             \
-		journal_fill(e, &m);                                                          \
-		len = m.len;                                                                  \
-		copy(room);                                                                   \
-		e->len = len;                                                                 \
-		count(COUNT_SUBMITTED);                                                       \
-		bpf_ringbuf_submit(e, wake_flags(&journal_ring, (room)));                             \
-		return 0;                                                                     \
+#define JOURNAL_CLASS(room, copy)                                                                  \
+	if (m.len <= (room) - sizeof(struct event_journal)) {                                      \
+		e = bpf_ringbuf_reserve(&journal_ring, (room), 0);                                 \
+		if (!e) {                                                                          \
+			count(COUNT_RING_FULL);                                                    \
+			return 0;                                                                  \
+		}                                                                                  \
+		journal_fill(e, &m);                                                               \
+		len = m.len;                                                                       \
+		copy(room);                                                                        \
+		e->len = len;                                                                      \
+		e->h.size = sizeof(*e) + len;                                                      \
+		count(COUNT_SUBMITTED);                                                            \
+		bpf_ringbuf_submit(e, wake_flags(&journal_ring, (room)));                          \
+		return 0;                                                                          \
 	}
 
 /* The bound is pinned where it is used: clang would prove it elsewhere and drop it. */
-#define JOURNAL_BOUND(n, room)                                  \
-	asm volatile("" : "+r"(n));                             \
-	if (n > (room) - sizeof(struct event_journal))          \
+#define JOURNAL_BOUND(n, room)                                                                     \
+	asm volatile("" : "+r"(n));                                                                \
+	if (n > (room) - sizeof(struct event_journal))                                             \
 		n = (room) - sizeof(struct event_journal);
 
-#define JOURNAL_COPY_DYNPTR(room)                                         \
-	JOURNAL_BOUND(len, room)                                          \
-	if (bpf_dynptr_read(e->data, len, &ptr, m.offset, 0)) {           \
-		len = 0;                                                  \
-		e->flags |= JOURNAL_TRUNCATED;                            \
-		count(COUNT_TRUNCATED);                                   \
+#define JOURNAL_COPY_DYNPTR(room)                                                                  \
+	JOURNAL_BOUND(len, room)                                                                   \
+	if (bpf_dynptr_read(e->data, len, &ptr, m.offset, 0)) {                                    \
+		len = 0;                                                                           \
+		e->flags |= JOURNAL_TRUNCATED;                                                     \
+		count(COUNT_TRUNCATED);                                                            \
 	}
 
-#define JOURNAL_COPY_LINEAR(room)                                                      \
-	if (m.offset >= m.linear)                                                      \
-		len = 0;                                                               \
-	else if (len > m.linear - m.offset)                                            \
-		len = m.linear - m.offset;                                             \
-	JOURNAL_BOUND(len, room)                                                       \
-	if (bpf_probe_read_kernel(e->data, len, m.skb->data + m.offset))               \
-		len = 0;                                                               \
-	if (len < m.len) {                                                             \
-		e->flags |= JOURNAL_TRUNCATED;                                         \
-		count(COUNT_TRUNCATED);                                                \
+#define JOURNAL_COPY_LINEAR(room)                                                                  \
+	if (m.offset >= m.linear)                                                                  \
+		len = 0;                                                                           \
+	else if (len > m.linear - m.offset)                                                        \
+		len = m.linear - m.offset;                                                         \
+	JOURNAL_BOUND(len, room)                                                                   \
+	if (bpf_probe_read_kernel(e->data, len, m.skb->data + m.offset))                           \
+		len = 0;                                                                           \
+	if (len < m.len) {                                                                         \
+		e->flags |= JOURNAL_TRUNCATED;                                                     \
+		count(COUNT_TRUNCATED);                                                            \
 	}
 
 /* MAX_SKB_FRAGS where it is not configurable. What is beyond is truncated, and says so. */
@@ -185,34 +186,34 @@ static __always_inline u32 journal_copy_pages(struct event_journal *e,
 	return at;
 }
 
-#define JOURNAL_CLASS_PAGES(max)                                                              \
-	if (m.len <= (max)) {                                                                 \
-		e = bpf_ringbuf_reserve(&journal_ring, sizeof(*e) + 2 * (max), 0);            \
-		if (!e) {                                                                     \
-			count(COUNT_RING_FULL);                                               \
-			return 0;                                                             \
-		}                                                                             \
-		journal_fill(e, &m);                                                          \
-		e->len = journal_copy_pages(e, &m, (max));                                    \
-		if (e->len < m.len) {                                                         \
-			e->flags |= JOURNAL_TRUNCATED;                                        \
-			count(COUNT_TRUNCATED);                                               \
-		}                                                                             \
-		count(COUNT_SUBMITTED);                                                       \
-		bpf_ringbuf_submit(e, wake_flags(&journal_ring, sizeof(*e) + 2 * (max)));     \
-		return 0;                                                                     \
+#define JOURNAL_CLASS_PAGES(max)                                                                   \
+	if (m.len <= (max)) {                                                                      \
+		e = bpf_ringbuf_reserve(&journal_ring, sizeof(*e) + 2 * (max), 0);                 \
+		if (!e) {                                                                          \
+			count(COUNT_RING_FULL);                                                    \
+			return 0;                                                                  \
+		}                                                                                  \
+		journal_fill(e, &m);                                                               \
+		e->len = journal_copy_pages(e, &m, (max));                                         \
+		if (e->len < m.len) {                                                              \
+			e->flags |= JOURNAL_TRUNCATED;                                             \
+			count(COUNT_TRUNCATED);                                                    \
+		}                                                                                  \
+		count(COUNT_SUBMITTED);                                                            \
+		bpf_ringbuf_submit(e, wake_flags(&journal_ring, sizeof(*e) + 2 * (max)));          \
+		return 0;                                                                          \
 	}
 
-#define JOURNAL_CLASSES(copy)             \
-	JOURNAL_CLASS(512, copy)          \
-	JOURNAL_CLASS(1024, copy)         \
-	JOURNAL_CLASS(2048, copy)         \
-	JOURNAL_CLASS(4096, copy)         \
-	JOURNAL_CLASS(8192, copy)         \
-	JOURNAL_CLASS(16384, copy)        \
-	JOURNAL_CLASS(32768, copy)        \
-	JOURNAL_CLASS(65536, copy)        \
-	JOURNAL_CLASS(131072, copy)       \
+#define JOURNAL_CLASSES(copy)                                                                      \
+	JOURNAL_CLASS(512, copy)                                                                   \
+	JOURNAL_CLASS(1024, copy)                                                                  \
+	JOURNAL_CLASS(2048, copy)                                                                  \
+	JOURNAL_CLASS(4096, copy)                                                                  \
+	JOURNAL_CLASS(8192, copy)                                                                  \
+	JOURNAL_CLASS(16384, copy)                                                                 \
+	JOURNAL_CLASS(32768, copy)                                                                 \
+	JOURNAL_CLASS(65536, copy)                                                                 \
+	JOURNAL_CLASS(131072, copy)                                                                \
 	JOURNAL_CLASS(262144, copy)
 
 /* The first argument of the system call that we are in: a descriptor, if it is a read. */
@@ -318,7 +319,8 @@ int BPF_PROG(journal_read_pages, struct sk_buff *skb, int n)
 	struct event_journal *e;
 	u32 len;
 
-	/* Where the symbols can not be had the verifier finds this, and the next variant is tried. */
+	/* Where the symbols can not be had the verifier finds this, and the next variant is tried.
+	 */
 	if (!&page_offset_base || !&vmemmap_base)
 		return *(volatile int *)NULL;
 	if (!journal_begin(skb, n, &m))

@@ -207,7 +207,15 @@ static ssize_t in_string(struct intake_answer *a, const char *p, size_t n)
 	size_t i = 0;
 
 	while (i < n) {
-		unsigned char c = (unsigned char)p[i++];
+		unsigned char c;
+
+		/* What a value says, matters to nobody; a key may be one of ours. */
+		if (a->state == S_STRING && !a->escape)
+			while (i < n && p[i] != '"' && p[i] != '\\' && (unsigned char)p[i] >= 0x20)
+				i++;
+		if (i == n)
+			break;
+		c = (unsigned char)p[i++];
 
 		if (a->escape) {
 			/* Which characters, matters for none of ours: only where it ends. */

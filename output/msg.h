@@ -22,14 +22,14 @@
 enum msg_class { MSG_JOURNAL, MSG_FLOW, MSG_KERNEL, MSG_SELF, MSG_CLASSES };
 
 struct msg {
-	uint64_t seq;	      /* its number in the spool, from 1, never reused */
-	uint64_t time_us;     /* since the epoch, UTC */
+	uint64_t seq;	  /* its number in the spool, from 1, never reused */
+	uint64_t time_us; /* since the epoch, UTC */
 	enum msg_class class;
-	uint8_t pri;	      /* RFC 5424, 6.2.1: facility * 8 + severity, 0 to 191 */
-	struct slice host;    /* HOSTNAME */
-	struct slice app;     /* APP-NAME: the identifier, or our own name */
-	struct slice procid;  /* PROCID; may be empty */
-	struct slice route;   /* the name of the intake, or empty for the default one */
+	uint8_t pri;	     /* RFC 5424, 6.2.1: facility * 8 + severity, 0 to 191 */
+	struct slice host;   /* HOSTNAME */
+	struct slice app;    /* APP-NAME: the identifier, or our own name */
+	struct slice procid; /* PROCID; may be empty */
+	struct slice route;  /* the name of the intake, or empty for the default one */
 	struct slice text;
 	struct slice json;
 };

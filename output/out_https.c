@@ -36,6 +36,7 @@
 #define SMALL_BATCH  (64u << 10)
 #define KEY_RETRY_MS 60000
 #define WAIT_MAX_MS  (3600 * 1000)
+#define CLOSE_MS     2000 /* for the peer's side of a goodbye */
 
 #define ELEMENT_KEY   "{\"intake_key\":\""
 #define ELEMENT_JSON  "\",\"json\":\""
@@ -76,6 +77,7 @@ struct https {
 	bool is_full;	 /* it must */
 	bool is_finishing;
 	bool is_asking;	  /* a request is out, or on its way */
+	bool is_ending;	  /* all is answered, and we have said goodbye */
 	bool is_repeated; /* it is the second try, after a connection that was let go */
 	char path[PATH_BYTES + 8];
 	uint64_t batch_bytes;
@@ -393,6 +395,25 @@ static void on_soon(void *arg, uint64_t now_ms)
 	h->out->events->on_ready(h->out->arg);
 }
 
+static void closed(struct https *h)
+{
+	out_down(h->out, 0, "closed");
+	stop(h);
+}
+
+static void say_goodbye(struct https *h)
+{
+	if (h->is_ending)
+		return;
+	if (!h->is_open) {
+		closed(h);
+		return;
+	}
+	h->is_ending = true;
+	loop_timer_set(h->out->loop, &h->timeout, loop_now_ms(h->out->loop) + CLOSE_MS);
+	conn_finish(h->conn);
+}
+
 /* Starts the next request, if there is one, its time has come and the road is clear. */
 static void try_start(struct https *h)
 {
@@ -407,10 +428,8 @@ static void try_start(struct https *h)
 		return;
 	}
 	if (!take_next(h)) {
-		if (h->is_finishing) {
-			out_down(h->out, 0, "closed");
-			stop(h);
-		}
+		if (h->is_finishing)
+			say_goodbye(h);
 		return;
 	}
 	h->is_asking = true;
@@ -441,6 +460,10 @@ static void on_timeout(void *arg, uint64_t now_ms)
 	struct https *h = arg;
 
 	(void)now_ms;
+	if (h->is_ending) {
+		closed(h);
+		return;
+	}
 	if (progress_marker(h) != h->marker) {
 		arm_timeout(h);
 		return;
@@ -671,6 +694,10 @@ static void on_data(struct https *h)
 	struct slice body;
 	ssize_t n;
 
+	if (h->is_ending) {
+		buf_clear(in);
+		return;
+	}
 	if (!h->is_asking) {
 		/* Not asked for: 408, on a connection that was idle too long for the peer. */
 		drop_conn(h);
@@ -704,6 +731,10 @@ static void on_over(struct https *h, const char *what)
 	if (!h->is_open) {
 		out_down(h->out, 0, "%s", what);
 		stop(h);
+		return;
+	}
+	if (h->is_ending) {
+		closed(h);
 		return;
 	}
 	if (!h->is_asking) {
@@ -895,12 +926,10 @@ static void https_finish(struct output *out)
 	if (h->is_down || h->is_finishing)
 		return;
 	h->is_finishing = true;
-	if (!h->is_ready) {
-		out_down(out, 0, "closed");
-		stop(h);
-		return;
-	}
-	try_start(h);
+	if (!h->is_ready)
+		closed(h);
+	else
+		try_start(h);
 }
 
 const struct output_ops output_https = {

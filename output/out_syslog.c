@@ -21,10 +21,11 @@
 #include "config/config.h"
 #include "output/out.h"
 
-#define WINDOW_MSGS  262144 /* a power of two; what a fast peer takes between two receipts */
+#define WINDOW_MSGS  262144	/* a power of two; what a fast peer takes between two receipts */
 #define WINDOW_BYTES (1u << 30) /* they are in the spool, not in memory */
-/* TCP tells nobody when an acknowledgement comes in, so we look once in this time. */
-#define HOLD_MS 100
+/* Neither TCP nor TLS tells when an acknowledgement comes in: we look once in POLL_MS. */
+#define POLL_MS 10
+#define HOLD_MS 50
 /* GnuTLS ends a connection with more than eight KeyUpdates a second. */
 #define ASK_UNKNOWN_MS 250
 /* One that has answered is not GnuTLS, which answers only when its program writes. */
@@ -47,8 +48,9 @@ struct syslog {
 	struct loop_timer poll;
 	uint64_t progress_ms; /* when something was last settled, or first waited */
 
-	bool by_tcp;	     /* no receipts from this peer: TCP's word must do */
-	uint64_t held_bytes; /* by_tcp: what had arrived when we last looked */
+	bool by_tcp;			  /* no receipts from this peer: TCP's word must do */
+	uint64_t held[HOLD_MS / POLL_MS]; /* by_tcp: what had arrived each time we looked */
+	unsigned n_held;		  /* counts on: the oldest is overwritten */
 	struct ask asks[ASKS_MAX];
 	uint64_t asked, answered; /* how many; the oldest unanswered is asks[answered] */
 	uint64_t safe_bytes;	  /* up to where there is a receipt */
@@ -84,17 +86,11 @@ static uint64_t arrived_bytes(const struct syslog *s)
 
 static uint64_t tcp_receipt(struct syslog *s)
 {
-	uint64_t held = s->held_bytes;
+	uint64_t *held = &s->held[s->n_held++ % (HOLD_MS / POLL_MS)];
+	uint64_t safe = *held;
 
-	s->held_bytes = arrived_bytes(s);
-	return held;
-}
-
-static uint32_t poll_ms(const struct syslog *s)
-{
-	if (s->by_tcp)
-		return HOLD_MS;
-	return s->out->memory.gives_receipts ? ASK_MS : ASK_UNKNOWN_MS;
+	*held = arrived_bytes(s);
+	return safe;
 }
 
 /* Counts the answers that came in; up to where the stream is safe. */
@@ -115,11 +111,12 @@ static uint64_t tls_receipt(struct syslog *s)
  */
 static void ask(struct syslog *s, uint64_t now_ms)
 {
+	uint32_t every_ms = s->out->memory.gives_receipts ? ASK_MS : ASK_UNKNOWN_MS;
 	uint64_t written = written_bytes(s);
 	int err;
 
 	if (s->safe_bytes >= written || s->asked - s->answered >= ASKS_MAX ||
-	    now_ms - s->ask_ms < poll_ms(s))
+	    now_ms - s->ask_ms < every_ms)
 		return;
 	if (!s->out->memory.gives_receipts && s->asked >= ASK_TRIES) {
 		/* Silent, although its kernel has it all? Then silence is no sign of distress. */
@@ -157,7 +154,7 @@ static uint64_t receipt(struct syslog *s, uint64_t now_ms)
 static void arm_poll(struct syslog *s)
 {
 	if (!out_marks_is_empty(&s->marks) && !loop_timer_is_set(&s->poll))
-		loop_timer_set(s->out->loop, &s->poll, loop_now_ms(s->out->loop) + poll_ms(s));
+		loop_timer_set(s->out->loop, &s->poll, loop_now_ms(s->out->loop) + POLL_MS);
 }
 
 static void wake(struct syslog *s)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "output/pipeline.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -23,6 +24,8 @@
 #define READ_RETRY_MS 1000
 /* The same line is not repeated before this. */
 #define REPEAT_MS 60000
+/* Of a cause with its cure, which stands at the end. */
+#define WHY_SIZE 640
 /* On stopping, how long receipts may take before the goodbye asks for them. */
 #define RECEIPTS_MS 500
 
@@ -64,14 +67,14 @@ struct pipeline {
 	bool was_up, had_progress;
 	uint64_t opened_ms;
 	uint64_t progress_ms; /* when something was settled, or could first be */
-	char why[192];
+	char why[WHY_SIZE];
 	uint64_t retry_after_ms;
 	uint64_t sent_bytes_seen;
 
 	/* What people know. */
 	uint32_t attempts; /* that failed since the last connection that was told */
 	bool told_down, told_up;
-	char told_why[192];
+	char told_why[WHY_SIZE];
 	uint64_t told_why_ms;
 	uint64_t told_read_ms, told_rejected_ms;
 	uint64_t rejected_untold;
@@ -150,13 +153,30 @@ static void tell_up(struct pipeline *p)
 	p->attempts = 0;
 }
 
+/* Times, counts and ports change from one attempt to the next, causes do not. */
+static bool is_same_cause(const char *a, const char *b)
+{
+	for (;;) {
+		while (isdigit((unsigned char)*a))
+			a++;
+		while (isdigit((unsigned char)*b))
+			b++;
+		if (*a != *b)
+			return false;
+		if (!*a)
+			return true;
+		a++;
+		b++;
+	}
+}
+
 static void tell_down(struct pipeline *p, uint64_t pause_ms)
 {
 	uint64_t now_ms = loop_now_ms(p->loop);
 	char pause[32];
 
 	p->attempts++;
-	if (strcmp(p->why, p->told_why) == 0 && !is_due(&p->told_why_ms, now_ms))
+	if (is_same_cause(p->why, p->told_why) && !is_due(&p->told_why_ms, now_ms))
 		return;
 	memcpy(p->told_why, p->why, sizeof(p->why));
 	p->told_why_ms = now_ms ? now_ms : 1;

@@ -51,13 +51,13 @@ struct tls {
 	int fd;
 	char *server_name;
 	uint32_t wants;
-	bool ready;	   /* the handshake is done */
-	bool cert_wanted;  /* the server asked for ours */
-	bool eof;	   /* TCP ended */
+	bool ready;	    /* the handshake is done */
+	bool cert_wanted;   /* the server asked for ours */
+	bool eof;	    /* TCP ended */
 	bool write_pending; /* a write must be repeated before anything else is sent */
 	uint64_t receipts;  /* KeyUpdates that answered ours */
-	int io_errno;	   /* of the last failed read or write */
-	uint8_t first[16]; /* what the peer said first */
+	int io_errno;	    /* of the last failed read or write */
+	uint8_t first[16];  /* what the peer said first */
 	unsigned n_first;
 	char text[TEXT_SIZE];
 };
@@ -780,7 +780,9 @@ static int on_verify(int ok, X509_STORE_CTX *store_ctx)
 
 static void explain_alert(struct tls *t, int alert, struct text *text)
 {
-	const char *name = SSL_alert_desc_string_long(alert);
+	/* OpenSSL has no words for this one. */
+	const char *name = alert == SSL_AD_CERTIFICATE_REQUIRED ? "certificate required"
+								: SSL_alert_desc_string_long(alert);
 
 	switch (alert) {
 	case SSL_AD_CERTIFICATE_REQUIRED:

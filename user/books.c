@@ -75,14 +75,17 @@ void books_print(FILE *f, const struct books *b)
 
 		snprintf(name, sizeof(name), "%.*s", (int)n, p);
 		p += n + (p[n] == ',');
-		if (spool_cursor_peek(b->config->spool_dir, name, &c) < 0)
+		if (spool_cursor_peek(b->config->spool_dir, name, &c) < 0 ||
+		    c.spool_id != spool_id(b->spool))
 			continue;
 		fprintf(f, "books: output.%s", name);
 		put(f, "acknowledged", c.acked);
 		put(f, "rejected", c.rejected);
 		put(f, "dropped", c.lost_limit);
 		put(f, "damaged", c.lost_damage);
-		put(f, "waiting", s.last_seq - c.cursor_seq);
+		/* The cursor may be a moment ahead of the numbers that we took before it. */
+		put(f, "waiting", s.last_seq > c.cursor_seq ? s.last_seq - c.cursor_seq : 0);
+		put_if(f, "before", c.start_seq);
 		put(f, "sent", c.sent);
 		put_if(f, "connects", c.connects);
 		put_if(f, "failures", c.failures);

@@ -31,11 +31,11 @@
 #include "user/util/loop.h"
 #include "user/util/privs.h"
 
-#define DRAIN_MS 100	       /* how long an event waits at the most */
-#define TICK_MS 1000	       /* clocks, users, spool, sweeps */
-#define COMMIT_BYTES (512 << 10) /* a batch is committed when it has this much */
-#define DRAIN_SAMPLES 20000    /* per turn of the loop, so that signals get their turn */
-#define STUCK_LOG_MS 60000
+#define DRAIN_MS      100	  /* how long an event waits at the most */
+#define TICK_MS	      1000	  /* clocks, users, spool, sweeps */
+#define COMMIT_BYTES  (512 << 10) /* a batch is committed when it has this much */
+#define DRAIN_SAMPLES 20000	  /* per turn of the loop, so that signals get their turn */
+#define STUCK_LOG_MS  60000
 
 struct watched {
 	struct source *source;
@@ -70,6 +70,7 @@ static void watch_sources(struct collector *c, bool on)
 static int commit(struct collector *c)
 {
 	struct spool_position positions[SOURCE_MAX];
+	uint32_t events;
 	size_t bytes;
 	int err = 0;
 
@@ -80,8 +81,9 @@ static int commit(struct collector *c)
 							.generation = s->generation,
 							.position = s->position };
 		if (s->ops->prepare)
-			err = s->ops->prepare(s);
+			err = s->ops->prepare(s, spool_next_seq(c->spool));
 	}
+	events = spool_pending(c->spool, &bytes);
 	if (!err)
 		err = spool_commit(c->spool, positions, c->n_sources, c->sink.now_ms);
 	if (err) {
@@ -104,7 +106,7 @@ static int commit(struct collector *c)
 	}
 	for (int i = 0; i < c->n_sources; i++)
 		c->sources[i].source->ops->release(c->sources[i].source);
-	if (c->shipper && spool_pending(c->spool, &bytes) == 0)
+	if (c->shipper && events)
 		shipper_wake(c->shipper);
 	return 0;
 }
@@ -182,12 +184,24 @@ static void read_clocks(struct collector *c)
 	c->sink.record->kernel_to_real_ns = host_kernel_to_real_ns();
 }
 
+static void flush_sources(struct collector *c, bool all)
+{
+	for (int i = 0; i < c->n_sources; i++) {
+		struct source *s = c->sources[i].source;
+
+		if (s->ops->flush)
+			s->ops->flush(s, &c->sink, all);
+	}
+}
+
 static void on_tick(void *arg, uint64_t now_ms)
 {
 	struct collector *c = arg;
 
 	loop_timer_set(c->loop, &c->tick_timer, now_ms + TICK_MS);
 	read_clocks(c);
+	if (!c->stuck_since_ms)
+		flush_sources(c, false);
 	spool_tick(c->spool, now_ms);
 	if (c->kernel && now_ms >= c->next_sweep_ms) {
 		c->next_sweep_ms = now_ms + c->sweep_every_ms;
@@ -209,8 +223,7 @@ static void on_signal(void *arg, int signo)
 	uint64_t now_ms = clock_mono_ms();
 
 	if (c->stopping) {
-		log_info("%s again: stopping now; the rest stays in the spool",
-			 sigdescr_np(signo));
+		log_info("%s again: stopping now; the rest stays in the spool", sigdescr_np(signo));
 		shipper_stop(c->shipper, now_ms, on_shipper_stopped, c);
 		return;
 	}
@@ -225,12 +238,7 @@ static void on_signal(void *arg, int signo)
 	}
 	while (!drain(c, now_ms))
 		;
-	for (int i = 0; i < c->n_sources; i++) {
-		struct source *s = c->sources[i].source;
-
-		if (s->ops->flush)
-			s->ops->flush(s, &c->sink);
-	}
+	flush_sources(c, true);
 	commit(c);
 	loop_timer_cancel(&c->drain_timer);
 	shipper_stop(c->shipper, now_ms + c->config->stop_timeout_ms, on_shipper_stopped, c);
@@ -308,7 +316,8 @@ static int open_kernel(struct collector *c)
 	kernel_find_readers(c->kernel);
 	c->sweep_every_ms = (config->flows_idle_timeout_ms < config->flows_active_timeout_ms
 				     ? config->flows_idle_timeout_ms
-				     : config->flows_active_timeout_ms) / 8;
+				     : config->flows_active_timeout_ms) /
+			    8;
 	if (c->sweep_every_ms < TICK_MS)
 		c->sweep_every_ms = TICK_MS;
 	return 0;
@@ -344,8 +353,8 @@ static int open_sources(struct collector *c)
 	}
 	if (!err && c->kernel && kernel_has(c->kernel, KERNEL_JOURNAL)) {
 		known = spool_position(c->spool, SOURCE_JOURNAL, &at) == 0;
-		err = source_journal_new(c->kernel, c->config->spool_dir,
-					 known ? &at : NULL, &s);
+		err = source_journal_new(c->kernel, c->config->spool_dir, known ? &at : NULL,
+					 spool_next_seq(c->spool), &s);
 		err = watch(c, err, s, "journal");
 	}
 	if (!err && c->config->kernel_log) {
@@ -464,7 +473,8 @@ int collector_run(const struct config *config)
 		 c.kernel && kernel_has(c.kernel, KERNEL_FLOWS) ? "flows " : "",
 		 c.kernel && kernel_has(c.kernel, KERNEL_JOURNAL) ? "journal " : "",
 		 config->kernel_log ? "kernel-log" : "", config->output,
-		 c.kernel && kernel_was_adopted(c.kernel) ? "; resumed from the kernel's rings" : "");
+		 c.kernel && kernel_was_adopted(c.kernel) ? "; resumed from the kernel's rings"
+							  : "");
 
 	err = loop_run(c.loop);
 	if (err < 0) {
@@ -476,8 +486,10 @@ int collector_run(const struct config *config)
 
 		for (int i = 0; i < c.n_sources; i++)
 			list[i] = c.sources[i].source;
-		books_print(stderr, &(struct books){ .config = config, .kernel = c.kernel,
-						     .spool = c.spool, .sources = list,
+		books_print(stderr, &(struct books){ .config = config,
+						     .kernel = c.kernel,
+						     .spool = c.spool,
+						     .sources = list,
 						     .n_sources = c.n_sources });
 	}
 	kernel_cleanup(config->bpf_dir);

@@ -32,13 +32,13 @@ struct flow {
 	uint16_t local_port, remote_port;
 	uint8_t icmp_type, icmp_code;
 	uint8_t ip_version, protocol;
-	bool outbound;		/* we connected */
+	bool outbound; /* we connected */
 	bool direction_known;
-	uint8_t end_reason;	/* IANA 136 */
-	uint8_t tcp_flags;	/* IANA 6 */
+	uint8_t end_reason; /* IANA 136 */
+	uint8_t tcp_flags;  /* IANA 6 */
 	bool user_is_guess, out_uncertain, first, last, reset, loopback, established;
-	bool start_unknown;	/* begun before we were there: start_ns is when we came */
-	uint32_t error;		/* errno of the socket, 0: none */
+	bool start_unknown; /* begun before we were there: start_ns is when we came */
+	uint32_t error;	    /* errno of the socket, 0: none */
 	uint32_t ifindex, netns, retransmits, srtt_us, report;
 };
 

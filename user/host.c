@@ -74,10 +74,12 @@ static void read_ips(struct host *h)
 		if (!a->ifa_addr || a->ifa_flags & IFF_LOOPBACK)
 			continue;
 		if (a->ifa_addr->sa_family == AF_INET) {
-			address = &((const struct sockaddr_in *)(const void *)a->ifa_addr)->sin_addr;
+			address =
+				&((const struct sockaddr_in *)(const void *)a->ifa_addr)->sin_addr;
 		} else if (a->ifa_addr->sa_family == AF_INET6) {
 			const struct in6_addr *six =
-				&((const struct sockaddr_in6 *)(const void *)a->ifa_addr)->sin6_addr;
+				&((const struct sockaddr_in6 *)(const void *)a->ifa_addr)
+					 ->sin6_addr;
 
 			if (!IN6_IS_ADDR_LINKLOCAL(six))
 				address = six;

@@ -679,7 +679,8 @@ static void tell_partial(const struct decode *d, struct stream *st, uint64_t boo
 {
 	if (!st->partial_len && !cut_bytes)
 		return;
-	tell_stream(d, st, (struct slice){ st->partial, st->partial_len }, boot_ns, cut_bytes);
+	tell_stream(d, st, (struct slice){ st->partial ? st->partial : "", st->partial_len },
+		    boot_ns, cut_bytes);
 	drop_partial(d->j, st);
 	d->j->stats.changes++;
 }

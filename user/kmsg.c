@@ -46,9 +46,12 @@ static int hex(char c)
 static char *unescape(struct slice s, char *at)
 {
 	for (size_t i = 0; i < s.len; i++) {
-		if (s.p[i] == '\\' && i + 3 < s.len && s.p[i + 1] == 'x' && hex(s.p[i + 2]) >= 0 &&
-		    hex(s.p[i + 3]) >= 0) {
-			*at++ = (char)(hex(s.p[i + 2]) << 4 | hex(s.p[i + 3]));
+		bool escaped = s.p[i] == '\\' && i + 3 < s.len && s.p[i + 1] == 'x';
+		int high = escaped ? hex(s.p[i + 2]) : -1;
+		int low = escaped ? hex(s.p[i + 3]) : -1;
+
+		if (high >= 0 && low >= 0) {
+			*at++ = (char)(high * 16 + low);
 			i += 3;
 		} else {
 			*at++ = s.p[i];

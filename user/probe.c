@@ -104,7 +104,7 @@ struct source_state {
 	int ring_fd, counters_fd, map_fd; /* map_fd: processes */
 	int bss_fd;
 	uint64_t skipped; /* up to the detaching */
-	void *bss; /* mapped */
+	void *bss;	  /* mapped */
 	size_t bss_size;
 };
 
@@ -138,7 +138,8 @@ static bool row_in_variant(const struct program_row *row, const struct variant_r
 }
 
 /* libbpf speaks at length when a program does not load; that is for debugging. */
-static int on_libbpf_print(enum libbpf_print_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static int on_libbpf_print(enum libbpf_print_level level,
+								 const char *fmt, va_list ap)
 {
 	char line[900];
 
@@ -429,12 +430,15 @@ static int source_attach(enum kernel_source source, const struct variant_row *v,
 
 	/* The tunables are set before anything can run. */
 	bss = NULL;
-	for (struct bpf_map *m = bpf_object__next_map(obj, NULL); m; m = bpf_object__next_map(obj, m))
+	for (struct bpf_map *m = bpf_object__next_map(obj, NULL); m;
+	     m = bpf_object__next_map(obj, m))
 		if (!strcmp(map_pin_name(m), "bss"))
 			bss = m;
 	if (bss && source == KERNEL_FLOWS) {
-		struct flow_tunables t = { .generation = generation, .attached_ns = clock_boot_ns(),
-					   .active_ns = o->active_ns, .idle_ns = o->idle_ns,
+		struct flow_tunables t = { .generation = generation,
+					   .attached_ns = clock_boot_ns(),
+					   .active_ns = o->active_ns,
+					   .idle_ns = o->idle_ns,
 					   .loopback = o->loopback };
 		__u32 zero = 0;
 
@@ -480,8 +484,8 @@ static int source_attach(enum kernel_source source, const struct variant_row *v,
 		err = attach_row(&programs[i], obj, cgroup_fd, &links[i]);
 		if (!err) {
 			at(&place, "%s/%s/%s", dir,
-				 programs[i].attach == ATTACH_SWEEP ? "sweeps" : "links",
-				 programs[i].name);
+			   programs[i].attach == ATTACH_SWEEP ? "sweeps" : "links",
+			   programs[i].name);
 			err = bpf_link__pin(links[i], place.path);
 		}
 		if (err)
@@ -630,9 +634,8 @@ int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, str
 		}
 		if (!any) {
 			remove_tree(building.path);
-			say(text, text_size,
-			    "no BPF program could be attached: %s%s", k->source[0].lacks,
-			    geteuid() ? "; run as root" : "");
+			say(text, text_size, "no BPF program could be attached: %s%s",
+			    k->source[0].lacks, geteuid() ? "; run as root" : "");
 			return err ? err : -ENOTSUP;
 		}
 		if (rename(building.path, k->dir) < 0) {
@@ -645,8 +648,8 @@ int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, str
 	for (int i = 0; i < KERNEL_SOURCES; i++) {
 		err = source_open(k, (enum kernel_source)i);
 		if (err && err != -ENOENT) {
-			say(text, text_size, "%s/%s: %s; \"sekoia-ebpf cleanup\" removes it", k->dir,
-			    sources[i].name, log_strerror(err));
+			say(text, text_size, "%s/%s: %s; \"sekoia-ebpf cleanup\" removes it",
+			    k->dir, sources[i].name, log_strerror(err));
 			return err;
 		}
 	}
@@ -717,8 +720,7 @@ static uint64_t count_skipped(const struct kernel *k, enum kernel_source source)
 
 		if (programs[i].source != source || programs[i].attach != ATTACH_AUTO)
 			continue;
-		at(&place, "%s/%s/links/%s", k->dir, sources[source].name,
-			 programs[i].name);
+		at(&place, "%s/%s/links/%s", k->dir, sources[source].name, programs[i].name);
 		link_fd = bpf_obj_get(place.path);
 		if (link_fd < 0 || bpf_obj_get_info_by_fd(link_fd, &link, &link_len) < 0)
 			continue;
@@ -782,8 +784,8 @@ int kernel_sweep(struct kernel *k, bool flush)
 
 		if (programs[i].attach != ATTACH_SWEEP)
 			continue;
-		at(&place, "%s/%s/sweeps/%s", k->dir,
-			 sources[programs[i].source].name, programs[i].name);
+		at(&place, "%s/%s/sweeps/%s", k->dir, sources[programs[i].source].name,
+		   programs[i].name);
 		fd = open(place.path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0) {
 			if (errno != ENOENT)

@@ -414,7 +414,7 @@ static void read_parent(struct process_cache *c, uint32_t pid, uint64_t child_st
 			struct process_info *ret)
 {
 	_cleanup_close_ int dir = -1;
-	struct proc_stat st;
+	struct proc_stat st = { .state = 0 };
 	struct slice args;
 	bool unused;
 
@@ -474,7 +474,7 @@ static void collect(struct process_cache *c, const struct task_ref *ref, uint64_
 {
 	_cleanup_close_ int dir = -1;
 	uint32_t ppid = ref->ppid;
-	struct proc_stat st;
+	struct proc_stat st = { .state = 0 };
 
 	*is_other = false;
 	*ret = (struct process_info){ .pid = ref->pid, .start_ns = ref->start_ns };

@@ -26,12 +26,12 @@ enum source_id { SOURCE_FLOWS = 1, SOURCE_JOURNAL = 2, SOURCE_KERNEL_LOG = 3 };
 
 /* What stands beside the kernel's own counters in the books. */
 struct source_stats {
-	uint64_t samples;  /* taken */
-	uint64_t records;  /* appended */
-	uint64_t bad;	   /* samples that nobody of ours wrote */
-	uint64_t filtered; /* samples that are not for us */
+	uint64_t samples;   /* taken */
+	uint64_t records;   /* appended */
+	uint64_t bad;	    /* samples that nobody of ours wrote */
+	uint64_t filtered;  /* samples that are not for us */
 	uint64_t too_large; /* records that the spool would not have */
-	uint64_t lost;	   /* known to be missing: gaps in sequence numbers */
+	uint64_t lost;	    /* known to be missing: gaps in sequence numbers */
 };
 
 struct source_ops {
@@ -47,20 +47,26 @@ struct source_ops {
 	/* Everything up to s->position is in the spool. */
 	void (*release)(struct source *s);
 
-	/* Just before what was taken is committed: what must be on disk with it. May be NULL. */
-	int (*prepare)(struct source *s);
+	/*
+	 * Just before what was taken is committed: what must be on disk with it.
+	 * next_seq is what the spool will then give next. May be NULL.
+	 */
+	int (*prepare)(struct source *s, uint64_t next_seq);
 
-	/* Clean stop: give out what is held back. May be NULL. */
-	void (*flush)(struct source *s, struct sink *sink);
+	/*
+	 * Gives out what is held back: what has waited too long, once a second, or,
+	 * at a clean stop, all of it. May be NULL.
+	 */
+	void (*flush)(struct source *s, struct sink *sink, bool all);
 
 	void (*free)(struct source *s);
 };
 
 struct source {
 	const struct source_ops *ops;
-	int fd; /* readable when there is something; -1: only the timer looks */
+	int fd;		     /* readable when there is something; -1: only the timer looks */
 	uint64_t generation; /* of the positions */
-	uint64_t position; /* behind the last sample that was taken whole */
+	uint64_t position;   /* behind the last sample that was taken whole */
 	struct source_stats stats;
 };
 
@@ -91,6 +97,6 @@ struct spool_position;
 int source_flows_new(const struct kernel *k, const struct spool_position *resume,
 		     struct source **ret);
 int source_journal_new(const struct kernel *k, const char *state_dir,
-		       const struct spool_position *resume, struct source **ret);
+		       const struct spool_position *resume, uint64_t next_seq, struct source **ret);
 int source_kmsg_new(const char *path, const struct spool_position *resume, struct source **ret);
 void source_free(struct source *s);

@@ -41,8 +41,8 @@ static int flows_take(struct source *s, struct sink *sink)
 		d.user_name = users_find(sink->users, who->uid, sink->now_ms);
 	}
 	if (e.flow.opener.pid && e.flow.opener.pid != who->pid)
-		d.opener = process_find(sink->processes, &e.flow.opener, e.flow.last_ns,
-					sink->now_ms);
+		d.opener =
+			process_find(sink->processes, &e.flow.opener, e.flow.last_ns, sink->now_ms);
 	if (e.flow.ifindex)
 		d.interface_name = interfaces_find(&sink->interfaces, e.flow.ifindex, e.flow.netns,
 						   sink->now_ms);

@@ -19,10 +19,13 @@
 #include "user/source.h"
 #include "user/stream_state.h"
 #include "user/users.h"
+#include "user/util/clock.h"
 #include "user/util/log.h"
 
-#define STATE_MAGIC 0x314a4b53u /* "SKJ1": the form of journal_stream_save() */
+#define STATE_MAGIC	0x314a4b53u /* "SKJ1": the form of journal_stream_save() */
 #define STATE_MAX_BYTES (8u << 20)
+/* An unfinished line of a stream that is silent for so long: its writer may be dead. */
+#define LINE_IDLE_NS 5000000000ull
 
 struct source_journal {
 	struct source source;
@@ -82,9 +85,10 @@ static int journal_take(struct source *s, struct sink *sink)
 	return 1;
 }
 
-static int journal_prepare(struct source *s)
+static int journal_prepare(struct source *s, uint64_t next_seq)
 {
 	struct source_journal *j = (struct source_journal *)s;
+	struct stream_moment when = { s->generation, s->position, next_seq };
 	struct journal_stats stats;
 	int err;
 
@@ -95,7 +99,7 @@ static int journal_prepare(struct source *s)
 	err = journal_stream_save(j->journal, &j->saved);
 	if (err)
 		return err;
-	err = stream_state_save(&j->state, s->generation, s->position, buf_slice(&j->saved));
+	err = stream_state_save(&j->state, &when, buf_slice(&j->saved));
 	if (!err)
 		j->saved_changes = stats.changes;
 	return err;
@@ -106,13 +110,13 @@ static void journal_release(struct source *s)
 	ring_release(((struct source_journal *)s)->ring);
 }
 
-static void journal_flush(struct source *s, struct sink *sink)
+static void journal_flush(struct source *s, struct sink *sink, bool all)
 {
 	struct source_journal *j = (struct source_journal *)s;
 
 	j->sink = sink;
-	journal_flush_idle(j->journal, 0, 0, sink->record->boot_to_real_ns, on_line, j);
-	stream_state_forget(&j->state);
+	journal_flush_idle(j->journal, clock_boot_ns(), all ? 0 : LINE_IDLE_NS,
+			   sink->record->boot_to_real_ns, on_line, j);
 }
 
 static void journal_source_free(struct source *s)
@@ -136,7 +140,7 @@ static const struct source_ops journal_ops = {
 };
 
 int source_journal_new(const struct kernel *k, const char *state_dir,
-		       const struct spool_position *resume, struct source **ret)
+		       const struct spool_position *resume, uint64_t next_seq, struct source **ret)
 {
 	struct source_journal *j = calloc(1, sizeof(*j));
 	struct journal_opts opts = { 0 };
@@ -158,9 +162,10 @@ int source_journal_new(const struct kernel *k, const char *state_dir,
 		return err;
 	}
 	if (resume && resume->generation == j->source.generation) {
+		struct stream_moment now = { resume->generation, resume->position, next_seq };
+
 		ring_seek(j->ring, resume->position);
-		if (stream_state_load(&j->state, resume->generation, resume->position,
-				      &j->saved) == 0 &&
+		if (stream_state_load(&j->state, &now, &j->saved) == 0 &&
 		    journal_stream_restore(j->journal, buf_slice(&j->saved)) < 0)
 			log_warning("journal streams: the saved state is damaged; lines that were "
 				    "being written are cut");

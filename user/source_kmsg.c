@@ -34,7 +34,8 @@ static int kmsg_take(struct source *s, struct sink *sink)
 
 	do {
 		n = read(s->fd, text, sizeof(text));
-	} while (n < 0 && (errno == EINTR || errno == EPIPE)); /* EPIPE: overwritten, the gap tells */
+	} while (n < 0 &&
+		 (errno == EINTR || errno == EPIPE)); /* EPIPE: overwritten, the gap tells */
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
 	if (kmsg_parse((struct slice){ text, (size_t)n }, &k->kmsg) < 0) {

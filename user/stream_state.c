@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -15,13 +16,13 @@
 struct state_header {
 	uint32_t magic;
 	uint32_t crc; /* of what follows it, the bytes included */
-	uint64_t generation, position;
+	struct stream_moment when;
 	uint64_t len;
 };
 
 static uint32_t header_crc(const struct state_header *h, struct slice bytes)
 {
-	uint32_t crc = crc32c(0, &h->generation, sizeof(*h) - offsetof(struct state_header, generation));
+	uint32_t crc = crc32c(0, &h->when, sizeof(*h) - offsetof(struct state_header, when));
 
 	return crc32c(crc, bytes.p, bytes.len);
 }
@@ -33,11 +34,9 @@ void stream_state_init(struct stream_state *s, const char *dir, const char *name
 		snprintf(s->path[i], sizeof(s->path[i]), "%s/%s.%d", dir, name, i);
 }
 
-int stream_state_save(struct stream_state *s, uint64_t generation, uint64_t position,
-		      struct slice bytes)
+int stream_state_save(struct stream_state *s, const struct stream_moment *when, struct slice bytes)
 {
-	struct state_header h = { .magic = s->magic, .generation = generation,
-				  .position = position, .len = bytes.len };
+	struct state_header h = { .magic = s->magic, .when = *when, .len = bytes.len };
 	struct iovec iov[2] = { { &h, sizeof(h) }, { (void *)bytes.p, bytes.len } };
 	_cleanup_close_ int fd = -1;
 	ssize_t n;
@@ -55,8 +54,8 @@ int stream_state_save(struct stream_state *s, uint64_t generation, uint64_t posi
 	return 0;
 }
 
-/* 0 and the header when the file is whole and belongs to a position up to this one. */
-static int load_one(struct stream_state *s, int which, uint64_t generation, uint64_t position,
+/* 0 and the header when the file is whole and belongs to a moment up to this one. */
+static int load_one(struct stream_state *s, int which, const struct stream_moment *now,
 		    struct state_header *h, struct buf *ret)
 {
 	_cleanup_close_ int fd = open(s->path[which], O_RDONLY | O_CLOEXEC);
@@ -66,7 +65,8 @@ static int load_one(struct stream_state *s, int which, uint64_t generation, uint
 	if (fd < 0)
 		return -errno;
 	if (read(fd, h, sizeof(*h)) != sizeof(*h) || h->magic != s->magic ||
-	    h->generation != generation || h->position > position)
+	    h->when.generation != now->generation || h->when.position > now->position ||
+	    h->when.next_seq > now->next_seq)
 		return -ENOENT;
 	buf_clear(ret);
 	err = buf_reserve(ret, h->len, &at);
@@ -78,19 +78,24 @@ static int load_one(struct stream_state *s, int which, uint64_t generation, uint
 	return h->crc == header_crc(h, buf_slice(ret)) ? 0 : -EBADMSG;
 }
 
-int stream_state_load(struct stream_state *s, uint64_t generation, uint64_t position,
-		      struct buf *ret)
+static bool is_newer(const struct state_header *a, const struct state_header *b)
 {
-	struct state_header h[2];
+	return a->when.position != b->when.position ? a->when.position > b->when.position
+						    : a->when.next_seq > b->when.next_seq;
+}
+
+int stream_state_load(struct stream_state *s, const struct stream_moment *now, struct buf *ret)
+{
+	struct state_header h[2] = { 0 };
 	int err[2], best;
 
 	for (int i = 0; i < 2; i++)
-		err[i] = load_one(s, i, generation, position, &h[i], ret);
+		err[i] = load_one(s, i, now, &h[i], ret);
 	if (err[0] && err[1])
 		return -ENOENT;
-	best = err[0] || (!err[1] && h[1].position >= h[0].position) ? 1 : 0;
+	best = err[0] || (!err[1] && is_newer(&h[1], &h[0])) ? 1 : 0;
 	s->turn = (uint32_t)best ^ 1;
-	return load_one(s, best, generation, position, &h[best], ret);
+	return load_one(s, best, now, &h[best], ret);
 }
 
 void stream_state_forget(struct stream_state *s)

@@ -149,7 +149,8 @@ static const struct load loads[] = {
 /* One round: what the load does in a second. */
 static double run_load(const struct load *l, unsigned ms)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(to);
 	int fd = socket(AF_INET, l->type, 0), one = 1;
 	uint64_t from, from_ns, to_ns;
@@ -264,8 +265,8 @@ int main(int argc, char **argv)
 	if (done_count == MAP_FAILED)
 		return 1;
 	snprintf(dir, sizeof(dir), "/sys/fs/bpf/sekoia-bench-%d", getpid());
-	printf("%-5s %14s %14s %7s %14s %7s  %s\n", "load", "without", "captured", "ratio", "filtered",
-	       "ratio", "unit");
+	printf("%-5s %14s %14s %7s %14s %7s  %s\n", "load", "without", "captured", "ratio",
+	       "filtered", "ratio", "unit");
 	for (size_t i = 0; i < sizeof(loads) / sizeof(loads[0]); i++) {
 		double without[MAX_ROUNDS], captured[MAX_ROUNDS], filtered[MAX_ROUNDS];
 		double base, with, skip;

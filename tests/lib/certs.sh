@@ -7,6 +7,7 @@
 #   ca.pem ca.key                 the CA that clients are to trust
 #   server.pem server.key         localhost, intake.test, 127.0.0.1, ::1
 #   expired.pem expired.key       the same names, its time is over
+#   not-yet.pem not-yet.key       the same names, its time is to come
 #   wrong-name.pem wrong-name.key another.test only
 #   self-signed.pem .key          the same names, no CA
 #   other-ca.pem other-ca.key     a CA that nobody trusts
@@ -42,7 +43,7 @@ authority() {
 		-addext "keyUsage=critical,keyCertSign,cRLSign"
 }
 
-# leaf NAME CA PURPOSE SAN DAYS
+# leaf NAME CA PURPOSE SAN [START END]
 leaf() {
 	key "$1"
 	run req -new -key "$1.key" -subj "/CN=$1" -out "$1.csr"
@@ -52,15 +53,15 @@ leaf() {
 		extendedKeyUsage=$3
 		subjectAltName=$4
 	END
-	# A certificate cannot be made for the past with -days alone, so "ca" is asked.
-	if [ "$5" -ge 0 ]; then
+	# A certificate of another time cannot be made with -days alone, so "ca" is asked.
+	if [ $# -eq 4 ]; then
 		run x509 -req -in "$1.csr" -CA "$2.pem" -CAkey "$2.key" -CAcreateserial \
-			-days "$5" -extfile "$1.ext" -out "$1.pem"
+			-days 30 -extfile "$1.ext" -out "$1.pem"
 	else
 		: >index.txt
 		run ca -batch -notext -md sha256 -create_serial -in "$1.csr" -out "$1.pem" \
 			-cert "$2.pem" -keyfile "$2.key" -extfile "$1.ext" \
-			-startdate 20200101000000Z -enddate 20200201000000Z -config ca.cnf
+			-startdate "$5" -enddate "$6" -config ca.cnf
 	fi
 	rm -f "$1.csr" "$1.ext"
 }
@@ -80,12 +81,13 @@ END
 
 authority ca
 authority other-ca
-leaf server ca serverAuth "$names" 30
-leaf expired ca serverAuth "$names" -1
-leaf wrong-name ca serverAuth "DNS:another.test" 30
-leaf untrusted other-ca serverAuth "$names" 30
-leaf client ca clientAuth "DNS:client.test" 30
-leaf other-client other-ca clientAuth "DNS:client.test" 30
+leaf server ca serverAuth "$names"
+leaf expired ca serverAuth "$names" 20200101000000Z 20200201000000Z
+leaf not-yet ca serverAuth "$names" 20900101000000Z 20900201000000Z
+leaf wrong-name ca serverAuth "DNS:another.test"
+leaf untrusted other-ca serverAuth "$names"
+leaf client ca clientAuth "DNS:client.test"
+leaf other-client other-ca clientAuth "DNS:client.test"
 
 key self-signed
 run req -x509 -new -key self-signed.key -subj "/CN=localhost" -days 30 -out self-signed.pem \

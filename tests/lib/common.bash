@@ -63,8 +63,12 @@ wait_until() {
 	done
 }
 
+# Made once for all tests of a file, as they take a second.
 certs() {
-	[ -d "$T/certs" ] || "$TOP/tests/lib/certs.sh" "$T/certs" >/dev/null 2>&1
+	local made=$BATS_FILE_TMPDIR/certs
+
+	[ -d "$made" ] || "$TOP/tests/lib/certs.sh" "$made" >/dev/null 2>&1
+	[ -d "$T/certs" ] || cp -a "$made" "$T/certs"
 }
 
 # peer_start TRANSPORT [ARG...]: the local intake; on the same port when it is started again.
@@ -105,9 +109,10 @@ peer_count() {
 
 # daemon_start TRANSPORT [ARG...]: the collector, sending to the local intake.
 daemon_start() {
-	local transport=$1
+	local transport=$1 n
 
 	shift
+	n=$(grep -c ': ready' "$T/daemon.log" 2>/dev/null) || n=0
 	DAEMON_TRANSPORT=$transport
 	"$SEKOIA" --config /dev/null --output "$transport" --intake-key-file "$T/key" \
 		--spool-dir "$T/spool" --collector-bpf-dir "$BPF_DIR" --output-host localhost \
@@ -115,8 +120,6 @@ daemon_start() {
 		--output-retry-max 500ms --output-requests-per-second 0 \
 		"${DAEMON_ARGS[@]}" "$@" >>"$T/stdout" 2>>"$T/daemon.log" 3>&- &
 	DAEMON_PID=$!
-	local n
-	n=$(grep -c ': ready' "$T/daemon.log" 2>/dev/null) || n=0
 	wait_until '[ "$(grep -c ": ready" "$T/daemon.log")" -gt '"$n"' ] || ! kill -0 $DAEMON_PID 2>/dev/null' 15
 	kill -0 "$DAEMON_PID"
 }

@@ -622,6 +622,7 @@ static void close_if_due(struct conn *c)
 {
 	if (!c->close_on_next || c->state != CONN_OPEN)
 		return;
+	reorder_flush(c);
 	if (c->in->opts.close_mid_frame) {
 		/* Syslog has no answer to cut: wait for a part of what follows. */
 		if (c->by == BY_SYSLOG && !c->inbuf.len)

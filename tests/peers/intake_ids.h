@@ -90,7 +90,8 @@ static struct id_stream *ids_stream(struct ids *ids, struct slice name)
 	/* The first name is that of the numbers which came without one. */
 	if (ids->n_streams == 1 && !ids->streams[0]->name_len) {
 		s = ids->streams[0];
-		memcpy(s->name, name.p, name.len);
+		if (name.len)
+			memcpy(s->name, name.p, name.len);
 		s->name_len = name.len;
 		return s;
 	}

@@ -124,7 +124,7 @@ static void human_endpoint(FILE *f, const char *ip, const char *port, bool narro
 	if (!strchr(ip, ':'))
 		fputs(ip, f);
 	else if (narrow && n > 18)
-		fprintf(f, "[%.9s..%s]", ip, ip + n - 6);
+		fprintf(f, "[%.8s..%s]", ip, ip + n - 5);
 	else
 		fprintf(f, "[%s]", ip);
 	if (port)

@@ -513,7 +513,7 @@ static int server_run(struct side *s)
 static void plan(struct truth *t, const struct options *o)
 {
 	uint64_t state = o->seed;
-	unsigned modes[MODES], n_modes = 0;
+	unsigned modes[MODES] = { NORMAL }, n_modes = 0;
 
 	for (unsigned m = 0; m < MODES; m++)
 		if (o->modes[m])
@@ -522,7 +522,7 @@ static void plan(struct truth *t, const struct options *o)
 		struct truth_entry *e = &t->entries[i];
 
 		e->family = !o->v4 || (o->v6 && i % 2) ? TRUTH_V6 : TRUTH_V4;
-		e->mode = (uint8_t)modes[truth_random(&state) % n_modes];
+		e->mode = (uint8_t)modes[truth_random(&state) % (n_modes ? n_modes : 1)];
 		e->to_server = truth_size(&state, o->max_bytes);
 		e->to_client = truth_size(&state, o->max_bytes);
 		if (e->mode == REFUSED)

@@ -159,14 +159,14 @@ TEST(a_flow_cut_anywhere)
 		CHECK_INT(event_decode(&e, n, &ev), -EBADMSG);
 }
 
-struct journal_bytes {
+union journal_bytes {
 	struct event_journal e;
-	char data[64];
+	char bytes[sizeof(struct event_journal) + 64];
 };
 
-static struct journal_bytes good_journal(const char *text)
+static union journal_bytes good_journal(const char *text)
 {
-	struct journal_bytes b = {
+	union journal_bytes b = {
 		.e = { .h = { .type = EVENT_JOURNAL, .boot_ns = 5 },
 		       .socket = 0xffff888000000000ull,
 		       .socket_ino = 77,
@@ -181,13 +181,13 @@ static struct journal_bytes good_journal(const char *text)
 
 	b.e.len = b.e.full_len = (uint32_t)strlen(text);
 	b.e.h.size = (uint32_t)sizeof(b.e) + b.e.len;
-	memcpy((char *)&b + sizeof(b.e), text, strlen(text));
+	memcpy(b.bytes + sizeof(b.e), text, strlen(text));
 	return b;
 }
 
 TEST(every_field_of_a_journal_sample)
 {
-	struct journal_bytes b = good_journal("MESSAGE=hello\n");
+	union journal_bytes b = good_journal("MESSAGE=hello\n");
 	struct event ev;
 
 	CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
@@ -209,7 +209,7 @@ TEST(every_field_of_a_journal_sample)
 
 TEST(journal_flags_and_lengths)
 {
-	struct journal_bytes b = good_journal("hello");
+	union journal_bytes b = good_journal("hello");
 	struct event ev;
 
 	b.e.flags = JOURNAL_STREAM | JOURNAL_FDS | JOURNAL_NETLINK;

@@ -912,6 +912,7 @@ TEST(https_all_arrive)
 	CHECK(strstr(shared->head, "\r\nContent-Type: application/json\r\n"));
 	CHECK(!strstr(shared->head, KEY));
 	CHECK_STR(rig.why, "closed");
+	CHECK_INT(shared->goodbyes, 1);
 }
 
 static void tune_plain(struct rig *r)

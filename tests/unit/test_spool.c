@@ -1107,6 +1107,133 @@ TEST(a_live_reader_steps_over_damage_in_the_newest_segment)
 	spool_free(s);
 }
 
+/*
+ * A reader that is slow between two reads can have the beginning of a batch
+ * that was cut and the end of the one that took its place.
+ */
+TEST(damage_is_believed_only_when_it_is_read_twice)
+{
+	uint8_t bytes[1024], bad[1024];
+	struct spool_batch b = { .first_seq = 1, .n_records = 2 };
+	struct msg m = { .text = SLICE("a text") };
+	size_t header = spool_batch_header_size(0), size = (size_t)spool_record_size(&m), n, used;
+	struct spool_key key;
+	struct spool_walk w;
+
+	spool_key_init(&key, 42);
+	b.body_len = (uint32_t)(2 * size);
+	n = header + b.body_len;
+	spool_batch_encode(bytes, &key, &b);
+	spool_record_encode(bytes + header, size, &key, 1, &m);
+	spool_record_encode(bytes + header + size, size, &key, 2, &m);
+	for (size_t at = 0; at < n; at++) {
+		bool first = at >= header && at < header + size;
+		enum spool_step step;
+		size_t pos = 0;
+
+		memcpy(bad, bytes, n);
+		bad[at] ^= 1;
+		spool_walk_init(&w, &key, 1);
+		while ((step = spool_walk_step(&w, bad + pos, n - pos, true, &used, &m)) ==
+			       SPOOL_SKIPPED ||
+		       step == SPOOL_RECORD)
+			pos += used;
+		CHECK_INT(step, SPOOL_AGAIN);
+		CHECK(w.want <= 2);
+		/* It was that: the second read is good, and nothing is missing. */
+		spool_walk_restart(&w);
+		for (pos = 0; (step = spool_walk_step(&w, bytes + pos, n - pos, true, &used, &m)) !=
+			      SPOOL_MORE;
+		     pos += used)
+			CHECK(step == SPOOL_SKIPPED || step == SPOOL_RECORD);
+		CHECK_INT(w.want, 3);
+		CHECK_INT(w.damaged, 0);
+		/* It was not: all but what is damaged is given. */
+		spool_walk_init(&w, &key, 1);
+		for (uint64_t got = pos = 0;; pos += used) {
+			w.confirmed = true;
+			step = spool_walk_step(&w, bad + pos, n - pos, true, &used, &m);
+			got += step == SPOOL_RECORD ? m.seq : 0;
+			if (step != SPOOL_MORE)
+				continue;
+			CHECK_INT(got, at < header ? 3 : first ? 2 : 1);
+			break;
+		}
+	}
+}
+
+TEST(more_losses_than_the_list_has_room_for)
+{
+	const uint64_t total = 5000;
+	struct spool_reader *r;
+	uint64_t last = 0, before, n = 0;
+	char paths[4][128];
+	uint8_t *seg;
+	struct spool *s;
+	struct msg m;
+	size_t size;
+
+	dir_fresh();
+	s = writer(NULL);
+	batch(s, 1, total, 100);
+	CHECK_INT(segments(paths, 4), 1);
+	size = slurp(paths[0], &seg);
+	for (uint64_t i = 2; i <= total; i += 2)
+		seg[size - (total - i) * 148 - 1] ^= 1; /* the last byte of event i */
+	spit(paths[0], seg, size);
+	free(seg);
+	r = reader("main");
+	for (int turn = 0; turn < 10; turn++) {
+		before = n;
+		for (; spool_reader_next(r, &m) > 0; n++, last = m.seq)
+			CHECK_INT(m.seq, last ? last + 2 : 1);
+		CHECK(n - before <= 1024); /* it waits for the cursor */
+		spool_reader_settle(r, last, 0);
+	}
+	CHECK_INT(n, total / 2);
+	CHECK_BOOKS(r, total);
+	CHECK_INT(spool_reader_cursor(r)->lost_damage, total / 2);
+	spool_reader_free(r);
+	spool_free(s);
+}
+
+static int open_descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n;
+}
+
+TEST(descriptors_that_wait_for_a_sync_are_few)
+{
+	struct spool_opts opts = options();
+	int before = open_descriptors();
+	struct spool_reader *r;
+	struct spool *s;
+
+	dir_fresh();
+	opts.segment_bytes = 4096;
+	opts.sync = SPOOL_SYNC_INTERVAL;
+	opts.sync_interval_ms = 100;
+	s = writer(&opts);
+	for (uint64_t i = 1; i <= 60; i++)
+		batch(s, i, i, 3000);
+	CHECK(open_descriptors() - before <= 4 + 1 + 8);
+	spool_tick(s, 100);
+	CHECK_INT(open_descriptors() - before, 4 + 1);
+	r = reader("main");
+	CHECK_BOOKS(r, 60);
+	spool_reader_free(r);
+	spool_tick(s, 200);
+	spool_free(s);
+	CHECK_INT(open_descriptors(), before);
+}
+
 TEST(an_incomplete_batch_before_the_last_segment_is_damage)
 {
 	struct spool_opts opts = options();

@@ -13,27 +13,27 @@
 
 #define _cleanup_(f) __attribute__((cleanup(f)))
 
-#define TAKE_PTR(p)                    \
-	({                             \
-		__typeof__(p) p_ = (p); \
-		(p) = NULL;            \
-		p_;                    \
+#define TAKE_PTR(p)                                                                                \
+	({                                                                                         \
+		__typeof__(p) p_ = (p);                                                            \
+		(p) = NULL;                                                                        \
+		p_;                                                                                \
 	})
 
-#define TAKE_FD(fd)           \
-	({                    \
-		int fd_ = (fd); \
-		(fd) = -1;    \
-		fd_;          \
+#define TAKE_FD(fd)                                                                                \
+	({                                                                                         \
+		int fd_ = (fd);                                                                    \
+		(fd) = -1;                                                                         \
+		fd_;                                                                               \
 	})
 
 /* Defines x_freep() for _cleanup_(x_freep) from x_free(). */
-#define DEFINE_CLEANUP(type, free_fn)                      \
-	static inline void free_fn##p(type *p)             \
-	{                                                  \
-		if (*p)                                    \
-			free_fn(*p);                       \
-	}                                                  \
+#define DEFINE_CLEANUP(type, free_fn)                                                              \
+	static inline void free_fn##p(type *p)                                                     \
+	{                                                                                          \
+		if (*p)                                                                            \
+			free_fn(*p);                                                               \
+	}                                                                                          \
 	struct cleanup_needs_a_semicolon
 
 static inline void freep(void *p)
@@ -62,6 +62,6 @@ static inline void fclosep(FILE **f)
 		fclose(*f);
 }
 
-#define _cleanup_free_ _cleanup_(freep)
-#define _cleanup_close_ _cleanup_(closep)
+#define _cleanup_free_	 _cleanup_(freep)
+#define _cleanup_close_	 _cleanup_(closep)
 #define _cleanup_fclose_ _cleanup_(fclosep)

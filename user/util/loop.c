@@ -194,8 +194,8 @@ int loop_run(struct loop *l)
 			l->before_sleep(l->before_sleep_arg);
 		if (l->stopped)
 			break;
-		l->n_ready = epoll_wait(l->epoll_fd, l->ready, EVENTS_PER_TURN,
-					ms_to_next_timer(l));
+		l->n_ready =
+			epoll_wait(l->epoll_fd, l->ready, EVENTS_PER_TURN, ms_to_next_timer(l));
 		l->now_ms = clock_mono_ms();
 		if (l->n_ready < 0) {
 			if (errno != EINTR)

@@ -1,0 +1,87 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# A journald or an rsyslogd of the test's own: in a mount namespace with its own
+# /dev, /run/systemd and /run/log, so that it meets neither the host's nor
+# another test's. Load it after common.
+
+# journal_room: the namespace; $ROOM_PID lives in it. in_room runs what logs.
+journal_room() {
+	local dev=$T/dev
+
+	mkdir -p "$dev" "$T/room"
+	cat >"$T/room/journald.conf" <<-END
+		[Journal]
+		Storage=volatile
+		ReadKMsg=no
+		Audit=no
+		ForwardToSyslog=no
+		ForwardToWall=no
+		RateLimitIntervalSec=${JOURNAL_RATE_INTERVAL:-0}
+		RateLimitBurst=${JOURNAL_RATE_BURST:-0}
+		RuntimeMaxUse=64M
+	END
+	unshare -m --propagation private sh -c '
+		set -e
+		mount -t tmpfs -o mode=755 tmpfs "$1/dev"
+		for f in null zero full random urandom tty kmsg; do
+			[ -e /dev/$f ] || continue
+			: >"$1/dev/$f"
+			mount --bind /dev/$f "$1/dev/$f"
+		done
+		mkdir "$1/dev/shm"
+		mount --rbind "$1/dev" /dev
+		mount -t tmpfs -o mode=755 tmpfs /run/systemd
+		mkdir -p /run/systemd/journal
+		mkdir -p /run/log
+		mount -t tmpfs -o mode=755 tmpfs /run/log
+		[ -e /etc/systemd/journald.conf ] && mount --bind "$1/room/journald.conf" /etc/systemd/journald.conf
+		: >"$1/room/ready"
+		exec sleep infinity
+	' sh "$T" >>"$T/room/log" 2>&1 3>&- &
+	ROOM_PID=$!
+	KEEP_PIDS+=("$ROOM_PID")
+	wait_until '[ -e "$T/room/ready" ]' 10 || { cat "$T/room/log"; return 1; }
+}
+
+in_room() {
+	nsenter -m -t "$ROOM_PID" -- "$@"
+}
+
+# A daemon in the room; its pid is LOGD_PID.
+logd_start() {
+	nsenter -m -t "$ROOM_PID" -- "$@" >>"$T/logd.log" 2>&1 3>&- &
+	LOGD_PID=$!
+	KEEP_PIDS+=("$LOGD_PID")
+}
+
+logd_stop() {
+	kill "-${1:-TERM}" "$LOGD_PID"
+	wait "$LOGD_PID" 2>/dev/null || true
+}
+
+journald_start() {
+	[ -n "${ROOM_PID:-}" ] || journal_room
+	in_room ln -sfn /run/systemd/journal/dev-log /dev/log
+	in_room rm -f /run/systemd/journal/socket /run/systemd/journal/stdout /run/systemd/journal/dev-log
+	logd_start /lib/systemd/systemd-journald
+	wait_until 'in_room [ -S /run/systemd/journal/stdout ]' 10
+}
+
+# What needs a real journald to be there at all.
+need_journald() {
+	[ -x /lib/systemd/systemd-journald ] || skip "needs systemd-journald"
+	command -v systemd-cat >/dev/null || skip "needs systemd-cat"
+}
+
+need_rsyslogd() {
+	command -v rsyslogd >/dev/null || skip "needs rsyslogd"
+	[ -z "${1:-}" ] || [ -e "$(rsyslog_modules)/$1.so" ] || skip "needs rsyslog's $1"
+}
+
+rsyslog_modules() {
+	local d
+
+	for d in /usr/lib/*/rsyslog /usr/lib64/rsyslog /usr/lib/rsyslog; do
+		[ -d "$d" ] && echo "$d" && return
+	done
+}
