@@ -130,11 +130,18 @@ static uint64_t on_next_seq(void *arg)
 	return spool_next_seq(((struct collector *)arg)->spool);
 }
 
+static bool on_is_full(void *arg)
+{
+	size_t bytes;
+
+	spool_pending(((struct collector *)arg)->spool, &bytes);
+	return bytes >= COMMIT_BYTES;
+}
+
 /* Takes what there is, up to a budget. True when nothing is left. */
 static bool drain(struct collector *c, uint64_t now_ms)
 {
 	int budget = DRAIN_SAMPLES;
-	size_t bytes;
 	bool empty;
 
 	c->sink.now_ms = now_ms;
@@ -150,8 +157,7 @@ static bool drain(struct collector *c, uint64_t now_ms)
 					break;
 				empty = false;
 				budget--;
-				spool_pending(c->spool, &bytes);
-				if (bytes >= COMMIT_BYTES && commit(c))
+				if (on_is_full(c) && commit(c))
 					return true;
 			}
 		}
@@ -189,8 +195,9 @@ static void flush_sources(struct collector *c, bool all)
 	for (int i = 0; i < c->n_sources; i++) {
 		struct source *s = c->sources[i].source;
 
-		if (s->ops->flush)
-			s->ops->flush(s, &c->sink, all);
+		while (s->ops->flush && !s->ops->flush(s, &c->sink, all))
+			if (commit(c))
+				return;
 	}
 }
 
@@ -412,6 +419,7 @@ static int open_sink(struct collector *c)
 	interfaces_init(&c->sink.interfaces);
 	c->sink.add = on_add;
 	c->sink.next_seq = on_next_seq;
+	c->sink.is_full = on_is_full;
 	c->sink.arg = c;
 	c->sink.now_ms = loop_now_ms(c->loop);
 	if (!err)
