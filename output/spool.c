@@ -911,6 +911,13 @@ int spool_add(struct spool *s, const struct msg *m)
 	return 0;
 }
 
+int spool_check(const struct msg *m)
+{
+	ssize_t size = spool_record_size(m);
+
+	return size < 0 ? (int)size : 0;
+}
+
 /* Puts the n positions into st; *ret_moved: at least one of them is new there. */
 static int positions_merge(struct spool_state *st, const struct spool_position *positions, int n,
 			   bool *ret_moved)
@@ -975,6 +982,12 @@ int spool_commit(struct spool *s, const struct spool_position *positions, int n,
 		s->synced_ms = now_ms;
 	}
 	return 0;
+}
+
+int spool_restore(struct spool *s)
+{
+	s->gone |= dir_is_gone(s);
+	return s->gone ? dir_reopen(s) : 0;
 }
 
 void spool_abandon(struct spool *s)

@@ -6,6 +6,10 @@
  * A batch is committed with the positions of all sources. What a commit refuses
  * (a full disk) stays in the batch and in the rings; nothing is drained until
  * it went through, so the kernel keeps what fits and counts the rest.
+ *
+ * A sample can be more than a batch has room for. What is committed in the midst
+ * of it carries the position before it: after a crash between its parts the
+ * sample is taken again, so that its first records come twice and none is lost.
  */
 #define _GNU_SOURCE
 #include "user/collector.h"
@@ -19,6 +23,7 @@
 #include "config/config.h"
 #include "output/spool.h"
 #include "user/books.h"
+#include "user/held.h"
 #include "user/host.h"
 #include "user/probe.h"
 #include "user/process.h"
@@ -33,7 +38,8 @@
 
 #define DRAIN_MS      100	  /* how long an event waits at the most */
 #define TICK_MS	      1000	  /* clocks, users, spool, sweeps */
-#define COMMIT_BYTES  (512 << 10) /* a batch is committed when it has this much */
+#define COMMIT_BYTES  (512 << 10) /* a batch is committed when it has this much, */
+#define COMMIT_PART   8		  /* or this part of a small spool: a batch is a quarter at most */
 #define DRAIN_SAMPLES 20000	  /* per turn of the loop, so that signals get their turn */
 #define STUCK_LOG_MS  60000
 
@@ -55,8 +61,14 @@ struct collector {
 	int n_sources;
 	struct loop_timer drain_timer, tick_timer;
 	uint64_t next_sweep_ms, sweep_every_ms;
+	uint64_t commit_bytes;
+	struct held held; /* what did not fit into the batch when the spool got stuck, */
+	const struct source *held_of;		  /* from this source, */
+	uint64_t held_position;			  /* which had been read up to here before */
+	const struct source *taking;		  /* whose records come in now */
 	uint64_t stuck_since_ms, stuck_logged_ms; /* 0: commits go through */
 	bool stopping, stopped_clean;
+	bool leave_kernel; /* what it holds is not in the spool */
 };
 
 /* A ring stays readable while the spool is stuck: then only the timer looks. */
@@ -67,23 +79,40 @@ static void watch_sources(struct collector *c, bool on)
 			loop_watch(&c->sources[i].io, on ? EPOLLIN : 0);
 }
 
-static int commit(struct collector *c)
+/* What the sources keep on disk beside the batch. It lives in the spool's directory. */
+static int prepare(struct collector *c)
 {
-	struct spool_position positions[SOURCE_MAX];
-	uint32_t events;
-	size_t bytes;
 	int err = 0;
 
 	for (int i = 0; i < c->n_sources && !err; i++) {
 		struct source *s = c->sources[i].source;
 
-		positions[i] = (struct spool_position){ .source = s->ops->id,
-							.generation = s->generation,
-							.position = s->position };
-		if (s->ops->prepare)
+		if (!s->ops->prepare)
+			continue;
+		err = s->ops->prepare(s, spool_next_seq(c->spool));
+		if (err == -ENOENT && !spool_restore(c->spool))
 			err = s->ops->prepare(s, spool_next_seq(c->spool));
 	}
-	events = spool_pending(c->spool, &bytes);
+	return err;
+}
+
+/* whole: no sample has a part of its records elsewhere. */
+static int commit_batch(struct collector *c, bool whole)
+{
+	struct spool_position positions[SOURCE_MAX];
+	size_t bytes;
+	uint32_t events = spool_pending(c->spool, &bytes);
+	int err = whole ? prepare(c) : 0;
+
+	for (int i = 0; i < c->n_sources; i++) {
+		const struct source *s = c->sources[i].source;
+
+		positions[i] = (struct spool_position){
+			.source = s->ops->id,
+			.generation = s->generation,
+			.position = s == c->held_of ? c->held_position : s->position,
+		};
+	}
 	if (!err)
 		err = spool_commit(c->spool, positions, c->n_sources, c->sink.now_ms);
 	if (err) {
@@ -105,36 +134,86 @@ static int commit(struct collector *c)
 		watch_sources(c, true);
 	}
 	for (int i = 0; i < c->n_sources; i++)
-		c->sources[i].source->ops->release(c->sources[i].source);
+		if (c->sources[i].source != c->held_of)
+			c->sources[i].source->ops->release(c->sources[i].source);
 	if (c->shipper && events)
 		shipper_wake(c->shipper);
 	return 0;
+}
+
+/* Puts what was held into the empty batch, as much as fits. False: nothing was held. */
+static bool add_held(struct collector *c)
+{
+	const struct msg *m = held_first(&c->held);
+
+	if (!m)
+		return false;
+	while (m && !spool_add(c->spool, m)) {
+		held_drop_first(&c->held);
+		m = held_first(&c->held);
+	}
+	if (!m)
+		c->held_of = NULL;
+	return true;
+}
+
+static int commit(struct collector *c)
+{
+	int err;
+
+	do {
+		err = commit_batch(c, !c->held_of);
+	} while (!err && add_held(c));
+	return err;
+}
+
+static int hold(struct collector *c, const struct msg *m)
+{
+	int err = spool_check(m);
+
+	if (!err)
+		err = held_add(&c->held, m);
+	if (!err && !c->held_of) {
+		c->held_of = c->taking;
+		c->held_position = c->taking->position;
+	}
+	return err;
 }
 
 /* struct sink: a full batch is committed with the positions before this sample. */
 static int on_add(void *arg, const struct msg *m)
 {
 	struct collector *c = arg;
-	int err = spool_add(c->spool, m);
+	int err;
 
-	if (err == -ENOBUFS) {
-		err = commit(c);
-		if (!err)
-			err = spool_add(c->spool, m);
-	}
-	return err;
+	if (held_count(&c->held))
+		return hold(c, m);
+	err = spool_add(c->spool, m);
+	if (err != -ENOBUFS)
+		return err;
+	return commit_batch(c, false) ? hold(c, m) : spool_add(c->spool, m);
 }
 
 static uint64_t on_next_seq(void *arg)
 {
-	return spool_next_seq(((struct collector *)arg)->spool);
+	struct collector *c = arg;
+
+	return spool_next_seq(c->spool) + held_count(&c->held);
+}
+
+/* Is it time for a commit, or is one overdue? */
+static bool is_full(const struct collector *c)
+{
+	size_t bytes;
+
+	spool_pending(c->spool, &bytes);
+	return bytes >= c->commit_bytes || held_count(&c->held);
 }
 
 /* Takes what there is, up to a budget. True when nothing is left. */
 static bool drain(struct collector *c, uint64_t now_ms)
 {
 	int budget = DRAIN_SAMPLES;
-	size_t bytes;
 	bool empty;
 
 	c->sink.now_ms = now_ms;
@@ -145,13 +224,13 @@ static bool drain(struct collector *c, uint64_t now_ms)
 		for (int i = 0; i < c->n_sources; i++) {
 			struct source *s = c->sources[i].source;
 
+			c->taking = s;
 			for (int n = 0; n < 256; n++) {
 				if (s->ops->take(s, &c->sink) <= 0)
 					break;
 				empty = false;
 				budget--;
-				spool_pending(c->spool, &bytes);
-				if (bytes >= COMMIT_BYTES && commit(c))
+				if (is_full(c) && commit(c))
 					return true;
 			}
 		}
@@ -189,6 +268,7 @@ static void flush_sources(struct collector *c, bool all)
 	for (int i = 0; i < c->n_sources; i++) {
 		struct source *s = c->sources[i].source;
 
+		c->taking = s;
 		if (s->ops->flush)
 			s->ops->flush(s, &c->sink, all);
 	}
@@ -217,6 +297,22 @@ static void on_shipper_stopped(void *arg, bool clean)
 	loop_stop(c->loop, 0);
 }
 
+static void drain_all(struct collector *c, uint64_t now_ms)
+{
+	while (!drain(c, now_ms))
+		;
+}
+
+/* Nothing more enters the spool: what is in the rings must outlive this process. */
+static void leave_to_the_next(struct collector *c)
+{
+	c->leave_kernel = true;
+	log_warning("spool %s: can not be written still: what is not in it stays in the kernel, "
+		    "which goes on collecting; the next start takes it over, \"sekoia-ebpf "
+		    "cleanup\" gives it up",
+		    c->config->spool_dir);
+}
+
 static void on_signal(void *arg, int signo)
 {
 	struct collector *c = arg;
@@ -230,16 +326,20 @@ static void on_signal(void *arg, int signo)
 	c->stopping = true;
 	log_info("%s: stopping; waiting up to %llu s for acknowledgements", sigdescr_np(signo),
 		 (unsigned long long)c->config->stop_timeout_ms / 1000);
-	if (c->kernel) {
-		/* Flows that begin and end between the two sweeps are in the second one. */
-		kernel_sweep(c->kernel, true);
-		kernel_detach(c->kernel);
-		kernel_sweep(c->kernel, true);
+	drain_all(c, now_ms);
+	if (c->stuck_since_ms) {
+		leave_to_the_next(c);
+	} else {
+		if (c->kernel) {
+			/* Flows that begin and end between the two sweeps are in the second one. */
+			kernel_sweep(c->kernel, true);
+			kernel_detach(c->kernel);
+			kernel_sweep(c->kernel, true);
+		}
+		drain_all(c, now_ms);
+		flush_sources(c, true);
+		commit(c);
 	}
-	while (!drain(c, now_ms))
-		;
-	flush_sources(c, true);
-	commit(c);
 	loop_timer_cancel(&c->drain_timer);
 	shipper_stop(c->shipper, now_ms + c->config->stop_timeout_ms, on_shipper_stopped, c);
 }
@@ -431,6 +531,7 @@ static void done(struct collector *c)
 	record_free(c->sink.record);
 	process_cache_free(c->sink.processes);
 	users_free(c->sink.users);
+	held_done(&c->held);
 	spool_free(c->spool);
 	kernel_free(c->kernel);
 	loop_free(c->loop);
@@ -439,9 +540,11 @@ static void done(struct collector *c)
 int collector_run(const struct config *config)
 {
 	static const int signals[] = { SIGINT, SIGTERM };
-	_cleanup_(done) struct collector c = { .config = config };
+	_cleanup_(done) struct collector c = { .config = config, .commit_bytes = COMMIT_BYTES };
 	int err;
 
+	if (c.commit_bytes > config->spool_max_bytes / COMMIT_PART)
+		c.commit_bytes = config->spool_max_bytes / COMMIT_PART;
 	err = loop_new(&c.loop);
 	if (err) {
 		log_error("event loop: %s", log_strerror(err));
@@ -492,6 +595,8 @@ int collector_run(const struct config *config)
 						     .sources = list,
 						     .n_sources = c.n_sources });
 	}
+	if (c.leave_kernel)
+		return EXIT_FAILURE;
 	kernel_cleanup(config->bpf_dir);
 	return c.stopped_clean ? EXIT_SUCCESS : EXIT_FAILURE;
 }

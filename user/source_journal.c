@@ -107,7 +107,7 @@ static int journal_prepare(struct source *s, uint64_t next_seq)
 
 static void journal_release(struct source *s)
 {
-	ring_release(((struct source_journal *)s)->ring);
+	ring_release(((struct source_journal *)s)->ring, s->position);
 }
 
 static void journal_flush(struct source *s, struct sink *sink, bool all)
