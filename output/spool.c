@@ -587,7 +587,8 @@ static int make_dirs(const char *dir, bool *ret_made)
 		if (*p != '/' || p[1] == '\0')
 			continue;
 		*p = '\0';
-		if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		/* Whatever the umask is: the readers must come through. */
+		if (mkdir(path, 0755) == 0 ? chmod(path, 0755) < 0 : errno != EEXIST)
 			return -errno;
 		*p = '/';
 	}

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 
 #include "config/config.h"
 #include "output/spool.h"
@@ -346,6 +347,31 @@ static void on_signal(void *arg, int signo)
 
 /* ------------------------------------------------------------------- start */
 
+/* The shipper would fail at it again and again, and events would wait for nothing. */
+static int check_reader(const struct collector *c, const char *user, uid_t uid, gid_t gid)
+{
+	const char *dir = c->config->spool_dir;
+	_cleanup_free_ char *refusal = NULL;
+	struct stat st, last;
+	bool is_last;
+	int err;
+
+	if (uid == 0 || gid == 0) {
+		log_error("shipper.user: %s is root, or in its group; the shipper runs as neither",
+			  user);
+		return -EINVAL;
+	}
+	err = privs_can_reach(dir, uid, gid, &refusal);
+	if (err != -EACCES || stat(refusal, &st) < 0 || stat(dir, &last) < 0)
+		return 0; /* or not known: the shipper will say what is wrong */
+	is_last = st.st_dev == last.st_dev && st.st_ino == last.st_ino;
+	log_error("spool %s: the shipper's user %s may not enter %s (mode %04o, owner %u:%u); to "
+		  "mend it: chmod o+%s %s, or choose another spool.dir",
+		  dir, user, refusal, st.st_mode & 07777, st.st_uid, st.st_gid,
+		  is_last ? "rx" : "x", refusal);
+	return err;
+}
+
 static int open_spool(struct collector *c)
 {
 	const struct config *config = c->config;
@@ -359,6 +385,7 @@ static int open_spool(struct collector *c)
 		.sync_interval_ms = (uint32_t)config->spool_sync_interval_ms,
 		.outputs = outputs,
 	};
+	const char *user;
 	int err;
 
 	for (const char *p = config->output; *p && o.n_outputs < 8;) {
@@ -369,7 +396,7 @@ static int open_spool(struct collector *c)
 		o.n_outputs++;
 		p += n + (p[n] == ',');
 	}
-	privs_lookup_unprivileged(config->shipper_user, &o.reader_uid, &o.reader_gid);
+	user = privs_lookup_unprivileged(config->shipper_user, &o.reader_uid, &o.reader_gid);
 	err = spool_new(&o, &c->spool);
 	if (err == -EBUSY)
 		log_error("spool %s: another collector has it; stop that one first, or give this "
@@ -380,7 +407,7 @@ static int open_spool(struct collector *c)
 			  config->spool_dir);
 	else if (err)
 		log_error("spool %s: %s", config->spool_dir, log_strerror(err));
-	return err;
+	return err ? err : check_reader(c, user, o.reader_uid, o.reader_gid);
 }
 
 static int open_kernel(struct collector *c)
