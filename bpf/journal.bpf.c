@@ -52,7 +52,6 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 
 	e->h.type = EVENT_JOURNAL;
 	e->h.pad = 0;
-	e->h.size = sizeof(*e);
 	e->h.boot_ns = bpf_ktime_get_boot_ns();
 	e->socket = m->socket;
 	e->socket_ino = m->ino;
@@ -85,8 +84,10 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	}
 }
 
-static __always_inline void journal_count(const struct event_journal *e)
+/* The last word before it is submitted. */
+static __always_inline void journal_finish(struct event_journal *e)
 {
+	e->h.size = sizeof(*e) + e->len;
 	if (e->flags & JOURNAL_TRUNCATED)
 		count(COUNT_TRUNCATED);
 	count(COUNT_SUBMITTED);
@@ -107,7 +108,7 @@ static __always_inline void journal_count(const struct event_journal *e)
 		len = m.len;                                                                       \
 		copy(room);                                                                        \
 		e->len = len;                                                                      \
-		journal_count(e);                                                                  \
+		journal_finish(e);                                                                  \
 		bpf_ringbuf_submit(e, wake_flags(&journal_ring, (room)));                          \
 		return 0;                                                                          \
 	}
@@ -212,7 +213,7 @@ static __always_inline u32 journal_copy_pages(struct event_journal *e,
 		e->len = journal_copy_pages(e, &m, (max));                                         \
 		if (e->len < m.len)                                                                \
 			e->flags |= JOURNAL_TRUNCATED;                                             \
-		journal_count(e);                                                                  \
+		journal_finish(e);                                                                  \
 		bpf_ringbuf_submit(e, wake_flags(&journal_ring, sizeof(*e) + 2 * (max)));          \
 		return 0;                                                                          \
 	}

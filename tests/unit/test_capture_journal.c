@@ -109,7 +109,7 @@ static void check_sender(void)
 	CHECK_INT(sample.sender_pid, getpid());
 	CHECK_INT(sample.sender_uid, geteuid());
 	CHECK_INT(sample.sender_gid, getegid());
-	CHECK_INT(sample.h.size, sizeof(sample));
+	CHECK_INT(sample.h.size, sizeof(sample) + sample.len);
 	CHECK_MEM(sample.path, sample.path_len, path);
 }
 
@@ -417,5 +417,5 @@ TEST(cleanup_leaves_nothing)
 	kernel_free(kernel);
 	unlink(path);
 	CHECK_INT(kernel_cleanup(dir), 1);
-	CHECK_INT(rmdir(dir), 0);
+	CHECK(access(dir, F_OK) < 0);
 }
