@@ -108,7 +108,7 @@ static __always_inline void journal_finish(struct event_journal *e)
 		len = m.len;                                                                       \
 		copy(room);                                                                        \
 		e->len = len;                                                                      \
-		journal_finish(e);                                                                  \
+		journal_finish(e);                                                                 \
 		bpf_ringbuf_submit(e, wake_flags(&journal_ring, (room)));                          \
 		return 0;                                                                          \
 	}
@@ -213,7 +213,7 @@ static __always_inline u32 journal_copy_pages(struct event_journal *e,
 		e->len = journal_copy_pages(e, &m, (max));                                         \
 		if (e->len < m.len)                                                                \
 			e->flags |= JOURNAL_TRUNCATED;                                             \
-		journal_finish(e);                                                                  \
+		journal_finish(e);                                                                 \
 		bpf_ringbuf_submit(e, wake_flags(&journal_ring, sizeof(*e) + 2 * (max)));          \
 		return 0;                                                                          \
 	}

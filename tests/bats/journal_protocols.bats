@@ -76,9 +76,10 @@ say_to_rsyslogd() {
 
 # say_all TRANSPORT: leaves $T/TRANSPORT, an event on each line.
 say_all() {
+	# shellcheck disable=SC2034 # common.bash reads it
 	PEER_PORT=
 	ROOM_PID=
-	rm -rf "$T/received" "$T/full" "$T/spool" "$T/room" "$T/dev"
+	rm -rf "$T/received" "$T/full" "$T/spool" "$T/room" "${T:?}/dev"
 	journald_start
 	peer_start "$1" --write-full "$T/full"
 	daemon_start "$1" --flows-enable no --kernel-log no
@@ -177,7 +178,7 @@ H='[0-9T:.-]+Z [^ ]+'
 }
 
 @test "what goes over UDP is not the journal's" {
-	! grep -qa 'over UDP' "$T/https" "$T/syslog"
+	run ! grep -qa 'over UDP' "$T/https" "$T/syslog"
 }
 
 @test "sshd, pam and sudo: the text that detection rules know" {
@@ -224,7 +225,7 @@ H='[0-9T:.-]+Z [^ ]+'
 
 @test "an empty line is none" {
 	[ "$(jq -c 'select(.event.reason == "")' "$T/https" | wc -l)" -eq 0 ]
-	! grep -qaE 'sequenceId="[0-9]+"\] ?$' "$T/syslog.full"
+	run ! grep -qaE 'sequenceId="[0-9]+"\] ?$' "$T/syslog.full"
 }
 
 @test "bytes that are not UTF-8: as they are in syslog, marked in JSON" {

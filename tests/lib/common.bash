@@ -4,6 +4,8 @@
 # common_teardown in teardown(). Everything that a test starts is its own:
 # folder, ports, pins, namespaces; all of it is gone when the test is over.
 
+bats_require_minimum_version 1.5.0 # run !
+
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 O=${O:-$TOP/build}
 SEKOIA=${SEKOIA:-$O/sekoia-ebpf}
@@ -42,7 +44,10 @@ common_teardown() {
 			[ -s "$f" ] && { echo "--- $f"; tail -n 40 "$f"; }
 		done
 	fi
-	[ -n "${T:-}" ] && { umount -R "$T"/* 2>/dev/null; rm -rf "$T"; } || true
+	if [ -n "${T:-}" ]; then
+		umount -R "$T"/* 2>/dev/null || true
+		rm -rf "$T" || true
+	fi
 }
 
 # For tests that load BPF: says why not, instead of failing somewhere inside.
@@ -160,8 +165,8 @@ assert_accounts_balance() {
 			$(books kernel.$s ring_full) + $(books kernel.$s no_room) + $(books kernel.$s live))) ]
 	done
 	s=output.$DAEMON_TRANSPORT
-	[ "$(books spool appended)" -eq $(($(books $s acknowledged) + $(books $s rejected) +
-		$(books $s dropped) + $(books $s damaged) + $(books $s waiting))) ]
+	[ "$(books spool appended)" -eq $(($(books "$s" acknowledged) + $(books "$s" rejected) +
+		$(books "$s" dropped) + $(books "$s" damaged) + $(books "$s" waiting))) ]
 }
 
 # All that was appended is at the intake, each once.

@@ -9,6 +9,7 @@ faults_setup() {
 	EMITTED=0
 	# The part of 127/8 whose flows are this test's.
 	NET=$((RANDOM % 230 + 20))
+	# shellcheck disable=SC2034 # common.bash reads it
 	DAEMON_ARGS=(--flows-loopback yes --journal-enable no --kernel-log no --output-timeout 5s)
 }
 
