@@ -11,20 +11,24 @@ faults_setup() {
 	REPLACE_WHEN=
 	# The part of 127/8 whose flows are this test's.
 	NET=$((RANDOM % 230 + 20))
-	DAEMON_ARGS=(--flows-loopback yes --journal-enable no --kernel-log no --output-timeout 5s)
+	DAEMON_ARGS=(--flows-loopback yes --journal-enable no --kernel-log no --output-timeout 5s
+		--collector-stop-timeout 30s)
 }
 
-# emit N [RATE]: N connections more, each of them two flows: one of the client,
-# one of the server.
+# emit N [RATE [ARG...]]: N connections more, each of them two flows: one of the
+# client, one of the server.
 emit() {
-	"$PEERS/emit" --net "$NET" --first $((EMITTED + 1)) --count "$1" --rate "${2:-0}"
-	EMITTED=$((EMITTED + $1))
+	local n=$1 rate=${2:-0}
+
+	shift $(($# > 2 ? 2 : $#))
+	"$PEERS/emit" --net "$NET" --first $((EMITTED + 1)) --count "$n" --rate "$rate" "$@"
+	EMITTED=$((EMITTED + n))
 }
 
 # The emitted flows as the intake wrote them, one a line: "ADDRESS DIRECTION ID".
 received_flows() {
 	[ -e "$T/received" ] || return 0
-	sed -n "s/.*\"sourceIPv4Address\":\"\(127\.$NET\.[0-9.]*\)\".*\"flowDirection\":\([01]\).*\"event\":{\"id\":\"\([^\"]*\)\".*/\1 \2 \3/p" \
+	LC_ALL=C sed -n "s/.*\"sourceIPv4Address\":\"\(127\.$NET\.[0-9.]*\)\".*\"flowDirection\":\([01]\).*\"event\":{\"id\":\"\([^\"]*\)\".*/\1 \2 \3/p" \
 		"$T/received"
 }
 
