@@ -220,6 +220,32 @@ static void remove_acknowledged(struct spool *s)
 		segment_remove(s, true);
 }
 
+/*
+ * On a full disk: gives back the last segment as well, when all of it has been
+ * acknowledged; otherwise it would wait for room that it takes itself. The next
+ * batch makes a new one. True when there is room that was not there before.
+ */
+static bool give_back(struct spool *s)
+{
+	_cleanup_close_ int fd = -1;
+	char name[SPOOL_NAME_SIZE];
+	uint64_t before = s->bytes;
+	struct segment *seg;
+
+	if (acknowledged_seq(s) < s->state.last_seq)
+		return false;
+	remove_acknowledged(s);
+	seg = last_seg(s);
+	if (s->n_segs == 1 && seg->first_seq <= s->state.last_seq) {
+		/* Cut first: its room comes free though a reader has it open. */
+		spool_segment_name(seg->first_seq, name);
+		fd = openat(s->dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd >= 0 && ftruncate(fd, 0) == 0)
+			segment_remove(s, true);
+	}
+	return s->bytes < before;
+}
+
 /* Before n more bytes are written. */
 static void make_room(struct spool *s, uint64_t n)
 {
@@ -953,6 +979,8 @@ static int commit(struct spool *s, const struct spool_state *next)
 			return r;
 	}
 	r = append(s, s->batch + ROOM, s->body_len, s->n_records, next, false);
+	if ((r == -ENOSPC || r == -EDQUOT) && give_back(s))
+		r = append(s, s->batch + ROOM, s->body_len, s->n_records, next, false);
 	if (r == -ENOENT && dir_is_gone(s))
 		s->gone = true;
 	return r;
