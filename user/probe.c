@@ -263,7 +263,7 @@ static int cgroup_root_open(char *text, size_t size)
 		return -ENOENT;
 	}
 	while ((m = getmntent(f))) {
-		if (strcmp(m->mnt_type, "cgroup2"))
+		if (strcmp(m->mnt_type, "cgroup2") != 0)
 			continue;
 		fd = open(m->mnt_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd >= 0)
@@ -598,7 +598,7 @@ static int remove_captures(const char *dir)
 	while ((e = readdir(d))) {
 		/* Only what we name: eight hex digits, perhaps unfinished. */
 		if (strspn(e->d_name, "0123456789abcdef") != 8 ||
-		    (e->d_name[8] && strcmp(e->d_name + 8, "_new")))
+		    (e->d_name[8] && strcmp(e->d_name + 8, "_new") != 0))
 			continue;
 		at(&place, "%s/%s", dir, e->d_name);
 		if (remove_tree(place.path) == 0)
