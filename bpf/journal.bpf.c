@@ -75,6 +75,14 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	}
 }
 
+static __always_inline void journal_submit(struct event_journal *e, u32 len, u32 room)
+{
+	e->len = len;
+	e->h.size = sizeof(*e) + len;
+	count(COUNT_SUBMITTED);
+	bpf_ringbuf_submit(e, wake_flags(&journal_ring, room));
+}
+
 /*
  * The ring wants a size that the verifier knows, so there is one reservation
  * for each power of two; the copy in it is exact.
@@ -89,10 +97,7 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 		journal_fill(e, &m);                                                               \
 		len = m.len;                                                                       \
 		copy(room);                                                                        \
-		e->len = len;                                                                      \
-		e->h.size = sizeof(*e) + len;                                                      \
-		count(COUNT_SUBMITTED);                                                            \
-		bpf_ringbuf_submit(e, wake_flags(&journal_ring, (room)));                          \
+		journal_submit(e, len, (room));                                                    \
 		return 0;                                                                          \
 	}
 
@@ -194,13 +199,12 @@ static __always_inline u32 journal_copy_pages(struct event_journal *e,
 			return 0;                                                                  \
 		}                                                                                  \
 		journal_fill(e, &m);                                                               \
-		e->len = journal_copy_pages(e, &m, (max));                                         \
-		if (e->len < m.len) {                                                              \
+		len = journal_copy_pages(e, &m, (max));                                            \
+		if (len < m.len) {                                                                 \
 			e->flags |= JOURNAL_TRUNCATED;                                             \
 			count(COUNT_TRUNCATED);                                                    \
 		}                                                                                  \
-		count(COUNT_SUBMITTED);                                                            \
-		bpf_ringbuf_submit(e, wake_flags(&journal_ring, sizeof(*e) + 2 * (max)));          \
+		journal_submit(e, len, sizeof(*e) + 2 * (max));                                    \
 		return 0;                                                                          \
 	}
 

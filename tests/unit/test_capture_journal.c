@@ -14,6 +14,7 @@
 
 #include "bpf/events.h"
 #include "tests/lib/test.h"
+#include "user/event.h"
 #include "user/probe.h"
 #include "user/ring.h"
 
@@ -32,6 +33,7 @@ static uint8_t sample_data[BIG];
 static bool take(void)
 {
 	const struct event_journal *e;
+	struct event decoded;
 	const void *p;
 	size_t size;
 
@@ -40,6 +42,8 @@ static bool take(void)
 		if (e->h.type != EVENT_JOURNAL || e->reader_tgid != (uint32_t)getpid())
 			continue;
 		CHECK(size >= sizeof(*e) + e->len && e->len <= sizeof(sample_data));
+		CHECK_INT(event_decode(p, size, &decoded), 0);
+		CHECK_INT(decoded.journal.data.len, e->len);
 		memcpy(&sample, e, sizeof(*e));
 		memcpy(sample_data, e->data, e->len);
 		return true;
@@ -108,7 +112,7 @@ static void check_sender(void)
 	CHECK_INT(sample.sender_pid, getpid());
 	CHECK_INT(sample.sender_uid, geteuid());
 	CHECK_INT(sample.sender_gid, getegid());
-	CHECK_INT(sample.h.size, sizeof(sample));
+	CHECK_INT(sample.h.size, sizeof(sample) + sample.len);
 	CHECK_MEM(sample.path, sample.path_len, path);
 }
 
