@@ -24,6 +24,7 @@ static struct kernel *kernel;
 static struct ring *ring;
 static char dir[64], path[40];
 static bool usable;
+static bool lacks_pages; /* page fragments can not be read here, and that is told */
 
 /* A sample, its bytes behind it. */
 static struct event_journal sample;
@@ -68,12 +69,14 @@ static void check_bytes(size_t from, size_t n)
 	size_t i;
 
 	CHECK_INT(sample.full_len, n);
-	CHECK_INT(sample.flags & JOURNAL_TRUNCATED, 0);
-	CHECK_INT(sample.len, n);
+	if (!lacks_pages || !(sample.flags & JOURNAL_TRUNCATED)) {
+		CHECK_INT(sample.flags & JOURNAL_TRUNCATED, 0);
+		CHECK_INT(sample.len, n);
+	}
 	for (i = 0; i < sample.len; i++)
 		if (sample_data[i] != byte_at(from + i))
 			break;
-	CHECK_INT(i, n);
+	CHECK_INT(i, sample.len);
 }
 
 static struct sockaddr_un address(void)
@@ -141,7 +144,8 @@ TEST(attaches)
 		printf("# %s\n", text);
 		return;
 	}
-	if (kernel_lacks(kernel, KERNEL_JOURNAL))
+	lacks_pages = kernel_lacks(kernel, KERNEL_JOURNAL);
+	if (lacks_pages)
 		printf("# lacks: %s\n", kernel_lacks(kernel, KERNEL_JOURNAL));
 	CHECK_INT(ring_new(kernel_ring_fd(kernel, KERNEL_JOURNAL), &ring), 0);
 	kernel_find_readers(kernel);
@@ -329,7 +333,8 @@ TEST(the_counters_balance)
 	CHECK_INT(kernel_get_counters(kernel, KERNEL_JOURNAL, &c), 0);
 	CHECK(c.seen > 0);
 	CHECK_INT(c.seen, c.submitted);
-	CHECK_INT(c.truncated, 0);
+	if (!lacks_pages)
+		CHECK_INT(c.truncated, 0);
 	CHECK_INT(c.ring_full + c.no_room, 0);
 }
 
