@@ -70,6 +70,8 @@ records() {
 	assert_all_delivered
 	local sent
 	sent=$(jq .end.sum_sent.bytes "$T/iperf")
+	echo "iperf3 sent $sent"
+	records '.sourceTransportPort == 41000'
 	# 37 bytes of cookie begin each of iperf3's connections.
 	[ "$(records ".sourceTransportPort == 41000 and .initiatorOctets == $((sent + 37))" | wc -l)" -eq 2 ]
 }

@@ -6,6 +6,7 @@
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 O=${O:-$TOP/build}
+[[ $O = /* ]] || O=$TOP/$O
 SEKOIA=${SEKOIA:-$O/sekoia-ebpf}
 PEERS=$O/tests/peers
 TEST_KEY=0123456789abcdefABCDEF0123456789
