@@ -587,7 +587,8 @@ static int make_dirs(const char *dir, bool *ret_made)
 		if (*p != '/' || p[1] == '\0')
 			continue;
 		*p = '\0';
-		if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		/* Whatever the umask is: the readers must come through. */
+		if (mkdir(path, 0755) == 0 ? chmod(path, 0755) < 0 : errno != EEXIST)
 			return -errno;
 		*p = '/';
 	}
@@ -911,6 +912,13 @@ int spool_add(struct spool *s, const struct msg *m)
 	return 0;
 }
 
+int spool_check(const struct msg *m)
+{
+	ssize_t size = spool_record_size(m);
+
+	return size < 0 ? (int)size : 0;
+}
+
 /* Puts the n positions into st; *ret_moved: at least one of them is new there. */
 static int positions_merge(struct spool_state *st, const struct spool_position *positions, int n,
 			   bool *ret_moved)
@@ -975,6 +983,12 @@ int spool_commit(struct spool *s, const struct spool_position *positions, int n,
 		s->synced_ms = now_ms;
 	}
 	return 0;
+}
+
+int spool_restore(struct spool *s)
+{
+	s->gone |= dir_is_gone(s);
+	return s->gone ? dir_reopen(s) : 0;
 }
 
 void spool_abandon(struct spool *s)
