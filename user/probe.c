@@ -79,7 +79,8 @@ static const struct variant_row variants[] = {
 	{ KERNEL_JOURNAL, "dynptr", NULL },
 	{ KERNEL_JOURNAL, "pages", NULL },
 	{ KERNEL_JOURNAL, "linear",
-	  "journal messages of more than 3 to 15 KiB, or parts of them: no bpf_dynptr_from_skb" },
+	  "journal messages of more than 3 to 15 KiB, or parts of them: no "
+	  "bpf_dynptr_from_skb, and no kernel symbols (kernel.kptr_restrict=2?)" },
 	{ KERNEL_PROCESSES, "exec", NULL },
 };
 #define N_VARIANTS (sizeof(variants) / sizeof(variants[0]))
@@ -263,7 +264,7 @@ static int cgroup_root_open(char *text, size_t size)
 		return -ENOENT;
 	}
 	while ((m = getmntent(f))) {
-		if (strcmp(m->mnt_type, "cgroup2"))
+		if (strcmp(m->mnt_type, "cgroup2") != 0)
 			continue;
 		fd = open(m->mnt_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd >= 0)
@@ -586,6 +587,28 @@ static int source_open(struct kernel *k, enum kernel_source source)
 	return s->present ? 0 : -ENOENT;
 }
 
+static int remove_captures(const char *dir)
+{
+	struct place place;
+	struct dirent *e;
+	DIR *d = opendir(dir);
+	int n = 0;
+
+	if (!d)
+		return 0;
+	while ((e = readdir(d))) {
+		/* Only what we name: eight hex digits, perhaps unfinished. */
+		if (strspn(e->d_name, "0123456789abcdef") != 8 ||
+		    (e->d_name[8] && strcmp(e->d_name + 8, "_new") != 0))
+			continue;
+		at(&place, "%s/%s", dir, e->d_name);
+		if (remove_tree(place.path) == 0)
+			n++;
+	}
+	closedir(d);
+	return n;
+}
+
 int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, struct kernel **ret)
 {
 	_cleanup_(kernel_freep) struct kernel *k = NULL;
@@ -617,7 +640,7 @@ int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, str
 
 	k->adopted = access(k->dir, F_OK) == 0;
 	if (!k->adopted) {
-		kernel_cleanup(opts->dir);
+		remove_captures(opts->dir);
 		at(&building, "%s_new", k->dir);
 		if (mkdir(building.path, 0700) < 0) {
 			err = -errno;
@@ -692,23 +715,10 @@ void kernel_free(struct kernel *k)
 
 int kernel_cleanup(const char *dir)
 {
-	struct place place;
-	struct dirent *e;
-	DIR *d = opendir(dir);
-	int n = 0;
+	int n = remove_captures(dir);
 
-	if (!d)
-		return 0;
-	while ((e = readdir(d))) {
-		/* Only what we name: eight hex digits, perhaps unfinished. */
-		if (strspn(e->d_name, "0123456789abcdef") != 8 ||
-		    (e->d_name[8] && strcmp(e->d_name + 8, "_new")))
-			continue;
-		at(&place, "%s/%s", dir, e->d_name);
-		if (remove_tree(place.path) == 0)
-			n++;
-	}
-	closedir(d);
+	/* The folder itself goes when nobody else uses it. */
+	rmdir(dir);
 	return n;
 }
 

@@ -31,7 +31,7 @@ struct source_stats {
 	uint64_t bad;	    /* samples that nobody of ours wrote */
 	uint64_t filtered;  /* samples that are not for us */
 	uint64_t too_large; /* records that the spool would not have */
-	uint64_t lost;	    /* known to be missing: gaps in sequence numbers */
+	uint64_t lost;	    /* known to be missing: gaps in numbers, no memory to keep it */
 };
 
 struct source_ops {
@@ -46,7 +46,10 @@ struct source_ops {
 	 */
 	int (*take)(struct source *s, struct sink *sink);
 
-	/* Everything up to s->position is in the spool. */
+	/*
+	 * Everything up to s->position is in the spool. May come while take() is at
+	 * its records: what it is decoding lies behind s->position.
+	 */
 	void (*release)(struct source *s);
 
 	/*
@@ -81,7 +84,10 @@ struct sink {
 	struct interfaces interfaces;
 	uint64_t now_ms;
 
-	/* 0; -EMSGSIZE: never; any other: the spool is stuck, m was kept for later. */
+	/*
+	 * 0: it is in the batch, or kept until the spool goes on. -EMSGSIZE, -EINVAL:
+	 * never. Any other: there was no room for it anywhere.
+	 */
 	int (*add)(void *arg, const struct msg *m);
 	uint64_t (*next_seq)(void *arg);
 	/* So much waits to be committed that a source with more to give should stop. */

@@ -118,7 +118,7 @@ static int journal_prepare(struct source *s, uint64_t next_seq)
 
 static void journal_release(struct source *s)
 {
-	ring_release(((struct source_journal *)s)->ring);
+	ring_release(((struct source_journal *)s)->ring, s->position);
 }
 
 /*
