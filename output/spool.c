@@ -220,6 +220,32 @@ static void remove_acknowledged(struct spool *s)
 		segment_remove(s, true);
 }
 
+/*
+ * On a full disk: gives back the last segment as well, when all of it has been
+ * acknowledged; otherwise it would wait for room that it takes itself. The next
+ * batch makes a new one. True when there is room that was not there before.
+ */
+static bool give_back(struct spool *s)
+{
+	_cleanup_close_ int fd = -1;
+	char name[SPOOL_NAME_SIZE];
+	uint64_t before = s->bytes;
+	struct segment *seg;
+
+	if (acknowledged_seq(s) < s->state.last_seq)
+		return false;
+	remove_acknowledged(s);
+	seg = last_seg(s);
+	if (s->n_segs == 1 && seg->first_seq <= s->state.last_seq) {
+		/* Cut first: its room comes free though a reader has it open. */
+		spool_segment_name(seg->first_seq, name);
+		fd = openat(s->dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd >= 0 && ftruncate(fd, 0) == 0)
+			segment_remove(s, true);
+	}
+	return s->bytes < before;
+}
+
 /* Before n more bytes are written. */
 static void make_room(struct spool *s, uint64_t n)
 {
@@ -290,7 +316,6 @@ static int check_current(struct spool *s)
 static int segment_create(struct spool *s, uint64_t first_seq, const uint8_t *p, size_t n)
 {
 	_cleanup_close_ int fd = -1;
-	struct segment *last;
 	char name[SPOOL_NAME_SIZE];
 	int r;
 
@@ -314,8 +339,7 @@ static int segment_create(struct spool *s, uint64_t first_seq, const uint8_t *p,
 		return r;
 	}
 	/* A segment of the same name held no event (positions, or junk), and was replaced. */
-	last = last_seg(s);
-	if (last && last->first_seq == first_seq)
+	if (s->n_segs && s->segs[s->n_segs - 1].first_seq == first_seq)
 		segment_forget(s, s->n_segs - 1);
 	s->segs[s->n_segs++] = (struct segment){
 		.first_seq = first_seq, .bytes = n, .fd = TAKE_FD(fd), .unsynced = true
@@ -587,7 +611,8 @@ static int make_dirs(const char *dir, bool *ret_made)
 		if (*p != '/' || p[1] == '\0')
 			continue;
 		*p = '\0';
-		if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		/* Whatever the umask is: the readers must come through. */
+		if (mkdir(path, 0755) == 0 ? chmod(path, 0755) < 0 : errno != EEXIST)
 			return -errno;
 		*p = '/';
 	}
@@ -911,6 +936,13 @@ int spool_add(struct spool *s, const struct msg *m)
 	return 0;
 }
 
+int spool_check(const struct msg *m)
+{
+	ssize_t size = spool_record_size(m);
+
+	return size < 0 ? (int)size : 0;
+}
+
 /* Puts the n positions into st; *ret_moved: at least one of them is new there. */
 static int positions_merge(struct spool_state *st, const struct spool_position *positions, int n,
 			   bool *ret_moved)
@@ -945,6 +977,8 @@ static int commit(struct spool *s, const struct spool_state *next)
 			return r;
 	}
 	r = append(s, s->batch + ROOM, s->body_len, s->n_records, next, false);
+	if ((r == -ENOSPC || r == -EDQUOT) && give_back(s))
+		r = append(s, s->batch + ROOM, s->body_len, s->n_records, next, false);
 	if (r == -ENOENT && dir_is_gone(s))
 		s->gone = true;
 	return r;
@@ -975,6 +1009,12 @@ int spool_commit(struct spool *s, const struct spool_position *positions, int n,
 		s->synced_ms = now_ms;
 	}
 	return 0;
+}
+
+int spool_restore(struct spool *s)
+{
+	s->gone |= dir_is_gone(s);
+	return s->gone ? dir_reopen(s) : 0;
 }
 
 void spool_abandon(struct spool *s)

@@ -83,6 +83,9 @@ uint64_t spool_next_seq(const struct spool *s);
  */
 int spool_add(struct spool *s, const struct msg *m);
 
+/* What spool_add() would say of m with an empty batch: 0, -EMSGSIZE or -EINVAL. */
+int spool_check(const struct msg *m);
+
 /*
  * Writes the batch and the n positions behind it. Without events, writes only
  * if a position moved. On failure nothing has entered, the batch and its
@@ -91,6 +94,12 @@ int spool_add(struct spool *s, const struct msg *m);
  * A sync that fails is no such failure: the batch is in, stats.last_error tells.
  */
 int spool_commit(struct spool *s, const struct spool_position *positions, int n, uint64_t now_ms);
+
+/*
+ * Makes the directory again if it was removed, as spool_commit() does by itself:
+ * for what else lives in it. 0, or -errno of what failed.
+ */
+int spool_restore(struct spool *s);
 
 /* Forgets what was added since the last commit; its numbers are given again. */
 void spool_abandon(struct spool *s);

@@ -6,6 +6,10 @@
  * A batch is committed with the positions of all sources. What a commit refuses
  * (a full disk) stays in the batch and in the rings; nothing is drained until
  * it went through, so the kernel keeps what fits and counts the rest.
+ *
+ * A sample can be more than a batch has room for. What is committed in the midst
+ * of it carries the position before it: after a crash between its parts the
+ * sample is taken again, so that its first records come twice and none is lost.
  */
 #define _GNU_SOURCE
 #include "user/collector.h"
@@ -15,10 +19,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 
 #include "config/config.h"
 #include "output/spool.h"
 #include "user/books.h"
+#include "user/held.h"
 #include "user/host.h"
 #include "user/probe.h"
 #include "user/process.h"
@@ -33,7 +39,8 @@
 
 #define DRAIN_MS      100	  /* how long an event waits at the most */
 #define TICK_MS	      1000	  /* clocks, users, spool, sweeps */
-#define COMMIT_BYTES  (512 << 10) /* a batch is committed when it has this much */
+#define COMMIT_BYTES  (512 << 10) /* a batch is committed when it has this much, */
+#define COMMIT_PART   8		  /* or this part of a small spool: a batch is a quarter at most */
 #define DRAIN_SAMPLES 20000	  /* per turn of the loop, so that signals get their turn */
 #define STUCK_LOG_MS  60000
 
@@ -55,8 +62,16 @@ struct collector {
 	int n_sources;
 	struct loop_timer drain_timer, tick_timer;
 	uint64_t next_sweep_ms, sweep_every_ms;
-	uint64_t stuck_since_ms, stuck_logged_ms; /* 0: commits go through */
+	uint64_t commit_bytes;
+	struct held held; /* what did not fit into the batch when the spool got stuck, */
+	const struct source *held_of; /* from this source, */
+	uint64_t held_position;	      /* which had been read up to here before */
+	const struct source *taking;  /* whose records come in now */
+	uint64_t stuck_since_ms;      /* 0: commits go through */
+	uint64_t stuck_logged_ms;
+	bool stuck_told; /* this time; a disk that is full on and off is told once a minute */
 	bool stopping, stopped_clean;
+	bool leave_kernel; /* what it holds is not in the spool */
 };
 
 /* A ring stays readable while the spool is stuck: then only the timer looks. */
@@ -67,23 +82,40 @@ static void watch_sources(struct collector *c, bool on)
 			loop_watch(&c->sources[i].io, on ? EPOLLIN : 0);
 }
 
-static int commit(struct collector *c)
+/* What the sources keep on disk beside the batch. It lives in the spool's directory. */
+static int prepare(struct collector *c)
 {
-	struct spool_position positions[SOURCE_MAX];
-	uint32_t events;
-	size_t bytes;
 	int err = 0;
 
 	for (int i = 0; i < c->n_sources && !err; i++) {
 		struct source *s = c->sources[i].source;
 
-		positions[i] = (struct spool_position){ .source = s->ops->id,
-							.generation = s->generation,
-							.position = s->position };
-		if (s->ops->prepare)
+		if (!s->ops->prepare)
+			continue;
+		err = s->ops->prepare(s, spool_next_seq(c->spool));
+		if (err == -ENOENT && !spool_restore(c->spool))
 			err = s->ops->prepare(s, spool_next_seq(c->spool));
 	}
-	events = spool_pending(c->spool, &bytes);
+	return err;
+}
+
+/* whole: no sample has a part of its records elsewhere. */
+static int commit_batch(struct collector *c, bool whole)
+{
+	struct spool_position positions[SOURCE_MAX];
+	size_t bytes;
+	uint32_t events = spool_pending(c->spool, &bytes);
+	int err = whole ? prepare(c) : 0;
+
+	for (int i = 0; i < c->n_sources; i++) {
+		const struct source *s = c->sources[i].source;
+
+		positions[i] = (struct spool_position){
+			.source = s->ops->id,
+			.generation = s->generation,
+			.position = s == c->held_of ? c->held_position : s->position,
+		};
+	}
 	if (!err)
 		err = spool_commit(c->spool, positions, c->n_sources, c->sink.now_ms);
 	if (err) {
@@ -95,46 +127,100 @@ static int commit(struct collector *c)
 			log_error("spool %s: %s; events wait in the kernel until it can be written",
 				  c->config->spool_dir, log_strerror(err));
 			c->stuck_logged_ms = c->sink.now_ms;
+			c->stuck_told = true;
 		}
 		return err;
 	}
 	if (c->stuck_since_ms) {
-		log_info("spool %s: written again after %llu s", c->config->spool_dir,
-			 (unsigned long long)(c->sink.now_ms - c->stuck_since_ms) / 1000);
-		c->stuck_since_ms = c->stuck_logged_ms = 0;
+		if (c->stuck_told)
+			log_info("spool %s: written again after %llu s", c->config->spool_dir,
+				 (unsigned long long)(c->sink.now_ms - c->stuck_since_ms) / 1000);
+		c->stuck_since_ms = 0;
+		c->stuck_told = false;
 		watch_sources(c, true);
 	}
 	for (int i = 0; i < c->n_sources; i++)
-		c->sources[i].source->ops->release(c->sources[i].source);
+		if (c->sources[i].source != c->held_of)
+			c->sources[i].source->ops->release(c->sources[i].source);
 	if (c->shipper && events)
 		shipper_wake(c->shipper);
 	return 0;
+}
+
+/* Puts what was held into the empty batch, as much as fits. False: nothing was held. */
+static bool add_held(struct collector *c)
+{
+	const struct msg *m = held_first(&c->held);
+
+	if (!m)
+		return false;
+	while (m && !spool_add(c->spool, m)) {
+		held_drop_first(&c->held);
+		m = held_first(&c->held);
+	}
+	if (!m)
+		c->held_of = NULL;
+	return true;
+}
+
+static int commit(struct collector *c)
+{
+	int err;
+
+	do {
+		err = commit_batch(c, !c->held_of);
+	} while (!err && add_held(c));
+	return err;
+}
+
+static int hold(struct collector *c, const struct msg *m)
+{
+	int err = spool_check(m);
+
+	if (!err)
+		err = held_add(&c->held, m);
+	if (!err && !c->held_of) {
+		c->held_of = c->taking;
+		c->held_position = c->taking->position;
+	}
+	return err;
 }
 
 /* struct sink: a full batch is committed with the positions before this sample. */
 static int on_add(void *arg, const struct msg *m)
 {
 	struct collector *c = arg;
-	int err = spool_add(c->spool, m);
+	int err;
 
-	if (err == -ENOBUFS) {
-		err = commit(c);
-		if (!err)
-			err = spool_add(c->spool, m);
-	}
-	return err;
+	if (held_count(&c->held))
+		return hold(c, m);
+	err = spool_add(c->spool, m);
+	if (err != -ENOBUFS)
+		return err;
+	return commit_batch(c, false) ? hold(c, m) : spool_add(c->spool, m);
 }
 
 static uint64_t on_next_seq(void *arg)
 {
-	return spool_next_seq(((struct collector *)arg)->spool);
+	struct collector *c = arg;
+
+	return spool_next_seq(c->spool) + held_count(&c->held);
+}
+
+/* struct sink: is it time for a commit, or is one overdue? */
+static bool is_full(void *arg)
+{
+	struct collector *c = arg;
+	size_t bytes;
+
+	spool_pending(c->spool, &bytes);
+	return bytes >= c->commit_bytes || held_count(&c->held);
 }
 
 /* Takes what there is, up to a budget. True when nothing is left. */
 static bool drain(struct collector *c, uint64_t now_ms)
 {
 	int budget = DRAIN_SAMPLES;
-	size_t bytes;
 	bool empty;
 
 	c->sink.now_ms = now_ms;
@@ -145,13 +231,13 @@ static bool drain(struct collector *c, uint64_t now_ms)
 		for (int i = 0; i < c->n_sources; i++) {
 			struct source *s = c->sources[i].source;
 
+			c->taking = s;
 			for (int n = 0; n < 256; n++) {
 				if (s->ops->take(s, &c->sink) <= 0)
 					break;
 				empty = false;
 				budget--;
-				spool_pending(c->spool, &bytes);
-				if (bytes >= COMMIT_BYTES && commit(c))
+				if (is_full(c) && commit(c))
 					return true;
 			}
 		}
@@ -189,8 +275,10 @@ static void flush_sources(struct collector *c, bool all)
 	for (int i = 0; i < c->n_sources; i++) {
 		struct source *s = c->sources[i].source;
 
-		if (s->ops->flush)
-			s->ops->flush(s, &c->sink, all);
+		c->taking = s;
+		while (s->ops->flush && !s->ops->flush(s, &c->sink, all))
+			if (commit(c))
+				return;
 	}
 }
 
@@ -217,6 +305,22 @@ static void on_shipper_stopped(void *arg, bool clean)
 	loop_stop(c->loop, 0);
 }
 
+static void drain_all(struct collector *c, uint64_t now_ms)
+{
+	while (!drain(c, now_ms))
+		;
+}
+
+/* Nothing more enters the spool: what is in the rings must outlive this process. */
+static void leave_to_the_next(struct collector *c)
+{
+	c->leave_kernel = true;
+	log_warning("spool %s: can not be written still: what is not in it stays in the kernel, "
+		    "which goes on collecting; the next start takes it over, \"sekoia-ebpf "
+		    "cleanup\" gives it up",
+		    c->config->spool_dir);
+}
+
 static void on_signal(void *arg, int signo)
 {
 	struct collector *c = arg;
@@ -230,21 +334,50 @@ static void on_signal(void *arg, int signo)
 	c->stopping = true;
 	log_info("%s: stopping; waiting up to %llu s for acknowledgements", sigdescr_np(signo),
 		 (unsigned long long)c->config->stop_timeout_ms / 1000);
-	if (c->kernel) {
-		/* Flows that begin and end between the two sweeps are in the second one. */
-		kernel_sweep(c->kernel, true);
-		kernel_detach(c->kernel);
-		kernel_sweep(c->kernel, true);
+	drain_all(c, now_ms);
+	if (c->stuck_since_ms) {
+		leave_to_the_next(c);
+	} else {
+		if (c->kernel) {
+			/* Flows that begin and end between the two sweeps are in the second one. */
+			kernel_sweep(c->kernel, true);
+			kernel_detach(c->kernel);
+			kernel_sweep(c->kernel, true);
+		}
+		drain_all(c, now_ms);
+		flush_sources(c, true);
+		commit(c);
 	}
-	while (!drain(c, now_ms))
-		;
-	flush_sources(c, true);
-	commit(c);
 	loop_timer_cancel(&c->drain_timer);
 	shipper_stop(c->shipper, now_ms + c->config->stop_timeout_ms, on_shipper_stopped, c);
 }
 
 /* ------------------------------------------------------------------- start */
+
+/* The shipper would fail at it again and again, and events would wait for nothing. */
+static int check_reader(const struct collector *c, const char *user, uid_t uid, gid_t gid)
+{
+	const char *dir = c->config->spool_dir;
+	_cleanup_free_ char *refusal = NULL;
+	struct stat st, last;
+	bool is_last;
+	int err;
+
+	if (uid == 0 || gid == 0) {
+		log_error("shipper.user: %s is root, or in its group; the shipper runs as neither",
+			  user);
+		return -EINVAL;
+	}
+	err = privs_can_reach(dir, uid, gid, &refusal);
+	if (err != -EACCES || stat(refusal, &st) < 0 || stat(dir, &last) < 0)
+		return 0; /* or not known: the shipper will say what is wrong */
+	is_last = st.st_dev == last.st_dev && st.st_ino == last.st_ino;
+	log_error("spool %s: the shipper's user %s may not enter %s (mode %04o, owner %u:%u); to "
+		  "mend it: chmod o+%s %s, or choose another spool.dir",
+		  dir, user, refusal, st.st_mode & 07777, st.st_uid, st.st_gid,
+		  is_last ? "rx" : "x", refusal);
+	return err;
+}
 
 static int open_spool(struct collector *c)
 {
@@ -259,6 +392,7 @@ static int open_spool(struct collector *c)
 		.sync_interval_ms = (uint32_t)config->spool_sync_interval_ms,
 		.outputs = outputs,
 	};
+	const char *user;
 	int err;
 
 	for (const char *p = config->output; *p && o.n_outputs < 8;) {
@@ -269,7 +403,7 @@ static int open_spool(struct collector *c)
 		o.n_outputs++;
 		p += n + (p[n] == ',');
 	}
-	privs_lookup_unprivileged(config->shipper_user, &o.reader_uid, &o.reader_gid);
+	user = privs_lookup_unprivileged(config->shipper_user, &o.reader_uid, &o.reader_gid);
 	err = spool_new(&o, &c->spool);
 	if (err == -EBUSY)
 		log_error("spool %s: another collector has it; stop that one first, or give this "
@@ -280,7 +414,7 @@ static int open_spool(struct collector *c)
 			  config->spool_dir);
 	else if (err)
 		log_error("spool %s: %s", config->spool_dir, log_strerror(err));
-	return err;
+	return err ? err : check_reader(c, user, o.reader_uid, o.reader_gid);
 }
 
 static int open_kernel(struct collector *c)
@@ -412,6 +546,7 @@ static int open_sink(struct collector *c)
 	interfaces_init(&c->sink.interfaces);
 	c->sink.add = on_add;
 	c->sink.next_seq = on_next_seq;
+	c->sink.is_full = is_full;
 	c->sink.arg = c;
 	c->sink.now_ms = loop_now_ms(c->loop);
 	if (!err)
@@ -431,6 +566,7 @@ static void done(struct collector *c)
 	record_free(c->sink.record);
 	process_cache_free(c->sink.processes);
 	users_free(c->sink.users);
+	held_done(&c->held);
 	spool_free(c->spool);
 	kernel_free(c->kernel);
 	loop_free(c->loop);
@@ -438,10 +574,12 @@ static void done(struct collector *c)
 
 int collector_run(const struct config *config)
 {
-	static const int signals[] = { SIGINT, SIGTERM };
-	_cleanup_(done) struct collector c = { .config = config };
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	_cleanup_(done) struct collector c = { .config = config, .commit_bytes = COMMIT_BYTES };
 	int err;
 
+	if (c.commit_bytes > config->spool_max_bytes / COMMIT_PART)
+		c.commit_bytes = config->spool_max_bytes / COMMIT_PART;
 	err = loop_new(&c.loop);
 	if (err) {
 		log_error("event loop: %s", log_strerror(err));
@@ -458,7 +596,7 @@ int collector_run(const struct config *config)
 	err = open_sources(&c);
 	if (err)
 		return EXIT_FAILURE;
-	err = loop_signals(c.loop, signals, 2, on_signal, &c);
+	err = loop_signals(c.loop, signals, 3, on_signal, &c);
 	if (!err)
 		err = shipper_start(c.loop, config, &c.shipper);
 	if (err) {
@@ -492,6 +630,8 @@ int collector_run(const struct config *config)
 						     .sources = list,
 						     .n_sources = c.n_sources });
 	}
+	if (c.leave_kernel)
+		return EXIT_FAILURE;
 	kernel_cleanup(config->bpf_dir);
 	return c.stopped_clean ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -68,7 +68,7 @@ int ring_seek(struct ring *r, uint64_t position)
 	if (position - from > to - from || position & 7)
 		return -ERANGE;
 	r->position = position;
-	ring_release(r);
+	ring_release(r, position);
 	return 0;
 }
 
@@ -93,14 +93,19 @@ int ring_next(struct ring *r, const void **sample, size_t *size)
 	}
 }
 
+void ring_unread(struct ring *r, uint64_t position)
+{
+	r->position = position;
+}
+
 uint64_t ring_position(const struct ring *r)
 {
 	return r->position;
 }
 
-void ring_release(struct ring *r)
+void ring_release(struct ring *r, uint64_t position)
 {
-	__atomic_store_n(r->consumer, r->position, __ATOMIC_RELEASE);
+	__atomic_store_n(r->consumer, position, __ATOMIC_RELEASE);
 }
 
 uint64_t ring_waiting(const struct ring *r)

@@ -12,10 +12,14 @@ void sink_begin(struct sink *sink)
 
 void sink_add(struct source *s, struct sink *sink, const struct msg *m)
 {
-	if (sink->add(sink->arg, m) == -EMSGSIZE)
+	int err = sink->add(sink->arg, m);
+
+	if (!err)
+		s->stats.records++;
+	else if (err == -EMSGSIZE || err == -EINVAL)
 		s->stats.too_large++;
 	else
-		s->stats.records++;
+		s->stats.lost++;
 }
 
 void source_free(struct source *s)

@@ -31,7 +31,7 @@ struct source_stats {
 	uint64_t bad;	    /* samples that nobody of ours wrote */
 	uint64_t filtered;  /* samples that are not for us */
 	uint64_t too_large; /* records that the spool would not have */
-	uint64_t lost;	    /* known to be missing: gaps in sequence numbers */
+	uint64_t lost;	    /* known to be missing: gaps in numbers, no memory to keep it */
 };
 
 struct source_ops {
@@ -40,11 +40,16 @@ struct source_ops {
 
 	/*
 	 * Takes one sample and hands its records to sink_add(). 1; 0 when there is
-	 * none; -errno when the source is broken (told once, by the caller).
+	 * none; -errno when the source is broken (told once, by the caller). A sample
+	 * of many records may end early because the sink is full: position stays
+	 * before it, and the next call goes on with it.
 	 */
 	int (*take)(struct source *s, struct sink *sink);
 
-	/* Everything up to s->position is in the spool. */
+	/*
+	 * Everything up to s->position is in the spool. May come while take() is at
+	 * its records: what it is decoding lies behind s->position.
+	 */
 	void (*release)(struct source *s);
 
 	/*
@@ -54,10 +59,11 @@ struct source_ops {
 	int (*prepare)(struct source *s, uint64_t next_seq);
 
 	/*
-	 * Gives out what is held back: what has waited too long, once a second, or,
-	 * at a clean stop, all of it. May be NULL.
+	 * Gives out what is held back: what nothing will be added to any more, once a
+	 * second, or, at a clean stop, all of it. False: the sink is full, commit and
+	 * call again. May be NULL.
 	 */
-	void (*flush)(struct source *s, struct sink *sink, bool all);
+	bool (*flush)(struct source *s, struct sink *sink, bool all);
 
 	void (*free)(struct source *s);
 };
@@ -78,9 +84,14 @@ struct sink {
 	struct interfaces interfaces;
 	uint64_t now_ms;
 
-	/* 0; -EMSGSIZE: never; any other: the spool is stuck, m was kept for later. */
+	/*
+	 * 0: it is in the batch, or kept until the spool goes on. -EMSGSIZE, -EINVAL:
+	 * never. Any other: there was no room for it anywhere.
+	 */
 	int (*add)(void *arg, const struct msg *m);
 	uint64_t (*next_seq)(void *arg);
+	/* So much waits to be committed that a source with more to give should stop. */
+	bool (*is_full)(void *arg);
 	void *arg;
 };
 

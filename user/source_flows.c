@@ -58,7 +58,7 @@ taken:
 
 static void flows_release(struct source *s)
 {
-	ring_release(((struct source_flows *)s)->ring);
+	ring_release(((struct source_flows *)s)->ring, s->position);
 }
 
 static void flows_free(struct source *s)

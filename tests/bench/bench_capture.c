@@ -205,7 +205,7 @@ static pid_t start_drain(const struct kernel *k)
 	for (;;) {
 		while (ring_next(r, &sample, &size))
 			;
-		ring_release(r);
+		ring_release(r, ring_position(r));
 		usleep(20000);
 	}
 }

@@ -334,6 +334,60 @@ TEST(to_drop_again_is_harmless)
 	in_child(twice);
 }
 
+/* A directory in a directory in a directory: what refuses is named. */
+TEST(the_way_to_a_directory)
+{
+	static const struct {
+		mode_t top, middle, last;
+		const char *refusal; /* below top; NULL: none */
+	} cases[] = {
+		{ 0755, 0755, 0755, NULL },
+		{ 0711, 0711, 0755, NULL },
+		{ 0700, 0755, 0755, "" },
+		{ 0755, 0700, 0755, "/middle" },
+		{ 0755, 0755, 0700, "/middle/last" },
+		{ 0755, 0755, 0711, "/middle/last" },
+		{ 0755, 0744, 0755, "/middle" },
+		{ 0700, 0700, 0700, "" },
+	};
+	char top[] = "/tmp/test-reach-XXXXXX", middle[64], last[80], want[80];
+
+	if (getuid() != 0) {
+		printf("# needs root\n");
+		return;
+	}
+	CHECK(mkdtemp(top));
+	snprintf(middle, sizeof(middle), "%s/middle", top);
+	snprintf(last, sizeof(last), "%s/last", middle);
+	CHECK_INT(mkdir(middle, 0755), 0);
+	CHECK_INT(mkdir(last, 0755), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char *refusal = NULL;
+
+		CHECK_INT(chmod(top, cases[i].top), 0);
+		CHECK_INT(chmod(middle, cases[i].middle), 0);
+		CHECK_INT(chmod(last, cases[i].last), 0);
+		CHECK_INT(privs_can_reach(last, ID, ID, &refusal), cases[i].refusal ? -EACCES : 0);
+		if (cases[i].refusal) {
+			snprintf(want, sizeof(want), "%s%s", top, cases[i].refusal);
+			CHECK_STR(refusal, want);
+		}
+		/* Root comes everywhere, and we still are. */
+		CHECK_INT(privs_can_reach(last, 0, 0, &refusal), 0);
+		free(refusal);
+	}
+	/* The group may. */
+	CHECK_INT(chmod(top, 0755), 0);
+	CHECK_INT(chmod(middle, 0755), 0);
+	CHECK_INT(chmod(last, 0750), 0);
+	CHECK_INT(chown(last, 0, ID), 0);
+	CHECK_INT(privs_can_reach(last, ID, ID, NULL), 0);
+	CHECK_INT(privs_can_reach("/no/such/directory", ID, ID, NULL), -ENOENT);
+	rmdir(last);
+	rmdir(middle);
+	rmdir(top);
+}
+
 static void without_setuid(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };

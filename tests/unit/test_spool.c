@@ -1567,13 +1567,13 @@ TEST(a_full_disk_loses_nothing)
 		CHECK_INT(got.position, i - failed);
 		read = read_all(r, &last);
 		CHECK_INT(read, i - failed);
+		/* Half of it makes no room when all of it is in one segment. */
+		if (k != 1) {
+			spool_reader_settle(r, last / 2, 0);
+			CHECK_INT(spool_commit(s, &p, 1, i), -ENOSPC);
+		}
 		/* The cursor works on the full disk, and what is acknowledged makes room. */
 		spool_reader_settle(r, last, 0);
-		if (k == 1) {
-			spool_tick(s, 1000);
-		} else {
-			run("mount -o remount,size=2m %.22s", dir);
-		}
 		p.position = i;
 		CHECK_INT(spool_commit(s, &p, 1, i), 0);
 		spool_get_stats(s, &st);

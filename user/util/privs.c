@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "user/util/cleanup.h"
@@ -162,6 +163,68 @@ static int drop_caps(void)
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return -errno;
 	return 0;
+}
+
+/* In the child: how many bytes of path name the directory that refuses; 0: none. */
+static size_t first_refusal(char *path)
+{
+	size_t len = strlen(path);
+
+	if (access("/", X_OK) < 0)
+		return 1;
+	for (size_t i = 1; i <= len; i++) {
+		char c = path[i];
+
+		if (c != '/' && c)
+			continue;
+		path[i] = '\0';
+		if (access(path, c ? X_OK : X_OK | R_OK) < 0)
+			return i;
+		path[i] = c;
+	}
+	return 0;
+}
+
+int privs_can_reach(const char *dir, uid_t uid, gid_t gid, char **ret)
+{
+	_cleanup_free_ char *path = realpath(dir, NULL);
+	_cleanup_close_ int read_fd = -1, write_fd = -1;
+	size_t refusal = 0;
+	int pair[2];
+	ssize_t n;
+	pid_t pid;
+
+	if (!path)
+		return -errno;
+	if (pipe2(pair, O_CLOEXEC) < 0)
+		return -errno;
+	read_fd = pair[0];
+	write_fd = pair[1];
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		/* Our secrets are in this copy, too. */
+		if (drop_ids(uid, gid) == 0 && privs_hide_memory() == 0) {
+			refusal = first_refusal(path);
+			if (write(write_fd, &refusal, sizeof(refusal)) < 0)
+				_exit(1);
+		}
+		_exit(0);
+	}
+	close_fd(TAKE_FD(write_fd));
+	do {
+		n = read(read_fd, &refusal, sizeof(refusal));
+	} while (n < 0 && errno == EINTR);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (n != sizeof(refusal))
+		return -EPERM; /* it could not become that user */
+	if (!refusal)
+		return 0;
+	path[refusal] = '\0';
+	*ret = TAKE_PTR(path);
+	return -EACCES;
 }
 
 static bool all_is_gone(uid_t uid, gid_t gid)

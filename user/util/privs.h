@@ -37,5 +37,13 @@ const char *privs_lookup_unprivileged(const char *user, uid_t *ret_uid, gid_t *r
  */
 int privs_drop(uid_t uid, gid_t gid);
 
+/*
+ * Could uid:gid, without any other group or capability, go into dir and read its
+ * list? Tried in a child, so that access lists and security modules have their
+ * say. 0; -EACCES: no, and *ret is the directory on the way, or dir itself, that
+ * refuses (the caller's to free); else -errno, and nothing is known.
+ */
+int privs_can_reach(const char *dir, uid_t uid, gid_t gid, char **ret);
+
 /* No core dump, no tracing by others: before a secret enters. 0 or -errno. */
 int privs_hide_memory(void);
