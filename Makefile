@@ -143,7 +143,7 @@ build/static/tests/%: $(O)/obj/tests/%.o $(LIB)
 	$(call say,STATIC,$@)$(link_static)
 
 VM_TESTS := $(patsubst tests/%.c,build/static/tests/%,$(wildcard tests/unit/test_capture*.c))
-test-kernels: static $(VM_TESTS) ## boot other kernels under qemu and see flows arrive with exact bytes; KERNELS="6.1 ..." or all
+test-kernels: static $(VM_TESTS) ## boot other kernels under qemu: exact bytes, crash, books; KERNELS="6.1 6.12" or all
 	$(Q)tests/vm/run.sh $(KERNELS)
 
 fuzz: $(FUZZERS) ## libFuzzer on every parser; FUZZ_SECONDS=30 each

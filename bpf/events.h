@@ -13,7 +13,7 @@
 #include <linux/types.h>
 #endif
 
-#define EVENTS_LAYOUT 1
+#define EVENTS_LAYOUT 2
 
 enum event_type {
 	EVENT_NONE,
@@ -141,14 +141,14 @@ struct process_exec_info {
 _Static_assert(sizeof(struct process_exec_info) == 16 + 256 + 512, "wire");
 
 /*
- * The log daemons that the journal tap listens to. A slot is for one name, as
- * in task->comm; whoever executes under that name next takes it over.
+ * The log daemons that the journal tap listens to: those of these names, as in
+ * task->comm. A map holds their thread groups, JOURNAL_READERS at the most.
  */
-#define JOURNAL_READERS 4
+#define JOURNAL_NAMES	4
+#define JOURNAL_READERS 64
 struct journal_tunables {
 	__u64 generation;
-	__u32 readers[JOURNAL_READERS];	 /* tgid, 0: none */
-	__u64 names[JOURNAL_READERS][2]; /* comm, NUL-padded; 0: never */
+	__u64 names[JOURNAL_NAMES][2]; /* NUL-padded; 0: none */
 };
 
 enum journal_flag {

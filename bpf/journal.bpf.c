@@ -23,20 +23,23 @@ extern int bpf_dynptr_from_skb(struct sk_buff *skb, u64 flags,
 extern const void page_offset_base __ksym __weak;
 extern const void vmemmap_base __ksym __weak;
 
-static __always_inline bool is_reader(u32 tgid)
-{
-	for (int i = 0; i < JOURNAL_READERS; i++)
-		if (tunables.readers[i] == tgid)
-			return true;
-	return false;
-}
+/* The thread groups of log daemons. They come by exec and go by exit. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, JOURNAL_READERS);
+	__type(key, u32);
+	__type(value, u8);
+} readers SEC(".maps");
+
+#define JOURNAL_MAX (262144 - sizeof(struct event_journal))
 
 struct journal_message {
 	struct sk_buff *skb;
 	struct unix_skb_parms *cb;
 	struct sock *reader; /* the reader's socket, NULL when it could not be told */
 	u64 socket, ino;
-	u32 tgid, offset, len, linear;
+	u32 tgid, offset, linear;
+	u32 len, full; /* what we copy, what it has */
 	u16 type;
 };
 
@@ -58,10 +61,16 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	e->sender_uid = BPF_CORE_READ(cb, uid.val);
 	e->sender_gid = BPF_CORE_READ(cb, gid.val);
 	e->reader_tgid = m->tgid;
-	e->full_len = m->len;
+	e->full_len = m->full;
 	e->flags = m->type == SOCK_STREAM ? JOURNAL_STREAM : 0;
-	if (BPF_CORE_READ(cb, fp))
+	if (BPF_CORE_READ(cb, fp)) {
 		e->flags |= JOURNAL_FDS;
+		/* The message is the file: of that we know how long it is. */
+		if (!m->full)
+			e->full_len = BPF_CORE_READ(cb, fp, fp[0], f_inode, i_size);
+	}
+	if (e->full_len > m->len)
+		e->flags |= JOURNAL_TRUNCATED;
 	e->path_len = 0;
 	peer = m->reader;
 	if (!peer && sk) /* only a connected sender knows whom it writes to */
@@ -73,6 +82,16 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 		if (n > 0)
 			e->path_len = n - 1;
 	}
+}
+
+static __always_inline void journal_submit(struct event_journal *e, u32 len, u32 room)
+{
+	e->len = len;
+	e->h.size = sizeof(*e) + len;
+	if (e->flags & JOURNAL_TRUNCATED)
+		count(COUNT_TRUNCATED);
+	count(COUNT_SUBMITTED);
+	bpf_ringbuf_submit(e, wake_flags(&journal_ring, room));
 }
 
 /*
@@ -89,10 +108,7 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 		journal_fill(e, &m);                                                               \
 		len = m.len;                                                                       \
 		copy(room);                                                                        \
-		e->len = len;                                                                      \
-		e->h.size = sizeof(*e) + len;                                                      \
-		count(COUNT_SUBMITTED);                                                            \
-		bpf_ringbuf_submit(e, wake_flags(&journal_ring, (room)));                          \
+		journal_submit(e, len, (room));                                                    \
 		return 0;                                                                          \
 	}
 
@@ -107,7 +123,6 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	if (bpf_dynptr_read(e->data, len, &ptr, m.offset, 0)) {                                    \
 		len = 0;                                                                           \
 		e->flags |= JOURNAL_TRUNCATED;                                                     \
-		count(COUNT_TRUNCATED);                                                            \
 	}
 
 #define JOURNAL_COPY_LINEAR(room)                                                                  \
@@ -118,10 +133,8 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	JOURNAL_BOUND(len, room)                                                                   \
 	if (bpf_probe_read_kernel(e->data, len, m.skb->data + m.offset))                           \
 		len = 0;                                                                           \
-	if (len < m.len) {                                                                         \
-		e->flags |= JOURNAL_TRUNCATED;                                                     \
-		count(COUNT_TRUNCATED);                                                            \
-	}
+	if (len < m.len)                                                                           \
+		e->flags |= JOURNAL_TRUNCATED;
 
 /* MAX_SKB_FRAGS where it is not configurable. What is beyond is truncated, and says so. */
 #define JOURNAL_PIECES 17
@@ -186,6 +199,8 @@ static __always_inline u32 journal_copy_pages(struct event_journal *e,
 	return at;
 }
 
+#define JOURNAL_PAGES_MAX 131072
+
 #define JOURNAL_CLASS_PAGES(max)                                                                   \
 	if (m.len <= (max)) {                                                                      \
 		e = bpf_ringbuf_reserve(&journal_ring, sizeof(*e) + 2 * (max), 0);                 \
@@ -194,13 +209,10 @@ static __always_inline u32 journal_copy_pages(struct event_journal *e,
 			return 0;                                                                  \
 		}                                                                                  \
 		journal_fill(e, &m);                                                               \
-		e->len = journal_copy_pages(e, &m, (max));                                         \
-		if (e->len < m.len) {                                                              \
+		len = journal_copy_pages(e, &m, (max));                                            \
+		if (len < m.len)                                                                   \
 			e->flags |= JOURNAL_TRUNCATED;                                             \
-			count(COUNT_TRUNCATED);                                                    \
-		}                                                                                  \
-		count(COUNT_SUBMITTED);                                                            \
-		bpf_ringbuf_submit(e, wake_flags(&journal_ring, sizeof(*e) + 2 * (max)));          \
+		journal_submit(e, len, sizeof(*e) + 2 * (max));                                    \
 		return 0;                                                                          \
 	}
 
@@ -268,20 +280,26 @@ static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct j
 	struct unix_skb_parms *cb;
 	struct sock *sk;
 
-	m->tgid = bpf_get_current_pid_tgid() >> 32;
-	if (!is_reader(m->tgid) || len <= 0)
-		return false;
 	sk = skb->sk;
 	if (!sk || sk->__sk_common.skc_family != AF_UNIX)
+		return false;
+	m->tgid = bpf_get_current_pid_tgid() >> 32;
+	if (!bpf_map_lookup_elem(&readers, &m->tgid))
+		return false;
+	cb = (struct unix_skb_parms *)&skb->cb;
+	/* Nothing is read, unless the message is in a file that comes with it. */
+	if (len <= 0 && (skb->len || !BPF_CORE_READ(cb, fp)))
 		return false;
 	count(COUNT_SEEN);
 	m->skb = skb;
 	m->socket = (u64)sk;
 	m->reader = NULL;
 	m->ino = 0;
-	cb = m->cb = (struct unix_skb_parms *)&skb->cb;
+	m->cb = cb;
 	m->type = sk->sk_type;
-	m->len = len;
+	/* Of a datagram the reader may take less than there is; the rest is gone for it. */
+	m->full = m->type == SOCK_STREAM ? len : skb->len;
+	m->len = m->full < JOURNAL_MAX ? m->full : JOURNAL_MAX;
 	m->linear = skb->len - skb->data_len;
 	m->offset = m->type == SOCK_STREAM ? BPF_CORE_READ(cb, consumed) : 0;
 	journal_find_reader(m);
@@ -325,6 +343,8 @@ int BPF_PROG(journal_read_pages, struct sk_buff *skb, int n)
 		return *(volatile int *)NULL;
 	if (!journal_begin(skb, n, &m))
 		return 0;
+	if (skb->data_len && m.len > JOURNAL_PAGES_MAX)
+		m.len = JOURNAL_PAGES_MAX;
 	if (!skb->data_len) {
 		JOURNAL_CLASSES(JOURNAL_COPY_LINEAR)
 	} else {
@@ -332,7 +352,7 @@ int BPF_PROG(journal_read_pages, struct sk_buff *skb, int n)
 		JOURNAL_CLASS_PAGES(8192)
 		JOURNAL_CLASS_PAGES(16384)
 		JOURNAL_CLASS_PAGES(32768)
-		JOURNAL_CLASS_PAGES(131072)
+		JOURNAL_CLASS_PAGES(JOURNAL_PAGES_MAX)
 	}
 	count(COUNT_NO_ROOM);
 	return 0;
@@ -352,20 +372,36 @@ int BPF_PROG(journal_read_linear, struct sk_buff *skb, int n)
 	return 0;
 }
 
-/* A log daemon that starts anew is followed at once, collector or not. */
+/*
+ * A log daemon that starts is followed at once, collector or not, beside those
+ * that run: containers have their own, and "rsyslogd -N1" takes nobody's place.
+ * Root's alone, so that nobody else can fill the table.
+ */
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(journal_exec, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 {
 	u64 comm[2] = {};
 	u32 tgid = task->tgid;
+	u8 one = 1;
 
 	BPF_CORE_READ_INTO(&comm, task, comm);
-	for (int i = 0; i < JOURNAL_READERS; i++) {
-		/* Slot i belongs to one name; the next of that name takes its place. */
-		if (tunables.names[i][0] == comm[0] && tunables.names[i][1] == comm[1]) {
-			tunables.readers[i] = tgid;
-			return 0;
-		}
+	for (int i = 0; i < JOURNAL_NAMES; i++) {
+		if (tunables.names[i][0] != comm[0] || tunables.names[i][1] != comm[1])
+			continue;
+		if (BPF_CORE_READ(task, real_cred, uid.val) == 0)
+			bpf_map_update_elem(&readers, &tgid, &one, BPF_ANY);
+		return 0;
 	}
+	bpf_map_delete_elem(&readers, &tgid); /* it was one, and became something else */
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(journal_exit, struct task_struct *task)
+{
+	u32 tgid = task->tgid;
+
+	if (BPF_CORE_READ(task, signal, live.counter) == 0)
+		bpf_map_delete_elem(&readers, &tgid);
 	return 0;
 }

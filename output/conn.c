@@ -64,7 +64,8 @@ struct conn {
 	struct loop *loop;
 	conn_fn fn;
 	void *arg;
-	bool *freed; /* set by conn_free() while an event is being delivered */
+	bool telling; /* an event is being delivered, */
+	bool gone;    /* and conn_free() came from there: tell() frees the rest */
 
 	char *host;
 	char *server_name;
@@ -167,17 +168,16 @@ __attribute__((format(printf, 2, 3))) static void fail(struct conn *c, const cha
 /* Returns false when the callback freed c. */
 static bool tell(struct conn *c, bool *pending, enum conn_event event)
 {
-	bool freed = false;
-
 	if (!*pending)
 		return true;
 	*pending = false;
-	c->freed = &freed;
+	c->telling = true;
 	c->fn(c->arg, event);
-	if (freed)
-		return false;
-	c->freed = NULL;
-	return true;
+	c->telling = false;
+	if (!c->gone)
+		return true;
+	free(c);
+	return false;
 }
 
 /* Only what we really wait for: epoll always reports errors, so nothing means not in the loop. */
@@ -1020,8 +1020,6 @@ void conn_free(struct conn *c)
 {
 	if (!c)
 		return;
-	if (c->freed)
-		*c->freed = true;
 	disconnect(c);
 	loop_timer_cancel(&c->soon);
 	proxy_done(&c->proxy);
@@ -1029,7 +1027,10 @@ void conn_free(struct conn *c)
 	buf_done(&c->out);
 	free(c->host);
 	free(c->server_name);
-	free(c);
+	if (c->telling)
+		c->gone = true;
+	else
+		free(c);
 }
 
 struct buf *conn_out(struct conn *c)

@@ -138,11 +138,11 @@ static void on_open(struct intake_answer *a, bool array)
 	} else if (a->depth == 3 && a->list && a->key == KEY_ERROR) {
 		a->failed = true; /* an object that describes it */
 	}
-	a->depth++;
 	if (array)
-		a->arrays |= 1u << (a->depth - 1);
+		a->arrays |= 1u << a->depth;
 	else
-		a->arrays &= ~(1u << (a->depth - 1));
+		a->arrays &= ~(1u << a->depth);
+	a->depth++;
 }
 
 static void on_close(struct intake_answer *a)

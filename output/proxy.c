@@ -28,15 +28,20 @@ static int hex_value(char c)
 static ssize_t percent_decode(char *p, size_t n)
 {
 	size_t out = 0;
+	int high, low;
 
 	for (size_t i = 0; i < n; i++) {
 		if (p[i] != '%') {
 			p[out++] = p[i];
 			continue;
 		}
-		if (n - i < 3 || hex_value(p[i + 1]) < 0 || hex_value(p[i + 2]) < 0)
+		if (n - i < 3)
 			return -1;
-		p[out++] = (char)(hex_value(p[i + 1]) << 4 | hex_value(p[i + 2]));
+		high = hex_value(p[i + 1]);
+		low = hex_value(p[i + 2]);
+		if (high < 0 || low < 0)
+			return -1;
+		p[out++] = (char)(high << 4 | low);
 		i += 2;
 	}
 	return (ssize_t)out;

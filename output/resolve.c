@@ -93,6 +93,17 @@ const char *resolve_addr_text(const union resolve_addr *a, char text[static RESO
 	return text;
 }
 
+/* The port is the same for all. */
+static bool is_same_addr(const union resolve_addr *a, const union resolve_addr *b)
+{
+	if (a->any.sa_family != b->any.sa_family)
+		return false;
+	if (a->any.sa_family == AF_INET6)
+		return IN6_ARE_ADDR_EQUAL(&a->v6.sin6_addr, &b->v6.sin6_addr) &&
+		       a->v6.sin6_scope_id == b->v6.sin6_scope_id;
+	return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+}
+
 static void add_addr(struct resolve *r, const struct sockaddr *sa)
 {
 	enum family f = sa->sa_family == AF_INET6 ? V6 : V4;
@@ -110,7 +121,7 @@ static void add_addr(struct resolve *r, const struct sockaddr *sa)
 		a->v4.sin_port = htons(r->port);
 	}
 	for (int i = 0; i < r->n[f]; i++)
-		if (!memcmp(&r->addrs[f][i], a, sizeof(*a)))
+		if (is_same_addr(&r->addrs[f][i], a))
 			return;
 	r->n[f]++;
 }

@@ -38,6 +38,8 @@
 /* A shipper that was told to stop may hold the cursor's lock for this long. */
 #define LOCK_WAIT_MS 10000
 #define LOCK_POLL_MS 100
+/* How often the files of TLS are tried again. */
+#define TRUST_RETRY_MS 1000
 /* What an orphan takes for its goodbyes. */
 #define ORPHAN_MS 1000
 
@@ -164,14 +166,13 @@ static int find_outputs(struct shipper *s)
 	}
 }
 
-static int read_trust(struct shipper *s)
+static int read_trust(struct shipper *s, char *text, size_t text_size)
 {
 	const struct tls_opts opts = {
 		.ca = s->config->tls_ca,
 		.cert = s->config->tls_cert,
 		.key = s->config->tls_key,
 	};
-	char text[512] = "";
 	bool remote = false;
 	int err;
 
@@ -179,10 +180,57 @@ static int read_trust(struct shipper *s)
 		remote |= !s->ops[i]->local;
 	if (!remote)
 		return 0;
-	err = tls_client_new(&opts, text, sizeof(text), &s->tls);
-	if (err)
-		log_error("%s", text[0] ? text : log_strerror(err));
+	text[0] = '\0';
+	err = tls_client_new(&opts, text, text_size, &s->tls);
+	if (err && !text[0])
+		snprintf(text, text_size, "tls: %s", log_strerror(err));
 	return err;
+}
+
+/* Sleeps for so long. -EPIPE: the collector is gone, or wants us to stop. */
+static int sleep_unless_stopped(int control_fd, uint64_t wait_ms)
+{
+	uint64_t until_ms = clock_mono_ms() + wait_ms;
+	char data[CONTROL_MSG_MAX + 1];
+	struct control_msg m;
+	uint64_t now_ms;
+	ssize_t n;
+
+	while ((now_ms = clock_mono_ms()) < until_ms) {
+		struct pollfd p = { .fd = control_fd, .events = POLLIN };
+
+		if (poll(&p, 1, (int)(until_ms - now_ms)) < 0 && errno != EINTR)
+			return -errno;
+		/* Wake-ups need no care: whoever begins looks at the spool. */
+		n = recv(control_fd, data, sizeof(data), MSG_DONTWAIT);
+		if (!n || (n < 0 && errno != EAGAIN && errno != EINTR))
+			return -EPIPE;
+		if (n > 0 && control_decode(data, (size_t)n, &m) == 0 && m.type == CONTROL_STOP)
+			return -EPIPE;
+	}
+	return 0;
+}
+
+/*
+ * A CA file may be mounted or mended later. To die of it would repeat the line
+ * at each new start; so it is told once, and tried again.
+ */
+static int wait_for_trust(struct shipper *s, int control_fd)
+{
+	char text[512] = "", told[512] = "";
+	int err;
+
+	while (read_trust(s, text, sizeof(text)) < 0) {
+		if (strcmp(text, told) != 0)
+			log_error("%s; nothing is sent until that is mended", text);
+		memcpy(told, text, sizeof(told));
+		err = sleep_unless_stopped(control_fd, TRUST_RETRY_MS);
+		if (err)
+			return err;
+	}
+	if (told[0])
+		log_info("the files of TLS can be read now");
+	return 0;
 }
 
 static int drop_privileges(const struct shipper *s)
@@ -355,7 +403,7 @@ static int start_and_run(struct shipper *s, int control_fd)
 	err = find_outputs(s);
 	if (err)
 		return err;
-	err = read_trust(s);
+	err = wait_for_trust(s, control_fd);
 	if (err)
 		return err;
 	err = drop_privileges(s);

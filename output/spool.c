@@ -316,7 +316,6 @@ static int check_current(struct spool *s)
 static int segment_create(struct spool *s, uint64_t first_seq, const uint8_t *p, size_t n)
 {
 	_cleanup_close_ int fd = -1;
-	struct segment *last;
 	char name[SPOOL_NAME_SIZE];
 	int r;
 
@@ -340,8 +339,7 @@ static int segment_create(struct spool *s, uint64_t first_seq, const uint8_t *p,
 		return r;
 	}
 	/* A segment of the same name held no event (positions, or junk), and was replaced. */
-	last = last_seg(s);
-	if (last && last->first_seq == first_seq)
+	if (s->n_segs && s->segs[s->n_segs - 1].first_seq == first_seq)
 		segment_forget(s, s->n_segs - 1);
 	s->segs[s->n_segs++] = (struct segment){
 		.first_seq = first_seq, .bytes = n, .fd = TAKE_FD(fd), .unsynced = true

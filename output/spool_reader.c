@@ -498,8 +498,8 @@ void spool_reader_free(struct spool_reader *r)
 /* When the writer made the directory again: go there with the books as they are. */
 static bool follow_directory(struct spool_reader *r)
 {
-	struct spool_cursor there;
-	struct spool_state state;
+	struct spool_cursor there = {};
+	struct spool_state state = {};
 	char path[PATH_MAX];
 	struct stat st;
 	int e;

@@ -207,9 +207,10 @@ static uint64_t on_next_seq(void *arg)
 	return spool_next_seq(c->spool) + held_count(&c->held);
 }
 
-/* Is it time for a commit, or is one overdue? */
-static bool is_full(const struct collector *c)
+/* struct sink: is it time for a commit, or is one overdue? */
+static bool is_full(void *arg)
 {
+	struct collector *c = arg;
 	size_t bytes;
 
 	spool_pending(c->spool, &bytes);
@@ -275,8 +276,9 @@ static void flush_sources(struct collector *c, bool all)
 		struct source *s = c->sources[i].source;
 
 		c->taking = s;
-		if (s->ops->flush)
-			s->ops->flush(s, &c->sink, all);
+		while (s->ops->flush && !s->ops->flush(s, &c->sink, all))
+			if (commit(c))
+				return;
 	}
 }
 
@@ -544,6 +546,7 @@ static int open_sink(struct collector *c)
 	interfaces_init(&c->sink.interfaces);
 	c->sink.add = on_add;
 	c->sink.next_seq = on_next_seq;
+	c->sink.is_full = is_full;
 	c->sink.arg = c;
 	c->sink.now_ms = loop_now_ms(c->loop);
 	if (!err)
@@ -571,7 +574,7 @@ static void done(struct collector *c)
 
 int collector_run(const struct config *config)
 {
-	static const int signals[] = { SIGINT, SIGTERM };
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	_cleanup_(done) struct collector c = { .config = config, .commit_bytes = COMMIT_BYTES };
 	int err;
 
@@ -593,7 +596,7 @@ int collector_run(const struct config *config)
 	err = open_sources(&c);
 	if (err)
 		return EXIT_FAILURE;
-	err = loop_signals(c.loop, signals, 2, on_signal, &c);
+	err = loop_signals(c.loop, signals, 3, on_signal, &c);
 	if (!err)
 		err = shipper_start(c.loop, config, &c.shipper);
 	if (err) {

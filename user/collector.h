@@ -7,5 +7,5 @@
 
 struct config;
 
-/* Runs until SIGINT or SIGTERM, then prints the books. Returns the exit code. */
+/* Runs until SIGINT, SIGTERM or SIGHUP, then prints the books. Returns the exit code. */
 int collector_run(const struct config *config);

@@ -42,6 +42,8 @@ struct journal {
 	uint32_t bucket_mask;
 	uint32_t free, newest, oldest;
 	struct journal_stats stats;
+	size_t taken;	/* bytes of the sample at hand that are told, or in a stream's line */
+	bool in_sample; /* it was counted */
 	char code[12];
 	char audit[AUDIT_TEXT_MAX];
 };
@@ -122,17 +124,30 @@ static struct journal_line line_of(const struct decode *d, enum journal_transpor
 	};
 }
 
-static void tell(const struct decode *d, struct journal_line *line)
+/*
+ * False when it was not taken. Then everybody returns false, and leaves the
+ * streams and j->taken so that this line is the first to be told next time.
+ */
+static bool tell(const struct decode *d, struct journal_line *line)
 {
 	int64_t real_ns = (int64_t)line->boot_ns + d->boot_to_real_ns;
 
 	if (!line->text.len && !line->cut_bytes) {
 		d->j->stats.empty++;
-		return;
+		return true;
 	}
 	line->time_us = real_ns < 0 ? 0 : (uint64_t)real_ns / 1000;
+	if (!d->fn(d->arg, line))
+		return false;
 	d->j->stats.lines++;
-	d->fn(d->arg, line);
+	return true;
+}
+
+/* A sample that is given again was counted. */
+static void count_once(const struct decode *d, uint64_t *samples)
+{
+	if (!d->j->in_sample)
+		(*samples)++;
 }
 
 static uint64_t missing(const struct journal_sample *s)
@@ -324,7 +339,7 @@ static void skip_time(struct slice *s)
 }
 
 /* One message; line has the sender, and what is not in the text. */
-static void tell_syslog(const struct decode *d, struct journal_line *line, struct slice s)
+static bool tell_syslog(const struct decode *d, struct journal_line *line, struct slice s)
 {
 	unsigned pri;
 
@@ -332,30 +347,27 @@ static void tell_syslog(const struct decode *d, struct journal_line *line, struc
 		s.len--;
 	if (parse_pri(&s, PRI_MAX, &pri)) {
 		line->pri = checked_pri(pri);
-		if (parse_rfc5424(s, line)) {
-			tell(d, line);
-			return;
-		}
+		if (parse_rfc5424(s, line))
+			return tell(d, line);
 	} else if (s.len && s.p[0] == '<') {
 		/* Some other form: none of it is taken for a name. */
 		d->j->stats.malformed++;
 		line->text = s;
-		tell(d, line);
-		return;
+		return tell(d, line);
 	}
 	skip_time(&s);
 	journal_parse_identifier(&s, &line->identifier, &line->pid);
 	line->text = s;
-	tell(d, line);
+	return tell(d, line);
 }
 
-static void decode_syslog(const struct decode *d)
+static bool decode_syslog(const struct decode *d)
 {
 	struct journal_line line = line_of(d, JOURNAL_SYSLOG);
 
-	d->j->stats.syslog++;
+	count_once(d, &d->j->stats.syslog);
 	line.cut_bytes = missing(d->s);
-	tell_syslog(d, &line, d->s->data);
+	return tell_syslog(d, &line, d->s->data);
 }
 
 /* ------------------------------------------------------------------ native */
@@ -404,13 +416,13 @@ static void take_field(struct native_entry *e, struct slice key, struct slice va
 			*wanted[i].value = value;
 }
 
-static void tell_entry(const struct decode *d, const struct native_entry *e, uint64_t cut_bytes)
+static bool tell_entry(const struct decode *d, const struct native_entry *e, uint64_t cut_bytes)
 {
 	struct journal_line line = line_of(d, JOURNAL_NATIVE);
 	uint64_t v;
 
 	if (!e->fields && !cut_bytes)
-		return;
+		return true;
 	if (e->identifier.len)
 		line.identifier = e->identifier;
 	if (e->message_id.len)
@@ -430,7 +442,10 @@ static void tell_entry(const struct decode *d, const struct native_entry *e, uin
 	while (line.text.len && line.text.p[line.text.len - 1] == '\n')
 		line.text.len--;
 	line.cut_bytes = cut_bytes;
-	tell(d, &line);
+	if (tell(d, &line))
+		return true;
+	d->j->taken = (size_t)(e->start - d->s->data.p);
+	return false;
 }
 
 static uint64_t le64(const char *p)
@@ -480,18 +495,19 @@ static int parse_field(const char **at, const char *end, struct native_entry *e)
 	return 1;
 }
 
-static void decode_native(const struct decode *d)
+static bool decode_native(const struct decode *d)
 {
-	const char *at = d->s->data.p, *end = at + d->s->data.len;
+	const char *at = d->s->data.p + d->j->taken, *end = d->s->data.p + d->s->data.len;
 	struct native_entry e = { .start = at, .end = at };
 	int r = 1;
 
-	d->j->stats.native++;
+	count_once(d, &d->j->stats.native);
 	while (r > 0 && at < end) {
 		const char *nl;
 
 		if (*at == '\n') { /* an empty line ends an entry */
-			tell_entry(d, &e, 0);
+			if (!tell_entry(d, &e, 0))
+				return false;
 			at++;
 			e = (struct native_entry){ .start = at, .end = at };
 			continue;
@@ -510,12 +526,12 @@ static void decode_native(const struct decode *d)
 		/* Fields that were understood stand; without a message, the bytes do. */
 		e.fields++;
 	}
-	tell_entry(d, &e, missing(d->s));
+	return tell_entry(d, &e, missing(d->s));
 }
 
 /* ------------------------------------------------------------------ audit */
 
-static void decode_audit(const struct decode *d)
+static bool decode_audit(const struct decode *d)
 {
 	struct journal_line line = line_of(d, JOURNAL_AUDIT);
 	struct journal *j = d->j;
@@ -524,16 +540,16 @@ static void decode_audit(const struct decode *d)
 	size_t len;
 	int n;
 
-	j->stats.audit++;
+	count_once(d, &j->stats.audit);
 	if (s.len < NLMSG_HEADER) {
 		j->stats.malformed++;
-		return;
+		return true;
 	}
 	memcpy(&type, s.p + 4, sizeof(type)); /* nlmsg_type, in the host's order */
 	/* Below are the answers to requests, with two exceptions: USER and LOGIN. */
 	if (type < 1100 && type != 1005 && type != 1006) {
 		j->stats.control++;
-		return;
+		return true;
 	}
 	skip(&s, NLMSG_HEADER);
 	while (s.len && (is_blank(s.p[s.len - 1]) || !s.p[s.len - 1]))
@@ -553,7 +569,7 @@ static void decode_audit(const struct decode *d)
 	line.code = (struct slice){ j->code, (size_t)n };
 	line.pri = PRI_AUDIT;
 	line.identifier = SLICE("audit");
-	tell(d, &line);
+	return tell(d, &line);
 }
 
 /* ------------------------------------------------------------------ streams: the table */
@@ -643,7 +659,7 @@ static struct stream *stream_add(struct journal *j, uint64_t socket)
 
 /* ------------------------------------------------------------------ streams: their lines */
 
-static void tell_stream(const struct decode *d, const struct stream *st, struct slice text,
+static bool tell_stream(const struct decode *d, const struct stream *st, struct slice text,
 			uint64_t boot_ns, uint64_t cut_bytes)
 {
 	struct journal_line line = {
@@ -665,24 +681,25 @@ static void tell_stream(const struct decode *d, const struct stream *st, struct 
 	if (st->is_syslog) {
 		line.transport = JOURNAL_SYSLOG;
 		line.pri = PRI_DATAGRAM;
-		tell_syslog(d, &line, text);
-		return;
+		return tell_syslog(d, &line, text);
 	}
 	if (st->level_prefix && text.len && parse_pri(&text, 7, &severity))
 		line.pri = (uint8_t)((st->pri & ~7u) | severity);
 	line.text = text;
-	tell(d, &line);
+	return tell(d, &line);
 }
 
-static void tell_partial(const struct decode *d, struct stream *st, uint64_t boot_ns,
+static bool tell_partial(const struct decode *d, struct stream *st, uint64_t boot_ns,
 			 uint64_t cut_bytes)
 {
 	if (!st->partial_len && !cut_bytes)
-		return;
-	tell_stream(d, st, (struct slice){ st->partial ? st->partial : "", st->partial_len },
-		    boot_ns, cut_bytes);
+		return true;
+	if (!tell_stream(d, st, (struct slice){ st->partial ? st->partial : "", st->partial_len },
+			 boot_ns, cut_bytes))
+		return false;
 	drop_partial(d->j, st);
 	d->j->stats.changes++;
+	return true;
 }
 
 /* Ends the unfinished lines that are the oldest until bytes more fit. */
@@ -697,11 +714,13 @@ static void make_room(const struct decode *d, const struct stream *keep, size_t 
 		i = st->newer;
 		if (st == keep || !st->partial_len)
 			continue;
+		if (!tell_partial(d, st, st->last_ns, 0))
+			return;
 		j->stats.split++;
-		tell_partial(d, st, st->last_ns, 0);
 	}
 }
 
+/* False when there is no memory for it, also because a line that is in the way was not taken. */
 static bool keep_partial(const struct decode *d, struct stream *st, struct slice text)
 {
 	uint32_t need = st->partial_len + (uint32_t)text.len, cap = st->partial_cap;
@@ -742,43 +761,44 @@ static size_t border(struct slice text, size_t max)
 	return ((unsigned char)text.p[n] & 0xc0) == 0x80 ? max : n;
 }
 
-/* Text of one line; ended tells whether its end is here. */
-static void take_text(const struct decode *d, struct stream *st, struct slice text, bool ended)
+/*
+ * Text of one line; ended tells whether its end is here. When a line is not
+ * taken, what is left in *text is neither told nor in the stream's line.
+ */
+static bool take_text(const struct decode *d, struct stream *st, struct slice *text, bool ended)
 {
 	uint64_t now_ns = d->s->boot_ns;
 
-	if (ended && !st->partial_len && text.len <= JOURNAL_LINE_MAX) {
-		tell_stream(d, st, text, now_ns, 0);
-		return;
-	}
-	while (st->partial_len + text.len > JOURNAL_LINE_MAX) {
-		size_t n = border(text, JOURNAL_LINE_MAX - st->partial_len);
+	while (st->partial_len + text->len > JOURNAL_LINE_MAX) {
+		size_t n = border(*text, JOURNAL_LINE_MAX - st->partial_len);
 
-		d->j->stats.split++;
 		if (!st->partial_len) {
-			tell_stream(d, st, (struct slice){ text.p, n }, now_ns, 0);
+			if (!tell_stream(d, st, (struct slice){ text->p, n }, now_ns, 0))
+				return false;
+			skip(text, n);
 		} else {
-			if (!keep_partial(d, st, (struct slice){ text.p, n })) {
-				tell_partial(d, st, now_ns, 0);
-				continue;
+			bool kept = keep_partial(d, st, (struct slice){ text->p, n });
+
+			if (!tell_partial(d, st, now_ns, 0)) {
+				st->partial_len -= kept ? (uint32_t)n : 0;
+				return false;
 			}
-			tell_partial(d, st, now_ns, 0);
+			if (kept)
+				skip(text, n);
 		}
-		skip(&text, n);
-	}
-	if (ended && !st->partial_len) {
-		tell_stream(d, st, text, now_ns, 0);
-		return;
-	}
-	if (text.len && !keep_partial(d, st, text)) {
-		/* No memory for it: two lines rather than none. */
 		d->j->stats.split++;
-		tell_partial(d, st, now_ns, 0);
-		tell_stream(d, st, text, now_ns, 0);
-		return;
 	}
-	if (ended)
-		tell_partial(d, st, now_ns, 0);
+	if (ended && !st->partial_len)
+		return tell_stream(d, st, *text, now_ns, 0);
+	if (text->len && !keep_partial(d, st, *text)) {
+		/* No memory for it: two lines rather than none. */
+		if (!tell_partial(d, st, now_ns, 0) || !tell_stream(d, st, *text, now_ns, 0))
+			return false;
+		d->j->stats.split++;
+		return true;
+	}
+	skip(text, text->len);
+	return !ended || tell_partial(d, st, now_ns, 0);
 }
 
 static void copy_name(char dst[NAME_SIZE], struct slice s)
@@ -826,13 +846,15 @@ static size_t parse_header(struct slice data, bool from_root, struct stream *st)
 	return (size_t)(at - data.p);
 }
 
+/* NULL when a line that is in the way was not taken. */
 static struct stream *stream_of(const struct decode *d, bool *is_new)
 {
 	struct stream *st = stream_find(d->j, d->s->socket);
 
 	/* The address was given to another socket: the first one is closed. */
 	if (st && st->socket_ino != d->s->socket_ino) {
-		tell_partial(d, st, st->last_ns, 0);
+		if (!tell_partial(d, st, st->last_ns, 0))
+			return NULL;
 		stream_remove(d->j, st);
 		st = NULL;
 	}
@@ -845,7 +867,8 @@ static struct stream *stream_of(const struct decode *d, bool *is_new)
 	if (d->j->free == NONE) {
 		struct stream *oldest = &d->j->streams[d->j->oldest];
 
-		tell_partial(d, oldest, oldest->last_ns, 0);
+		if (!tell_partial(d, oldest, oldest->last_ns, 0))
+			return NULL;
 		stream_remove(d->j, oldest);
 		d->j->stats.evicted++;
 	}
@@ -854,21 +877,20 @@ static struct stream *stream_of(const struct decode *d, bool *is_new)
 	return st;
 }
 
-static void decode_stream(const struct decode *d, bool is_syslog)
+static bool decode_stream(const struct decode *d, bool is_syslog)
 {
 	const struct journal_sample *s = d->s;
 	struct slice data = s->data;
 	struct stream *st;
 	bool is_new;
 
-	if (is_syslog)
-		d->j->stats.syslog++;
-	else
-		d->j->stats.stdout_++;
+	count_once(d, is_syslog ? &d->j->stats.syslog : &d->j->stats.stdout_);
 	st = stream_of(d, &is_new);
+	if (!st)
+		return false;
 	/* A line is of one process: who follows on the same socket begins another. */
-	if (!is_new && st->pid != s->pid)
-		tell_partial(d, st, st->last_ns, 0);
+	if (!is_new && st->pid != s->pid && !tell_partial(d, st, st->last_ns, 0))
+		return false;
 	st->last_ns = s->boot_ns;
 	st->pid = s->pid;
 	st->uid = s->uid;
@@ -881,22 +903,33 @@ static void decode_stream(const struct decode *d, bool is_syslog)
 
 		if (!n)
 			d->j->stats.headerless++;
-		skip(&data, n);
+		d->j->taken = n;
 	}
+	skip(&data, d->j->taken);
 
 	while (data.len) {
 		const char *nl = memchr(data.p, '\n', data.len);
 		size_t n = nl ? (size_t)(nl - data.p) : data.len;
 		const char *nul = memchr(data.p, '\0', n); /* ends a line, too */
+		struct slice text;
+		bool all;
 
 		if (nul)
 			n = (size_t)(nul - data.p);
-		take_text(d, st, (struct slice){ data.p, n }, nul || nl);
+		text = (struct slice){ data.p, n };
+		all = take_text(d, st, &text, nul || nl);
+		if (!all) {
+			d->j->taken = (size_t)(text.p - s->data.p);
+			return false;
+		}
 		skip(&data, nul || nl ? n + 1 : n);
 	}
 	/* What follows does not belong to what is here. */
-	if (missing(s))
-		tell_partial(d, st, s->boot_ns, missing(s));
+	if (missing(s) && !tell_partial(d, st, s->boot_ns, missing(s))) {
+		d->j->taken = s->data.len;
+		return false;
+	}
+	return true;
 }
 
 /* ------------------------------------------------------------------ which protocol */
@@ -936,42 +969,51 @@ static enum journal_transport transport_of(const struct journal_sample *s)
 	return JOURNAL_SYSLOG;
 }
 
-void journal_decode(struct journal *j, const struct journal_sample *s, int64_t boot_to_real_ns,
+static bool decode(const struct decode *d)
+{
+	switch (transport_of(d->s)) {
+	case JOURNAL_NATIVE:
+		return decode_native(d);
+	case JOURNAL_SYSLOG:
+		return d->s->stream ? decode_stream(d, true) : decode_syslog(d);
+	case JOURNAL_STDOUT:
+		return decode_stream(d, false);
+	case JOURNAL_AUDIT:
+		return decode_audit(d);
+	}
+	return true;
+}
+
+bool journal_decode(struct journal *j, const struct journal_sample *s, int64_t boot_to_real_ns,
 		    journal_line_fn fn, void *arg)
 {
 	const struct decode d = { j, s, boot_to_real_ns, fn, arg };
+	bool went_on = j->taken > 0;
 
-	j->stats.samples++;
-	if (s->has_fds && !s->stream) {
-		j->stats.memfd++;
-		if (!s->data.len)
-			return;
-	}
-	if (missing(s)) {
+	if (j->taken > s->data.len)
+		j->taken = 0; /* restored with another sample than it was saved with */
+	count_once(&d, &j->stats.samples);
+	if (s->has_fds && !s->stream)
+		count_once(&d, &j->stats.memfd);
+	if (missing(s) && !j->in_sample) {
 		j->stats.truncated++;
 		j->stats.cut_bytes += missing(s);
 	}
-	switch (transport_of(s)) {
-	case JOURNAL_NATIVE:
-		decode_native(&d);
-		break;
-	case JOURNAL_SYSLOG:
-		if (s->stream)
-			decode_stream(&d, true);
-		else
-			decode_syslog(&d);
-		break;
-	case JOURNAL_STDOUT:
-		decode_stream(&d, false);
-		break;
-	case JOURNAL_AUDIT:
-		decode_audit(&d);
-		break;
+	if (!decode(&d)) {
+		j->in_sample = true;
+		j->stats.changes++;
+		return false;
 	}
+	j->taken = 0;
+	j->in_sample = false;
+	if (went_on)
+		j->stats.changes++;
+	return true;
 }
 
-void journal_flush_idle(struct journal *j, uint64_t boot_ns, uint64_t idle_ns,
-			int64_t boot_to_real_ns, journal_line_fn fn, void *arg)
+bool journal_flush_idle(struct journal *j, uint64_t boot_ns, uint64_t idle_ns,
+			journal_is_open_fn is_open, int64_t boot_to_real_ns, journal_line_fn fn,
+			void *arg)
 {
 	const struct decode d = { j, NULL, boot_to_real_ns, fn, arg };
 
@@ -980,11 +1022,13 @@ void journal_flush_idle(struct journal *j, uint64_t boot_ns, uint64_t idle_ns,
 
 		if (idle_ns && st->last_ns + idle_ns > boot_ns)
 			break;
-		if (!st->partial_len)
+		if (!st->partial_len || (is_open && is_open(arg, st->pid, st->socket_ino)))
 			continue;
+		if (!tell_partial(&d, st, st->last_ns, 0))
+			return false;
 		j->stats.split++;
-		tell_partial(&d, st, st->last_ns, 0);
 	}
+	return true;
 }
 
 struct task_ref journal_line_task(const struct journal_line *line)
@@ -1004,10 +1048,11 @@ void journal_get_stats(const struct journal *j, struct journal_stats *ret)
 
 /* ------------------------------------------------------------------ saving */
 
-#define SAVE_MAGIC 0x31534a53u /* "SJS1" */
+#define SAVE_MAGIC 0x32534a53u /* "SJS2" */
 
 struct saved_head {
 	uint32_t magic, count;
+	uint64_t taken;
 };
 
 struct saved_stream {
@@ -1021,7 +1066,7 @@ _Static_assert(sizeof(struct saved_stream) == 32 + 16 + 8 + 2 * NAME_SIZE, "no h
 
 int journal_stream_save(const struct journal *j, struct buf *ret)
 {
-	struct saved_head head = { SAVE_MAGIC, j->stats.streams };
+	struct saved_head head = { SAVE_MAGIC, j->stats.streams, j->taken };
 	size_t before = ret->len;
 	int r;
 
@@ -1059,6 +1104,8 @@ static void forget_all(struct journal *j)
 {
 	while (j->oldest != NONE)
 		stream_remove(j, &j->streams[j->oldest]);
+	j->taken = 0;
+	j->in_sample = false;
 }
 
 static int restore_one(struct journal *j, struct slice *bytes)
@@ -1121,5 +1168,7 @@ int journal_stream_restore(struct journal *j, struct slice bytes)
 		r = -EBADMSG;
 	if (r < 0)
 		forget_all(j);
+	else
+		j->taken = head.taken;
 	return r;
 }

@@ -37,8 +37,14 @@ struct journal_line {
 	uint64_t cut_bytes;		/* missing at its end: they could not be copied */
 };
 
-/* Takes the line; its slices live until it returns. */
-typedef void (*journal_line_fn)(void *arg, const struct journal_line *line);
+/*
+ * Takes the line; its slices live until it returns. False: not now, the line was
+ * not taken; whoever called us returns false, and calls again when there is room.
+ */
+typedef bool (*journal_line_fn)(void *arg, const struct journal_line *line);
+
+/* Is this socket, on which pid wrote last, still open at the log daemon's end? */
+typedef bool (*journal_is_open_fn)(void *arg, uint32_t pid, uint64_t socket_ino);
 
 struct journal_opts {
 	uint32_t max_streams; /* 0: 1024; above it the one silent for longest is forgotten */
@@ -69,23 +75,28 @@ int journal_new(const struct journal_opts *opts, struct journal **ret);
 void journal_free(struct journal *j);
 DEFINE_CLEANUP(struct journal *, journal_free);
 
-/* Calls fn for each line that ends in this sample: none, one or many. */
-void journal_decode(struct journal *j, const struct journal_sample *s, int64_t boot_to_real_ns,
+/*
+ * Calls fn for each line that ends in this sample: none, one or many. False when
+ * fn did not take one: the same sample, given again, goes on with that line, also
+ * after the streams were saved and restored in between.
+ */
+bool journal_decode(struct journal *j, const struct journal_sample *s, int64_t boot_to_real_ns,
 		    journal_line_fn fn, void *arg);
 
 /*
- * Tells unfinished lines of streams that were silent for idle_ns: their writer
- * may have died in the middle. 0 tells all of them.
+ * Tells unfinished lines of streams that were silent for idle_ns and are not
+ * open (NULL: or are): their writer ended in the middle of a line. False: as above.
  */
-void journal_flush_idle(struct journal *j, uint64_t boot_ns, uint64_t idle_ns,
-			int64_t boot_to_real_ns, journal_line_fn fn, void *arg);
+bool journal_flush_idle(struct journal *j, uint64_t boot_ns, uint64_t idle_ns,
+			journal_is_open_fn is_open, int64_t boot_to_real_ns, journal_line_fn fn,
+			void *arg);
 
 /* The sender, as process_find() takes it. Its start is not known. */
 struct task_ref journal_line_task(const struct journal_line *line);
 
 /*
- * The streams as bytes, to go on after a restart. Save appends: -ENOBUFS or
- * -ENOMEM. Restore replaces all streams: -EBADMSG for bytes that are not ours,
+ * The streams, and how much of a sample was taken, as bytes, to go on after a restart. Save
+ * appends: -ENOBUFS or -ENOMEM. Restore replaces all streams: -EBADMSG for bytes that are not ours,
  * or -ENOMEM, and then there are none. Only for the same boot: the caller checks.
  */
 int journal_stream_save(const struct journal *j, struct buf *ret);

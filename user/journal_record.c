@@ -49,7 +49,7 @@ void journal_record_format(struct record *r, const struct journal_line *line,
 		ret->procid.len = (size_t)snprintf(r->number, sizeof(r->number), "%u", line->pid);
 
 	if (r->journal_schema == JOURNAL_SCHEMA_RAW) {
-		record_finish_text(r, NULL, line->text, line->cut_bytes, ret);
+		record_finish_text(r, r->journal_schema, NULL, line->text, line->cut_bytes, ret);
 		return;
 	}
 
@@ -73,5 +73,5 @@ void journal_record_format(struct record *r, const struct journal_line *line,
 	record_open_event(r, &w, providers[line->transport]);
 	if (line->code.len)
 		json_slice(&w, "code", at_most(line->code, NAME_MAX_BYTES));
-	record_finish_text(r, &w, line->text, line->cut_bytes, ret);
+	record_finish_text(r, r->journal_schema, &w, line->text, line->cut_bytes, ret);
 }

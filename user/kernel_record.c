@@ -31,7 +31,7 @@ int kernel_record_format(struct record *r, const struct kmsg *k, struct msg *ret
 		ret->procid.len = (size_t)snprintf(r->number, sizeof(r->number), "%u", pid);
 
 	if (r->journal_schema == JOURNAL_SCHEMA_RAW) {
-		record_finish_text(r, NULL, text, 0, ret);
+		record_finish_text(r, JOURNAL_SCHEMA_RAW, NULL, text, 0, ret);
 		return 0;
 	}
 
@@ -46,6 +46,6 @@ int kernel_record_format(struct record *r, const struct kmsg *k, struct msg *ret
 		json_object_end(&w);
 	}
 	record_open_event(r, &w, "kernel");
-	record_finish_text(r, &w, text, 0, ret);
+	record_finish_text(r, JOURNAL_SCHEMA_ECS, &w, text, 0, ret);
 	return 0;
 }

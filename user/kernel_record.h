@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A line of the kernel's log as a record, in the shape of a journal line.
+ * A line of the kernel's log as a record: ECS JSON on every transport, as the
+ * endpoint format wants it, or the raw text with journal.schema = raw.
  * Lines that programs wrote to /dev/kmsg keep the name and pid they begin with. Pure.
  */
 #pragma once

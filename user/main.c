@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* argv -> configuration -> the collector or a subcommand -> exit code. */
 #define _GNU_SOURCE
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,8 @@ int main(int argc, char **argv, char **envp)
 	int rest = argc, err;
 
 	forbid_dumps();
+	/* Whoever reads our standard error may go away: that is no reason to stop. */
+	signal(SIGPIPE, SIG_IGN);
 	if (argc == 2 && !strcmp(argv[1], "shipper"))
 		return shipper_main(3);
 	err = config_new(&c);

@@ -59,6 +59,7 @@ static const struct program_row programs[] = {
 	{ KERNEL_JOURNAL, "journal_read_linear", ATTACH_AUTO, NULL, "linear",
 	  "what journal messages hold in page fragments" },
 	{ KERNEL_JOURNAL, "journal_exec", ATTACH_AUTO, NULL, "dynptr pages linear", NULL },
+	{ KERNEL_JOURNAL, "journal_exit", ATTACH_AUTO, NULL, "dynptr pages linear", NULL },
 	{ KERNEL_PROCESSES, "process_exec", ATTACH_AUTO, NULL, "exec",
 	  "executables of processes that are gone" },
 };
@@ -78,7 +79,8 @@ static const struct variant_row variants[] = {
 	{ KERNEL_JOURNAL, "dynptr", NULL },
 	{ KERNEL_JOURNAL, "pages", NULL },
 	{ KERNEL_JOURNAL, "linear",
-	  "journal messages of more than 3 to 15 KiB, or parts of them: no bpf_dynptr_from_skb" },
+	  "journal messages of more than 3 to 15 KiB, or parts of them: no "
+	  "bpf_dynptr_from_skb, and no kernel symbols (kernel.kptr_restrict=2?)" },
 	{ KERNEL_PROCESSES, "exec", NULL },
 };
 #define N_VARIANTS (sizeof(variants) / sizeof(variants[0]))
@@ -101,7 +103,7 @@ _Static_assert(sizeof(((struct flow_bpf *)0)->bss->tunables) == sizeof(struct fl
 struct source_state {
 	bool present;
 	char lacks[160];
-	int ring_fd, counters_fd, map_fd; /* map_fd: processes */
+	int ring_fd, counters_fd, map_fd; /* map_fd: processes, or readers */
 	int bss_fd;
 	uint64_t skipped; /* up to the detaching */
 	void *bss;	  /* mapped */
@@ -262,7 +264,7 @@ static int cgroup_root_open(char *text, size_t size)
 		return -ENOENT;
 	}
 	while ((m = getmntent(f))) {
-		if (strcmp(m->mnt_type, "cgroup2"))
+		if (strcmp(m->mnt_type, "cgroup2") != 0)
 			continue;
 		fd = open(m->mnt_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd >= 0)
@@ -444,12 +446,12 @@ static int source_attach(enum kernel_source source, const struct variant_row *v,
 
 		err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
 	} else if (bss && source == KERNEL_JOURNAL) {
-		static const char *const names[JOURNAL_READERS] = { "systemd-journal", "rsyslogd",
-								    "syslog-ng", "in:imuxsock" };
+		static const char *const names[JOURNAL_NAMES] = { "systemd-journal", "rsyslogd",
+								  "syslog-ng", "syslogd" };
 		struct journal_tunables t = { .generation = generation };
 		__u32 zero = 0;
 
-		for (int i = 0; i < JOURNAL_READERS; i++)
+		for (int i = 0; i < JOURNAL_NAMES; i++)
 			memcpy(t.names[i], names[i], strlen(names[i]));
 		err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
 	}
@@ -555,6 +557,11 @@ static int source_open(struct kernel *k, enum kernel_source source)
 		if (s->map_fd < 0)
 			return s->map_fd;
 	}
+	if (source == KERNEL_JOURNAL) {
+		s->map_fd = open_pin(k->dir, name, "readers");
+		if (s->map_fd < 0)
+			return s->map_fd;
+	}
 	if (sources[source].ring) {
 		s->ring_fd = open_pin(k->dir, name, sources[source].ring);
 		if (s->ring_fd < 0)
@@ -578,6 +585,28 @@ static int source_open(struct kernel *k, enum kernel_source source)
 	n = access(place.path, F_OK);
 	s->present = n == 0;
 	return s->present ? 0 : -ENOENT;
+}
+
+static int remove_captures(const char *dir)
+{
+	struct place place;
+	struct dirent *e;
+	DIR *d = opendir(dir);
+	int n = 0;
+
+	if (!d)
+		return 0;
+	while ((e = readdir(d))) {
+		/* Only what we name: eight hex digits, perhaps unfinished. */
+		if (strspn(e->d_name, "0123456789abcdef") != 8 ||
+		    (e->d_name[8] && strcmp(e->d_name + 8, "_new") != 0))
+			continue;
+		at(&place, "%s/%s", dir, e->d_name);
+		if (remove_tree(place.path) == 0)
+			n++;
+	}
+	closedir(d);
+	return n;
 }
 
 int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, struct kernel **ret)
@@ -611,7 +640,7 @@ int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, str
 
 	k->adopted = access(k->dir, F_OK) == 0;
 	if (!k->adopted) {
-		kernel_cleanup(opts->dir);
+		remove_captures(opts->dir);
 		at(&building, "%s_new", k->dir);
 		if (mkdir(building.path, 0700) < 0) {
 			err = -errno;
@@ -686,23 +715,10 @@ void kernel_free(struct kernel *k)
 
 int kernel_cleanup(const char *dir)
 {
-	struct place place;
-	struct dirent *e;
-	DIR *d = opendir(dir);
-	int n = 0;
+	int n = remove_captures(dir);
 
-	if (!d)
-		return 0;
-	while ((e = readdir(d))) {
-		/* Only what we name: eight hex digits, perhaps unfinished. */
-		if (strspn(e->d_name, "0123456789abcdef") != 8 ||
-		    (e->d_name[8] && strcmp(e->d_name + 8, "_new")))
-			continue;
-		at(&place, "%s/%s", dir, e->d_name);
-		if (remove_tree(place.path) == 0)
-			n++;
-	}
-	closedir(d);
+	/* The folder itself goes when nobody else uses it. */
+	rmdir(dir);
 	return n;
 }
 
@@ -805,6 +821,33 @@ int kernel_sweep(struct kernel *k, bool flush)
 	return ret;
 }
 
+/*
+ * Is this process root's, or the program that its comm says? Anybody can take
+ * another name, and nobody should fill the table of readers. A log daemon may
+ * have changed its user since; its binary is still root's.
+ */
+static bool is_log_daemon(unsigned long pid, const char *comm)
+{
+	struct place place;
+	char exe[512];
+	const char *base;
+	struct stat st;
+	ssize_t n;
+
+	at(&place, "/proc/%lu", pid);
+	if (stat(place.path, &st) == 0 && st.st_uid == 0)
+		return true;
+	at(&place, "/proc/%lu/exe", pid);
+	if (stat(place.path, &st) < 0 || st.st_uid != 0)
+		return false;
+	n = readlink(place.path, exe, sizeof(exe) - 1);
+	if (n < 0)
+		return false;
+	exe[n] = 0;
+	base = strrchr(exe, '/');
+	return base && !strncmp(base + 1, comm, strlen(comm));
+}
+
 void kernel_find_readers(struct kernel *k)
 {
 	struct journal_tunables *t = k->source[KERNEL_JOURNAL].bss;
@@ -818,7 +861,7 @@ void kernel_find_readers(struct kernel *k)
 		return;
 	while ((e = readdir(proc))) {
 		struct place place;
-		char comm[16] = { 0 };
+		char comm[sizeof(t->names[0]) + 1] = { 0 };
 		unsigned long pid = strtoul(e->d_name, NULL, 10);
 		_cleanup_close_ int fd = -1;
 		ssize_t n;
@@ -835,9 +878,15 @@ void kernel_find_readers(struct kernel *k)
 		comm[strcspn(comm, "\n")] = 0;
 		for (size_t i = strlen(comm); i < sizeof(comm); i++)
 			comm[i] = 0;
-		for (int i = 0; i < JOURNAL_READERS; i++)
-			if (!memcmp(t->names[i], comm, sizeof(comm)))
-				t->readers[i] = (uint32_t)pid;
+		for (int i = 0; i < JOURNAL_NAMES; i++) {
+			__u32 tgid = (__u32)pid;
+			__u8 one = 1;
+
+			if (!memcmp(t->names[i], comm, sizeof(t->names[i])) &&
+			    is_log_daemon(pid, comm))
+				bpf_map_update_elem(k->source[KERNEL_JOURNAL].map_fd, &tgid, &one,
+						    BPF_ANY);
+		}
 	}
 	closedir(proc);
 }

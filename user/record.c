@@ -299,10 +299,11 @@ static size_t raw_fit(struct slice text, size_t room)
 	return text.len <= room ? text.len : char_border(text, room);
 }
 
-void record_finish_text(struct record *r, struct json_writer *head, struct slice text,
-			uint64_t cut_bytes, struct msg *ret)
+void record_finish_text(struct record *r, enum config_journal_schema schema,
+			struct json_writer *head, struct slice text, uint64_t cut_bytes,
+			struct msg *ret)
 {
-	bool is_raw = r->journal_schema == JOURNAL_SCHEMA_RAW;
+	bool is_raw = schema == JOURNAL_SCHEMA_RAW;
 	size_t room = sizeof(r->json), len;
 
 	/* What the JSON still needs: the key, two quotes, two braces. */
@@ -321,7 +322,7 @@ void record_finish_text(struct record *r, struct json_writer *head, struct slice
 		text = (struct slice){ r->text, len };
 	}
 
-	switch (r->journal_schema) {
+	switch (schema) {
 	case JOURNAL_SCHEMA_RAW:
 		ret->text = text;
 		ret->json = (struct slice){ r->json, 0 };

@@ -104,5 +104,6 @@ void record_open_event(struct record *r, struct json_writer *w, const char *prov
  * shortened at a character's border and says so at its end. text and cut_bytes
  * are not both 0. head may be NULL when the schema is raw.
  */
-void record_finish_text(struct record *r, struct json_writer *head, struct slice text,
-			uint64_t cut_bytes, struct msg *ret);
+void record_finish_text(struct record *r, enum config_journal_schema schema,
+			struct json_writer *head, struct slice text, uint64_t cut_bytes,
+			struct msg *ret);

@@ -93,6 +93,11 @@ int ring_next(struct ring *r, const void **sample, size_t *size)
 	}
 }
 
+void ring_unread(struct ring *r, uint64_t position)
+{
+	r->position = position;
+}
+
 uint64_t ring_position(const struct ring *r)
 {
 	return r->position;

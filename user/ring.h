@@ -29,6 +29,9 @@ int ring_seek(struct ring *r, uint64_t position);
 /* 1 and the next sample; 0 when there is none, or its producer is not done yet. */
 int ring_next(struct ring *r, const void **sample, size_t *size);
 
+/* The sample that ring_next() gave, at this position, was not taken whole: give it again. */
+void ring_unread(struct ring *r, uint64_t position);
+
 /* Behind the last sample that ring_next() gave. */
 uint64_t ring_position(const struct ring *r);
 

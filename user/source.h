@@ -40,7 +40,9 @@ struct source_ops {
 
 	/*
 	 * Takes one sample and hands its records to sink_add(). 1; 0 when there is
-	 * none; -errno when the source is broken (told once, by the caller).
+	 * none; -errno when the source is broken (told once, by the caller). A sample
+	 * of many records may end early because the sink is full: position stays
+	 * before it, and the next call goes on with it.
 	 */
 	int (*take)(struct source *s, struct sink *sink);
 
@@ -57,10 +59,11 @@ struct source_ops {
 	int (*prepare)(struct source *s, uint64_t next_seq);
 
 	/*
-	 * Gives out what is held back: what has waited too long, once a second, or,
-	 * at a clean stop, all of it. May be NULL.
+	 * Gives out what is held back: what nothing will be added to any more, once a
+	 * second, or, at a clean stop, all of it. False: the sink is full, commit and
+	 * call again. May be NULL.
 	 */
-	void (*flush)(struct source *s, struct sink *sink, bool all);
+	bool (*flush)(struct source *s, struct sink *sink, bool all);
 
 	void (*free)(struct source *s);
 };
@@ -87,6 +90,8 @@ struct sink {
 	 */
 	int (*add)(void *arg, const struct msg *m);
 	uint64_t (*next_seq)(void *arg);
+	/* So much waits to be committed that a source with more to give should stop. */
+	bool (*is_full)(void *arg);
 	void *arg;
 };
 

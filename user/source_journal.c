@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,14 +19,15 @@
 #include "user/ring.h"
 #include "user/source.h"
 #include "user/stream_state.h"
+#include "user/unix_sockets.h"
 #include "user/users.h"
 #include "user/util/clock.h"
 #include "user/util/log.h"
 
-#define STATE_MAGIC	0x314a4b53u /* "SKJ1": the form of journal_stream_save() */
+#define STATE_MAGIC	0x324a4b53u /* "SKJ2": the form of journal_stream_save() */
 #define STATE_MAX_BYTES (8u << 20)
-/* An unfinished line of a stream that is silent for so long: its writer may be dead. */
-#define LINE_IDLE_NS 5000000000ull
+/* An unfinished line is asked about when its stream was silent for so long. */
+#define LINE_IDLE_NS 1000000000ull
 
 struct source_journal {
 	struct source source;
@@ -33,17 +35,21 @@ struct source_journal {
 	struct journal *journal;
 	struct stream_state state;
 	struct buf saved;
-	uint64_t saved_changes; /* journal_stats.changes when it was last saved */
-	struct sink *sink;	/* for on_line() */
+	uint64_t saved_changes;	     /* journal_stats.changes when it was last saved */
+	struct sink *sink;	     /* for on_line() */
+	struct unix_sockets sockets; /* those that are open, while lines are flushed */
+	bool has_sockets;
 };
 
-static void on_line(void *arg, const struct journal_line *line)
+static bool on_line(void *arg, const struct journal_line *line)
 {
 	struct source_journal *j = arg;
 	struct task_ref who = journal_line_task(line);
 	struct journal_details d = { 0 };
 	struct msg m;
 
+	if (j->sink->is_full(j->sink->arg))
+		return false;
 	if (who.pid) {
 		d.process = process_find(j->sink->processes, &who, line->boot_ns, j->sink->now_ms);
 		d.user_name = users_find(j->sink->users, who.uid, j->sink->now_ms);
@@ -51,6 +57,7 @@ static void on_line(void *arg, const struct journal_line *line)
 	sink_begin(j->sink);
 	journal_record_format(j->sink->record, line, &d, &m);
 	sink_add(&j->source, j->sink, &m);
+	return true;
 }
 
 /*
@@ -66,21 +73,25 @@ static bool is_log_socket(struct slice path)
 static int journal_take(struct source *s, struct sink *sink)
 {
 	struct source_journal *j = (struct source_journal *)s;
+	uint64_t before = ring_position(j->ring);
 	const void *sample;
 	struct event e;
 	size_t size;
 
 	if (ring_next(j->ring, &sample, &size) == 0)
 		return 0;
-	s->stats.samples++;
+	j->sink = sink;
 	if (event_decode(sample, size, &e) < 0 || e.kind != EVENT_IS_JOURNAL) {
 		s->stats.bad++;
 	} else if (!is_log_socket(e.journal.path)) {
 		s->stats.filtered++;
-	} else {
-		j->sink = sink;
-		journal_decode(j->journal, &e.journal, sink->record->boot_to_real_ns, on_line, j);
+	} else if (!journal_decode(j->journal, &e.journal, sink->record->boot_to_real_ns, on_line,
+				   j)) {
+		/* The rest of it when the sink has room; the kernel keeps it as long. */
+		ring_unread(j->ring, before);
+		return 1;
 	}
+	s->stats.samples++;
 	s->position = ring_position(j->ring);
 	return 1;
 }
@@ -110,13 +121,38 @@ static void journal_release(struct source *s)
 	ring_release(((struct source_journal *)s)->ring, s->position);
 }
 
-static void journal_flush(struct source *s, struct sink *sink, bool all)
+/*
+ * The log daemon closes its end when it has read all that was written, and what
+ * it has read is here already. In a namespace whose sockets we do not see, the
+ * end of the writer has to do.
+ */
+static bool is_open(void *arg, uint32_t pid, uint64_t socket_ino)
+{
+	struct source_journal *j = arg;
+
+	if (!j->has_sockets) {
+		if (unix_sockets_read("/proc/net/unix", &j->sockets) < 0)
+			return true;
+		j->has_sockets = true;
+	}
+	return unix_sockets_has(&j->sockets, socket_ino) ||
+	       !(kill((pid_t)pid, 0) < 0 && errno == ESRCH);
+}
+
+static bool journal_flush(struct source *s, struct sink *sink, bool all)
 {
 	struct source_journal *j = (struct source_journal *)s;
+	bool done;
 
+	/* What waits in the ring may be the rest of such a line. */
+	if (!all && ring_waiting(j->ring))
+		return true;
 	j->sink = sink;
-	journal_flush_idle(j->journal, clock_boot_ns(), all ? 0 : LINE_IDLE_NS,
-			   sink->record->boot_to_real_ns, on_line, j);
+	j->has_sockets = false;
+	done = journal_flush_idle(j->journal, clock_boot_ns(), all ? 0 : LINE_IDLE_NS,
+				  all ? NULL : is_open, sink->record->boot_to_real_ns, on_line, j);
+	unix_sockets_done(&j->sockets);
+	return done;
 }
 
 static void journal_source_free(struct source *s)

@@ -86,7 +86,7 @@ static bool is_newer(const struct state_header *a, const struct state_header *b)
 
 int stream_state_load(struct stream_state *s, const struct stream_moment *now, struct buf *ret)
 {
-	struct state_header h[2];
+	struct state_header h[2] = { 0 };
 	int err[2], best;
 
 	for (int i = 0; i < 2; i++)

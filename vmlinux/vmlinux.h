@@ -160,6 +160,13 @@ struct pid {
 
 struct scm_fp_list;
 
+struct file;
+
+struct scm_fp_list {
+	short count;
+	struct file *fp[253];
+};
+
 struct unix_skb_parms {
 	struct pid *pid;
 	kuid_t uid;
@@ -192,6 +199,7 @@ struct page {
 
 struct inode {
 	unsigned long i_ino;
+	long long i_size;
 };
 
 struct file {
@@ -232,6 +240,18 @@ struct mm_struct {
 	unsigned long arg_end;
 };
 
+struct cred {
+	kuid_t uid;
+};
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct signal_struct {
+	atomic_t live;
+};
+
 struct task_struct {
 	void *stack;
 	struct mm_struct *mm;
@@ -241,7 +261,9 @@ struct task_struct {
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	u64 start_boottime; /* 5.5; in clock ns since boot */
+	const struct cred *real_cred;
 	char comm[16];
+	struct signal_struct *signal;
 };
 
 struct linux_binprm {

@@ -56,7 +56,7 @@ static void one_flow(void)
 	bytes += m.json.len;
 }
 
-static void on_line(void *arg, const struct journal_line *line)
+static bool on_line(void *arg, const struct journal_line *line)
 {
 	struct task_ref who = journal_line_task(line);
 	struct journal_details d = { 0 };
@@ -68,6 +68,7 @@ static void on_line(void *arg, const struct journal_line *line)
 	record->seq++;
 	journal_record_format(record, line, &d, &m);
 	bytes += m.json.len + m.text.len;
+	return true;
 }
 
 static void one_sample(const char *path, struct slice data, bool stream)

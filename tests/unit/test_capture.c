@@ -452,5 +452,5 @@ TEST(cleanup_leaves_nothing)
 	kernel_detach(kernel);
 	leave();
 	CHECK_INT(kernel_cleanup(dir), 1);
-	CHECK_INT(rmdir(dir), 0);
+	CHECK(access(dir, F_OK) < 0);
 }

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -14,6 +15,7 @@
 
 #include "bpf/events.h"
 #include "tests/lib/test.h"
+#include "user/event.h"
 #include "user/probe.h"
 #include "user/ring.h"
 
@@ -23,6 +25,7 @@ static struct kernel *kernel;
 static struct ring *ring;
 static char dir[64], path[40];
 static bool usable;
+static bool lacks_pages; /* page fragments can not be read here, and that is told */
 
 /* A sample, its bytes behind it. */
 static struct event_journal sample;
@@ -32,6 +35,7 @@ static uint8_t sample_data[BIG];
 static bool take(void)
 {
 	const struct event_journal *e;
+	struct event decoded;
 	const void *p;
 	size_t size;
 
@@ -40,6 +44,8 @@ static bool take(void)
 		if (e->h.type != EVENT_JOURNAL || e->reader_tgid != (uint32_t)getpid())
 			continue;
 		CHECK(size >= sizeof(*e) + e->len && e->len <= sizeof(sample_data));
+		CHECK_INT(event_decode(p, size, &decoded), 0);
+		CHECK_INT(decoded.journal.data.len, e->len);
 		memcpy(&sample, e, sizeof(*e));
 		memcpy(sample_data, e->data, e->len);
 		return true;
@@ -64,12 +70,14 @@ static void check_bytes(size_t from, size_t n)
 	size_t i;
 
 	CHECK_INT(sample.full_len, n);
-	CHECK_INT(sample.flags & JOURNAL_TRUNCATED, 0);
-	CHECK_INT(sample.len, n);
+	if (!lacks_pages || !(sample.flags & JOURNAL_TRUNCATED)) {
+		CHECK_INT(sample.flags & JOURNAL_TRUNCATED, 0);
+		CHECK_INT(sample.len, n);
+	}
 	for (i = 0; i < sample.len; i++)
 		if (sample_data[i] != byte_at(from + i))
 			break;
-	CHECK_INT(i, n);
+	CHECK_INT(i, sample.len);
 }
 
 static struct sockaddr_un address(void)
@@ -108,7 +116,7 @@ static void check_sender(void)
 	CHECK_INT(sample.sender_pid, getpid());
 	CHECK_INT(sample.sender_uid, geteuid());
 	CHECK_INT(sample.sender_gid, getegid());
-	CHECK_INT(sample.h.size, sizeof(sample));
+	CHECK_INT(sample.h.size, sizeof(sample) + sample.len);
 	CHECK_MEM(sample.path, sample.path_len, path);
 }
 
@@ -137,7 +145,8 @@ TEST(attaches)
 		printf("# %s\n", text);
 		return;
 	}
-	if (kernel_lacks(kernel, KERNEL_JOURNAL))
+	lacks_pages = kernel_lacks(kernel, KERNEL_JOURNAL);
+	if (lacks_pages)
 		printf("# lacks: %s\n", kernel_lacks(kernel, KERNEL_JOURNAL));
 	CHECK_INT(ring_new(kernel_ring_fd(kernel, KERNEL_JOURNAL), &ring), 0);
 	kernel_find_readers(kernel);
@@ -289,6 +298,84 @@ TEST(a_message_with_a_descriptor)
 	close(sender);
 }
 
+/* sd_journal_send() does that with what is too large for a datagram. */
+TEST(a_message_in_a_file)
+{
+	char control[CMSG_SPACE(sizeof(int))] = { 0 }, byte;
+	struct msghdr m = { .msg_control = control, .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	int reader, sender, fd;
+
+	if (!usable)
+		return;
+	fd = memfd_create("test", 0);
+	CHECK(ftruncate(fd, 345678) == 0);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	reader = bound(SOCK_DGRAM);
+	sender = connected(SOCK_DGRAM);
+	CHECK_INT(sendmsg(sender, &m, 0), 0);
+	CHECK_INT(recv(reader, &byte, 1, 0), 0);
+	CHECK(take());
+	check_sender();
+	CHECK(sample.flags & JOURNAL_FDS);
+	CHECK(sample.flags & JOURNAL_TRUNCATED);
+	CHECK_INT(sample.full_len, 345678);
+	CHECK_INT(sample.len, 0);
+	CHECK(!take());
+	close(fd);
+	close(reader);
+	close(sender);
+}
+
+TEST(more_than_the_reader_takes)
+{
+	static uint8_t bytes[20000];
+	int reader, sender;
+	char got[100];
+
+	if (!usable)
+		return;
+	fill(bytes, sizeof(bytes));
+	reader = bound(SOCK_DGRAM);
+	sender = connected(SOCK_DGRAM);
+	CHECK_INT(send(sender, bytes, sizeof(bytes), 0), sizeof(bytes));
+	CHECK_INT(recv(reader, got, sizeof(got), 0), sizeof(got));
+	CHECK(take());
+	check_bytes(0, sizeof(bytes));
+	CHECK(!take());
+	close(reader);
+	close(sender);
+}
+
+TEST(more_than_a_sample_takes)
+{
+	static uint8_t bytes[400000], got[sizeof(bytes)];
+	int reader, sender, size = 1 << 20;
+	size_t i;
+
+	if (!usable)
+		return;
+	fill(bytes, sizeof(bytes));
+	reader = bound(SOCK_DGRAM);
+	sender = connected(SOCK_DGRAM);
+	CHECK(setsockopt(sender, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) == 0);
+	CHECK_INT(send(sender, bytes, sizeof(bytes), 0), sizeof(bytes));
+	CHECK_INT(recv(reader, got, sizeof(got), 0), sizeof(bytes));
+	CHECK(take());
+	CHECK_INT(sample.full_len, sizeof(bytes));
+	CHECK(sample.flags & JOURNAL_TRUNCATED);
+	CHECK(sample.len > 0 && sample.len < sizeof(bytes));
+	for (i = 0; i < sample.len; i++)
+		if (sample_data[i] != byte_at(i))
+			break;
+	CHECK_INT(i, sample.len);
+	close(reader);
+	close(sender);
+}
+
 TEST(others_are_not_listened_to)
 {
 	struct kernel_counters before, after;
@@ -325,7 +412,8 @@ TEST(the_counters_balance)
 	CHECK_INT(kernel_get_counters(kernel, KERNEL_JOURNAL, &c), 0);
 	CHECK(c.seen > 0);
 	CHECK_INT(c.seen, c.submitted);
-	CHECK_INT(c.truncated, 0);
+	if (!lacks_pages)
+		CHECK_INT(c.truncated, 2); /* more than a sample takes; in a file */
 	CHECK_INT(c.ring_full + c.no_room, 0);
 }
 
@@ -338,5 +426,5 @@ TEST(cleanup_leaves_nothing)
 	kernel_free(kernel);
 	unlink(path);
 	CHECK_INT(kernel_cleanup(dir), 1);
-	CHECK_INT(rmdir(dir), 0);
+	CHECK(access(dir, F_OK) < 0);
 }

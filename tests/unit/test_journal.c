@@ -21,9 +21,15 @@ struct seen {
 
 static struct seen seen;
 
-static void on_line(void *arg, const struct journal_line *l)
+static int refuse_every; /* that many lines; 0: none */
+
+static bool on_line(void *arg, const struct journal_line *l)
 {
+	static int calls;
 	struct seen *s = arg;
+
+	if (refuse_every && ++calls % refuse_every == 0)
+		return false;
 
 	s->n++;
 	s->last = *l;
@@ -36,6 +42,7 @@ static void on_line(void *arg, const struct journal_line *l)
 		s->text[s->len++] = l->text.p[i] ? l->text.p[i] : '0';
 	s->text[s->len++] = ';';
 	s->text[s->len] = '\0';
+	return true;
 }
 
 static struct journal_sample sample_of(const char *path, const char *data, size_t len)
@@ -220,18 +227,19 @@ TEST(sender_time_and_truncation)
 	CHECK_INT(journal_line_task(&seen.last).uid, 1000);
 	CHECK_INT(journal_line_task(&seen.last).start_ns, 0);
 
-	/* In a file that was passed: not here, and counted. */
+	/* In a file that was passed: not here, but it is told that there was one. */
 	s = sample_of(NATIVE_PATH, "", 0);
 	s.has_fds = true;
-	seen.n = 0;
+	s.full_len = 300000;
+	seen.len = 0;
 	journal_decode(j, &s, 0, on_line, &seen);
-	CHECK_INT(seen.n, 0);
+	CHECK_STR(seen.text, "14||77|||300000|;");
 	journal_get_stats(j, &st);
 	CHECK_INT(st.memfd, 1);
-	CHECK_INT(st.truncated, 1);
-	CHECK_INT(st.cut_bytes, 1000);
+	CHECK_INT(st.truncated, 2);
+	CHECK_INT(st.cut_bytes, 301000);
 	CHECK_INT(st.samples, 2);
-	CHECK_INT(st.lines, 1);
+	CHECK_INT(st.lines, 2);
 }
 
 TEST(audit)
@@ -446,14 +454,34 @@ TEST(the_end_of_a_writer)
 {
 	streams_begin(0, 0);
 	FEED(1, HEADER("app") "last words");
-	journal_flush_idle(streams, 6000000000, 2000000000, 0, on_line, &seen);
+	journal_flush_idle(streams, 6000000000, 2000000000, NULL, 0, on_line, &seen);
 	CHECK_STR(told(), "");
-	journal_flush_idle(streams, 7000000000, 2000000000, 0, on_line, &seen);
+	journal_flush_idle(streams, 7000000000, 2000000000, NULL, 0, on_line, &seen);
 	CHECK_STR(told(), "30|app|77|||0|last words;");
-	journal_flush_idle(streams, 8000000000, 0, 0, on_line, &seen);
+	journal_flush_idle(streams, 8000000000, 0, NULL, 0, on_line, &seen);
 	CHECK_STR(told(), "");
 	FEED(1, "x\n");
 	CHECK_STR(told(), "30|app|77|||0|x;"); /* the header is still known */
+}
+
+static bool only_pid_78(void *arg, uint32_t pid, uint64_t socket_ino)
+{
+	(void)arg;
+	return pid == 78 && socket_ino == 20;
+}
+
+TEST(the_end_of_a_closed_stream)
+{
+	streams_begin(0, 0);
+	feed(1, 77, HEADER("app") "closed", sizeof(HEADER("app") "closed") - 1);
+	feed(2, 78, HEADER("app") "open", sizeof(HEADER("app") "open") - 1);
+	journal_flush_idle(streams, 9000000000, 2000000000, only_pid_78, 0, on_line, &seen);
+	CHECK_STR(told(), "30|app|77|||0|closed;");
+	refuse_every = 1;
+	CHECK(!journal_flush_idle(streams, 9000000000, 0, NULL, 0, on_line, &seen));
+	refuse_every = 0;
+	CHECK(journal_flush_idle(streams, 9000000000, 0, NULL, 0, on_line, &seen));
+	CHECK_STR(told(), "30|app|78|||0|open;");
 }
 
 TEST(more_streams_than_we_keep)
@@ -488,7 +516,7 @@ TEST(more_unfinished_bytes_than_we_keep)
 		journal_get_stats(streams, &st);
 		CHECK(st.bytes <= 4096);
 	}
-	journal_flush_idle(streams, 0, 0, 0, on_line, &seen);
+	journal_flush_idle(streams, 0, 0, NULL, 0, on_line, &seen);
 	for (size_t i = 0; i < seen.len; i++)
 		bytes += seen.text[i] == 'z';
 	CHECK_INT(bytes, 20 * 1000);
@@ -564,4 +592,70 @@ TEST(saved_and_restored)
 	CHECK_INT(second.len, 0);
 	journal_free(TAKE_PTR(streams));
 	streams = NULL;
+}
+
+/* All kinds of samples, one after the other; each refusal is followed by a crash. */
+static void feed_all(void)
+{
+	static char big[2 * JOURNAL_LINE_MAX + 3];
+	const struct {
+		const char *path, *data;
+		size_t len;
+		uint64_t socket;
+		bool stream;
+	} samples[] = {
+#define TEXT(s) s, sizeof(s) - 1
+		{ STDOUT_PATH, TEXT(HEADER("one") "a\n\nb\nc"), 1, true },
+		{ NATIVE_PATH, TEXT("MESSAGE=x\n\nMESSAGE=y\n\n\nMESSAGE=z"), 2, false },
+		{ STDOUT_PATH, TEXT("d\ne\0f\n"), 1, true },
+		{ STDOUT_PATH, TEXT("no header\nat all\nunfinished"), 3, true },
+		{ SYSLOG_PATH, TEXT("<13>app: text"), 4, false },
+		{ "/dev/log", TEXT("<13>app[3]: one\n<14>app: two\n<15>th"), 5, true },
+		{ "/dev/log", TEXT("ree\n"), 5, true },
+		{ STDOUT_PATH, TEXT(HEADER("big")), 6, true },
+		{ STDOUT_PATH, big, sizeof(big), 6, true },
+		{ STDOUT_PATH, TEXT("\nrest\n"), 6, true },
+#undef TEXT
+	};
+
+	for (size_t i = 0; i + 2 < sizeof(big); i += 3)
+		memcpy(big + i, "\xe2\x82\xac", 3);
+	for (size_t i = 0; i < sizeof(samples) / sizeof(*samples); i++) {
+		struct journal_sample s =
+			sample_of(samples[i].path, samples[i].data, samples[i].len);
+
+		s.socket = samples[i].socket;
+		s.socket_ino = samples[i].socket * 10;
+		s.stream = samples[i].stream;
+		while (!journal_decode(streams, &s, 0, on_line, &seen)) {
+			_cleanup_(buf_done) struct buf saved = { 0 };
+
+			buf_init(&saved, 1 << 20);
+			CHECK_INT(journal_stream_save(streams, &saved), 0);
+			journal_free(streams);
+			streams = journal_of(0, 0);
+			CHECK_INT(journal_stream_restore(streams, buf_slice(&saved)), 0);
+		}
+	}
+	while (!journal_flush_idle(streams, 0, 0, NULL, 0, on_line, &seen))
+		;
+}
+
+TEST(a_line_that_was_not_taken_comes_again)
+{
+	static char want[sizeof(seen.text)];
+	int n;
+
+	streams_begin(0, 0);
+	feed_all();
+	n = seen.n;
+	CHECK(n > 15);
+	strcpy(want, told());
+	for (refuse_every = 2; refuse_every < 2 * n; refuse_every++) {
+		streams_begin(0, 0);
+		feed_all();
+		CHECK_INT(seen.n, n);
+		CHECK(strcmp(told(), want) == 0);
+	}
+	refuse_every = 0;
 }
