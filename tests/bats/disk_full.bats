@@ -106,22 +106,23 @@ stuck='can not be written|events wait in the kernel'
 	[ ! -e "$BPF_DIR" ] || [ -z "$(ls "$BPF_DIR")" ]
 }
 
-# A batch of a small spool has less room than one sample of a stream can need.
+# One sample of a stream can need more room than a batch has.
 @test "disk full: in the midst of the lines of one sample" {
 	need_journald
 	small_disk 16m
-	DAEMON_ARGS+=(--flows-enable no --journal-enable yes --spool-max-bytes 1M --spool-segment-bytes 64k)
+	DAEMON_ARGS+=(--flows-enable no --journal-enable yes)
 	peer_start https
 	daemon_start https
 	journald_start
 	in_room systemd-cat -t disk-full seq -f "disk-full-%g" 1 100
 	wait_until 'peer_summary received >/dev/null; [ "$(grep -Eo "disk-full-[0-9]+" "$T/received" | sort -u | wc -l)" -eq 100 ]'
 	fill_disk
-	# The size of a stream's read is journald's; each line is a kilobyte of JSON.
-	in_room systemd-cat -t disk-full seq -f "disk-full-%g" 101 600
+	# One read of journald's, and more than one batch: each line is a kilobyte of JSON.
+	seq -f "disk-full-%g" 101 2500 >"$T/lines"
+	in_room systemd-cat -t disk-full dd if="$T/lines" bs=64k status=none
 	wait_until '[ "$(log_count "No space left")" -eq 1 ]'
 	rm "$T/disk/filler"
-	wait_until 'peer_summary received >/dev/null; [ "$(grep -Eo "disk-full-[0-9]+" "$T/received" | sort -u | wc -l)" -eq 600 ]'
+	wait_until 'peer_summary received >/dev/null; [ "$(grep -Eo "disk-full-[0-9]+" "$T/received" | sort -u | wc -l)" -eq 2500 ]'
 	daemon_stop
 	peer_stop
 	assert_accounts_balance
