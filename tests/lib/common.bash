@@ -125,6 +125,20 @@ daemon_start() {
 	kill -0 "$DAEMON_PID"
 }
 
+# daemon_refuses STATUS TRANSPORT [ARG...]: it does not start, but ends with STATUS.
+daemon_refuses() {
+	local want=$1 got=0
+
+	shift
+	if daemon_start "$@"; then
+		echo "it did start"
+		return 1
+	fi
+	wait "$DAEMON_PID" || got=$?
+	DAEMON_PID=
+	[ "$got" -eq "$want" ]
+}
+
 # A clean stop; its exit status is the daemon's.
 daemon_stop() {
 	local status=0
