@@ -84,13 +84,14 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	}
 }
 
-/* The last word before it is submitted. */
-static __always_inline void journal_finish(struct event_journal *e)
+static __always_inline void journal_submit(struct event_journal *e, u32 len, u32 room)
 {
-	e->h.size = sizeof(*e) + e->len;
+	e->len = len;
+	e->h.size = sizeof(*e) + len;
 	if (e->flags & JOURNAL_TRUNCATED)
 		count(COUNT_TRUNCATED);
 	count(COUNT_SUBMITTED);
+	bpf_ringbuf_submit(e, wake_flags(&journal_ring, room));
 }
 
 /*
@@ -107,9 +108,7 @@ static __always_inline void journal_finish(struct event_journal *e)
 		journal_fill(e, &m);                                                               \
 		len = m.len;                                                                       \
 		copy(room);                                                                        \
-		e->len = len;                                                                      \
-		journal_finish(e);                                                                 \
-		bpf_ringbuf_submit(e, wake_flags(&journal_ring, (room)));                          \
+		journal_submit(e, len, (room));                                                    \
 		return 0;                                                                          \
 	}
 
@@ -210,11 +209,10 @@ static __always_inline u32 journal_copy_pages(struct event_journal *e,
 			return 0;                                                                  \
 		}                                                                                  \
 		journal_fill(e, &m);                                                               \
-		e->len = journal_copy_pages(e, &m, (max));                                         \
-		if (e->len < m.len)                                                                \
+		len = journal_copy_pages(e, &m, (max));                                            \
+		if (len < m.len)                                                                   \
 			e->flags |= JOURNAL_TRUNCATED;                                             \
-		journal_finish(e);                                                                 \
-		bpf_ringbuf_submit(e, wake_flags(&journal_ring, sizeof(*e) + 2 * (max)));          \
+		journal_submit(e, len, sizeof(*e) + 2 * (max));                                    \
 		return 0;                                                                          \
 	}
 

@@ -24,11 +24,11 @@
 
 /*
  * RFC 5424, 6.1: every receiver should take 2048 bytes. A session that ends on
- * a frame above that, sent alone, twice, ends because of its size. Below it,
+ * a frame above that, sent alone, three times, ends because of its size. Below it,
  * we need to see it more often to blame the message and not the peer.
  */
 #define PLAIN_BYTES  2048
-#define ABORTS_LARGE 2
+#define ABORTS_LARGE 3
 #define ABORTS_PLAIN 5
 
 uint32_t out_relp_last_txnr = 900000000;
@@ -135,7 +135,7 @@ static void blame(struct relp *r)
 {
 	struct output_memory *memory = &r->out->memory;
 	struct transaction culprit = { 0 };
-	uint32_t needed = ABORTS_PLAIN;
+	uint32_t needed;
 	char why[160];
 
 	/* The first one without an answer, unless there is one that may be too large. */
@@ -146,13 +146,16 @@ static void blame(struct relp *r)
 		    (!culprit.seq || (t->bytes > PLAIN_BYTES && t->bytes > culprit.bytes)))
 			culprit = *t;
 	}
-	if (!culprit.seq)
+	/* A peer that was answering ends for another reason. */
+	if (!culprit.seq || conn_in(r->conn)->len)
 		return;
 	if (culprit.bytes > PLAIN_BYTES) {
 		memory->suspect_bytes = culprit.bytes;
-		if (r->open == 1)
-			needed = ABORTS_LARGE;
+		/* Among others it is a guess; from now on such a one goes alone. */
+		if (r->open > 1)
+			return;
 	}
+	needed = culprit.bytes > PLAIN_BYTES ? ABORTS_LARGE : ABORTS_PLAIN;
 	if (culprit.seq != memory->suspect_seq) {
 		memory->suspect_seq = culprit.seq;
 		memory->suspect_aborts = 0;

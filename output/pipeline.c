@@ -26,6 +26,8 @@
 #define REPEAT_MS 60000
 /* Of a cause with its cure, which stands at the end. */
 #define WHY_SIZE 640
+/* So many may take turns (a reset, an end; one address, another), and each is told once. */
+#define TOLD_CAUSES 4
 /* On stopping, how long receipts may take before the goodbye asks for them. */
 #define RECEIPTS_MS 500
 
@@ -74,8 +76,10 @@ struct pipeline {
 	/* What people know. */
 	uint32_t attempts; /* that failed since the last connection that was told */
 	bool told_down, told_up;
-	char told_why[WHY_SIZE];
-	uint64_t told_why_ms;
+	struct told {
+		char why[WHY_SIZE];
+		uint64_t ms;
+	} told_causes[TOLD_CAUSES];
 	uint64_t told_read_ms, told_rejected_ms;
 	uint64_t rejected_untold;
 
@@ -134,9 +138,7 @@ static bool is_due(uint64_t *told_ms, uint64_t now_ms)
 
 uint64_t pipeline_waiting(const struct pipeline *p)
 {
-	uint64_t last = spool_reader_last_seq(p->reader);
-
-	return last > p->cursor->cursor_seq ? last - p->cursor->cursor_seq : 0;
+	return spool_reader_waiting(p->reader);
 }
 
 static void tell_up(struct pipeline *p)
@@ -170,16 +172,32 @@ static bool is_same_cause(const char *a, const char *b)
 	}
 }
 
-static void tell_down(struct pipeline *p, uint64_t pause_ms)
+/* True when it is time to tell p->why, which is then taken as told. */
+static bool is_news(struct pipeline *p)
 {
 	uint64_t now_ms = loop_now_ms(p->loop);
+	struct told *oldest = &p->told_causes[0];
+
+	for (int i = 0; i < TOLD_CAUSES; i++) {
+		struct told *t = &p->told_causes[i];
+
+		if (t->ms && is_same_cause(t->why, p->why))
+			return is_due(&t->ms, now_ms);
+		if (t->ms < oldest->ms)
+			oldest = t;
+	}
+	memcpy(oldest->why, p->why, sizeof(p->why));
+	oldest->ms = now_ms ? now_ms : 1;
+	return true;
+}
+
+static void tell_down(struct pipeline *p, uint64_t pause_ms)
+{
 	char pause[32];
 
 	p->attempts++;
-	if (is_same_cause(p->why, p->told_why) && !is_due(&p->told_why_ms, now_ms))
+	if (!is_news(p))
 		return;
-	memcpy(p->told_why, p->why, sizeof(p->why));
-	p->told_why_ms = now_ms ? now_ms : 1;
 	p->told_down = true;
 	log_warning("%s: %s; retrying in %s", p->ops->name, p->why, pause_text(pause_ms, pause));
 }

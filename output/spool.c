@@ -178,21 +178,28 @@ static void segment_retire(struct spool *s, struct segment *seg)
 		segment_sync(s, seg);
 }
 
+static uint64_t acknowledged_seq(const struct spool *s);
+
 /* Removes the oldest segment; readers are told first that this was on purpose. */
 static void segment_remove(struct spool *s, bool acknowledged)
 {
 	char name[SPOOL_NAME_SIZE];
+	uint64_t first_seq = s->segs[0].first_seq;
 	uint64_t last = s->n_segs > 1 ? s->segs[1].first_seq - 1 : s->state.last_seq;
+	uint64_t had;
 
 	if (s->state.removed_seq < last) {
 		s->state.removed_seq = last;
 		state_write(s);
 	}
-	spool_segment_name(s->segs[0].first_seq, name);
+	spool_segment_name(first_seq, name);
 	unlinkat(s->dir_fd, name, 0);
 	segment_forget(s, 0);
-	if (!acknowledged)
-		s->stats.dropped_segments++;
+	if (acknowledged)
+		return;
+	s->stats.dropped_segments++;
+	had = MAX(acknowledged_seq(s), first_seq - 1);
+	s->stats.dropped += last > had ? last - had : 0;
 }
 
 /* ------------------------------------------------------------------ retention */
@@ -218,6 +225,32 @@ static void remove_acknowledged(struct spool *s)
 
 	while (s->n_segs > 1 && s->segs[1].first_seq <= seq + 1)
 		segment_remove(s, true);
+}
+
+/*
+ * On a full disk: gives back the last segment as well, when all of it has been
+ * acknowledged; otherwise it would wait for room that it takes itself. The next
+ * batch makes a new one. True when there is room that was not there before.
+ */
+static bool give_back(struct spool *s)
+{
+	_cleanup_close_ int fd = -1;
+	char name[SPOOL_NAME_SIZE];
+	uint64_t before = s->bytes;
+	struct segment *seg;
+
+	if (acknowledged_seq(s) < s->state.last_seq)
+		return false;
+	remove_acknowledged(s);
+	seg = last_seg(s);
+	if (s->n_segs == 1 && seg->first_seq <= s->state.last_seq) {
+		/* Cut first: its room comes free though a reader has it open. */
+		spool_segment_name(seg->first_seq, name);
+		fd = openat(s->dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd >= 0 && ftruncate(fd, 0) == 0)
+			segment_remove(s, true);
+	}
+	return s->bytes < before;
 }
 
 /* Before n more bytes are written. */
@@ -951,6 +984,8 @@ static int commit(struct spool *s, const struct spool_state *next)
 			return r;
 	}
 	r = append(s, s->batch + ROOM, s->body_len, s->n_records, next, false);
+	if ((r == -ENOSPC || r == -EDQUOT) && give_back(s))
+		r = append(s, s->batch + ROOM, s->body_len, s->n_records, next, false);
 	if (r == -ENOENT && dir_is_gone(s))
 		s->gone = true;
 	return r;
@@ -1045,6 +1080,7 @@ void spool_get_stats(const struct spool *s, struct spool_stats *ret)
 	*ret = s->stats;
 	ret->last_seq = s->state.last_seq;
 	ret->first_seq = s->n_segs ? s->segs[0].first_seq : s->state.last_seq + 1;
+	ret->removed_seq = s->state.removed_seq;
 	ret->bytes = s->bytes;
 	ret->segments = (uint32_t)s->n_segs;
 }

@@ -64,10 +64,13 @@ struct collector {
 	uint64_t next_sweep_ms, sweep_every_ms;
 	uint64_t commit_bytes;
 	struct held held; /* what did not fit into the batch when the spool got stuck, */
-	const struct source *held_of;		  /* from this source, */
-	uint64_t held_position;			  /* which had been read up to here before */
-	const struct source *taking;		  /* whose records come in now */
-	uint64_t stuck_since_ms, stuck_logged_ms; /* 0: commits go through */
+	const struct source *held_of; /* from this source, */
+	uint64_t held_position;	      /* which had been read up to here before */
+	const struct source *taking;  /* whose records come in now */
+	uint64_t stuck_since_ms;      /* 0: commits go through */
+	uint64_t stuck_logged_ms;
+	uint64_t drops_told, drops_told_ms;
+	bool stuck_told; /* this time; a disk that is full on and off is told once a minute */
 	bool stopping, stopped_clean;
 	bool leave_kernel; /* what it holds is not in the spool */
 };
@@ -125,13 +128,16 @@ static int commit_batch(struct collector *c, bool whole)
 			log_error("spool %s: %s; events wait in the kernel until it can be written",
 				  c->config->spool_dir, log_strerror(err));
 			c->stuck_logged_ms = c->sink.now_ms;
+			c->stuck_told = true;
 		}
 		return err;
 	}
 	if (c->stuck_since_ms) {
-		log_info("spool %s: written again after %llu s", c->config->spool_dir,
-			 (unsigned long long)(c->sink.now_ms - c->stuck_since_ms) / 1000);
-		c->stuck_since_ms = c->stuck_logged_ms = 0;
+		if (c->stuck_told)
+			log_info("spool %s: written again after %llu s", c->config->spool_dir,
+				 (unsigned long long)(c->sink.now_ms - c->stuck_since_ms) / 1000);
+		c->stuck_since_ms = 0;
+		c->stuck_told = false;
 		watch_sources(c, true);
 	}
 	for (int i = 0; i < c->n_sources; i++)
@@ -277,6 +283,22 @@ static void flush_sources(struct collector *c, bool all)
 	}
 }
 
+/* A limit that is reached is told once a minute, with what it cost. */
+static void tell_drops(struct collector *c, uint64_t now_ms)
+{
+	struct spool_stats s;
+
+	spool_get_stats(c->spool, &s);
+	if (s.dropped == c->drops_told ||
+	    (c->drops_told_ms && now_ms - c->drops_told_ms < STUCK_LOG_MS))
+		return;
+	log_warning("spool %s: at its limit (spool.max_bytes): the oldest events are dropped "
+		    "before the intake has taken them, %llu since the last such line",
+		    c->config->spool_dir, (unsigned long long)(s.dropped - c->drops_told));
+	c->drops_told = s.dropped;
+	c->drops_told_ms = now_ms;
+}
+
 static void on_tick(void *arg, uint64_t now_ms)
 {
 	struct collector *c = arg;
@@ -286,6 +308,7 @@ static void on_tick(void *arg, uint64_t now_ms)
 	if (!c->stuck_since_ms)
 		flush_sources(c, false);
 	spool_tick(c->spool, now_ms);
+	tell_drops(c, now_ms);
 	if (c->kernel && now_ms >= c->next_sweep_ms) {
 		c->next_sweep_ms = now_ms + c->sweep_every_ms;
 		kernel_sweep(c->kernel, false);

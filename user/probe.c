@@ -79,7 +79,8 @@ static const struct variant_row variants[] = {
 	{ KERNEL_JOURNAL, "dynptr", NULL },
 	{ KERNEL_JOURNAL, "pages", NULL },
 	{ KERNEL_JOURNAL, "linear",
-	  "journal messages of more than 3 to 15 KiB, or parts of them: no bpf_dynptr_from_skb" },
+	  "journal messages of more than 3 to 15 KiB, or parts of them: no "
+	  "bpf_dynptr_from_skb, and no kernel symbols (kernel.kptr_restrict=2?)" },
 	{ KERNEL_PROCESSES, "exec", NULL },
 };
 #define N_VARIANTS (sizeof(variants) / sizeof(variants[0]))

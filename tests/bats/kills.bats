@@ -28,6 +28,10 @@ kill_shipper() {
 
 kill_intake() {
 	peer_stop KILL
+	# A line that was being written when it died was not acknowledged.
+	if [ -s "$T/received" ] && [ -n "$(tail -c 1 "$T/received")" ]; then
+		sed -i '$d' "$T/received"
+	fi
 	cat "$T/received" >>"$T/received.all"
 	sleep "0.$((RANDOM % 3))"
 	peer_start "$1"

@@ -29,6 +29,7 @@ journal_room() {
 			mount --bind /dev/$f "$1/dev/$f"
 		done
 		mkdir "$1/dev/shm"
+		ln -s /proc/self/fd "$1/dev/fd"
 		mount --rbind "$1/dev" /dev
 		mount -t tmpfs -o mode=755 tmpfs /run/systemd
 		mkdir -p /run/systemd/journal
@@ -45,6 +46,13 @@ journal_room() {
 
 in_room() {
 	nsenter -m -t "$ROOM_PID" -- "$@"
+}
+
+# The same in the background; STARTED is its pid, as the kernel will tell it.
+start_in_room() {
+	nsenter -m -t "$ROOM_PID" -- "$@" <&0 3>&- &
+	STARTED=$!
+	KEEP_PIDS+=("$STARTED")
 }
 
 # A daemon in the room; its pid is LOGD_PID.
@@ -65,6 +73,14 @@ journald_start() {
 	in_room rm -f /run/systemd/journal/socket /run/systemd/journal/stdout /run/systemd/journal/dev-log
 	logd_start /lib/systemd/systemd-journald
 	wait_until 'in_room [ -S /run/systemd/journal/stdout ]' 10
+}
+
+# journal_lines: what arrived over https, in the order in which it was captured,
+# each event once: "name pid severity text".
+journal_lines() {
+	jq -r 'select(.log.logger == "journal") |
+		"\(.event.id | split("-")[1]) \(.log.syslog.appname) \(.log.syslog.procid) \(.log.syslog.severity.code) \(.event.reason)"' \
+		"$T/received" | sort -n -s -u -k1,1 | cut -d ' ' -f 2-
 }
 
 # What needs a real journald to be there at all.

@@ -89,9 +89,11 @@ int main(int argc, char **argv)
 		{ "first", required_argument, NULL, 'f' },
 		{ "count", required_argument, NULL, 'n' },
 		{ "rate", required_argument, NULL, 'r' },
+		{ "note", required_argument, NULL, 'o' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
+	bool note = false;
 	unsigned net = 0, first = 1, count = 1, rate = 0;
 	_cleanup_close_ int listener = -1;
 	struct sockaddr_in to;
@@ -114,13 +116,16 @@ int main(int argc, char **argv)
 		case 'r':
 			rate = n;
 			break;
+		case 'o':
+			note = true;
+			break;
 		default:
 			net = 0;
 		}
 	}
 	if (!net || net > 254 || first + count > 0xff00) {
 		fprintf(stderr,
-			"Usage: emit --net X [--first I] [--count N] [--rate PER_SECOND]\n"
+			"Usage: emit --net X [--first I] [--count N] [--rate PER_SECOND] [--note TEXT]\n"
 			"N connections to 127.X.255.254, the Ith from 127.X.(I/256).(I%%256)\n");
 		return 2;
 	}
@@ -134,5 +139,8 @@ int main(int argc, char **argv)
 		if (connect_once(listener, &to, net, first + i) < 0)
 			return EXIT_FAILURE;
 	}
+	/* It is there to be long, in the records of this process: they are made soon. */
+	if (note)
+		sleep(1);
 	return EXIT_SUCCESS;
 }

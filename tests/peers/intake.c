@@ -415,6 +415,9 @@ static void conn_goodbye(struct conn *c)
 
 static void conn_flush(struct conn *c)
 {
+	/* What is acknowledged is written: whoever kills us now finds it in the file. */
+	if (c->out.len)
+		sink_flush(&c->in->sink);
 	while (c->out.len) {
 		size_t n = c->in->opts.ack_split ? 1 : c->out.len < 16384 ? c->out.len : 16384;
 		ssize_t put = conn_send(c, buf_data(&c->out), n);

@@ -15,6 +15,7 @@
 
 #include "bpf/events.h"
 #include "tests/lib/test.h"
+#include "user/event.h"
 #include "user/probe.h"
 #include "user/ring.h"
 
@@ -24,6 +25,7 @@ static struct kernel *kernel;
 static struct ring *ring;
 static char dir[64], path[40];
 static bool usable;
+static bool lacks_pages; /* page fragments can not be read here, and that is told */
 
 /* A sample, its bytes behind it. */
 static struct event_journal sample;
@@ -33,6 +35,7 @@ static uint8_t sample_data[BIG];
 static bool take(void)
 {
 	const struct event_journal *e;
+	struct event decoded;
 	const void *p;
 	size_t size;
 
@@ -41,6 +44,8 @@ static bool take(void)
 		if (e->h.type != EVENT_JOURNAL || e->reader_tgid != (uint32_t)getpid())
 			continue;
 		CHECK(size >= sizeof(*e) + e->len && e->len <= sizeof(sample_data));
+		CHECK_INT(event_decode(p, size, &decoded), 0);
+		CHECK_INT(decoded.journal.data.len, e->len);
 		memcpy(&sample, e, sizeof(*e));
 		memcpy(sample_data, e->data, e->len);
 		return true;
@@ -65,12 +70,14 @@ static void check_bytes(size_t from, size_t n)
 	size_t i;
 
 	CHECK_INT(sample.full_len, n);
-	CHECK_INT(sample.flags & JOURNAL_TRUNCATED, 0);
-	CHECK_INT(sample.len, n);
+	if (!lacks_pages || !(sample.flags & JOURNAL_TRUNCATED)) {
+		CHECK_INT(sample.flags & JOURNAL_TRUNCATED, 0);
+		CHECK_INT(sample.len, n);
+	}
 	for (i = 0; i < sample.len; i++)
 		if (sample_data[i] != byte_at(from + i))
 			break;
-	CHECK_INT(i, n);
+	CHECK_INT(i, sample.len);
 }
 
 static struct sockaddr_un address(void)
@@ -138,7 +145,8 @@ TEST(attaches)
 		printf("# %s\n", text);
 		return;
 	}
-	if (kernel_lacks(kernel, KERNEL_JOURNAL))
+	lacks_pages = kernel_lacks(kernel, KERNEL_JOURNAL);
+	if (lacks_pages)
 		printf("# lacks: %s\n", kernel_lacks(kernel, KERNEL_JOURNAL));
 	CHECK_INT(ring_new(kernel_ring_fd(kernel, KERNEL_JOURNAL), &ring), 0);
 	kernel_find_readers(kernel);
@@ -404,7 +412,8 @@ TEST(the_counters_balance)
 	CHECK_INT(kernel_get_counters(kernel, KERNEL_JOURNAL, &c), 0);
 	CHECK(c.seen > 0);
 	CHECK_INT(c.seen, c.submitted);
-	CHECK_INT(c.truncated, 2); /* more than a sample takes; in a file */
+	if (!lacks_pages)
+		CHECK_INT(c.truncated, 2); /* more than a sample takes; in a file */
 	CHECK_INT(c.ring_full + c.no_room, 0);
 }
 

@@ -1,0 +1,116 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# 100,000 lines through a real journald, by all its protocols and from several
+# senders at once: all arrive, each once, in each sender's order, with their
+# priority, name, pid and text. And those that journald itself refuses.
+
+load ../lib/common
+load ../lib/journal
+
+setup() {
+	need_root
+	need_journald
+	common_setup
+}
+
+teardown() {
+	[ -z "${CGROUP:-}" ] || rmdir "$CGROUP" 2>/dev/null || true
+	common_teardown
+}
+
+sender() {
+	"$PEERS/journal_sender" "$@"
+}
+
+# arrived TAG PID COUNT [SEVERITY]: exactly its lines, in order; without SEVERITY it is n modulo 8.
+arrived() {
+	sender lines "$1" 1 "$3" | awk -v pid="$2" -v fixed="${4:-}" \
+		'{ print $1, pid, fixed == "" ? $2 % 8 : fixed, $0 }' >"$T/want"
+	grep -a "^$1 " "$T/flat" >"$T/got" || true
+	cmp "$T/want" "$T/got" || { diff "$T/want" "$T/got" | head -n 5; return 1; }
+}
+
+@test "100,000 journal lines from eight senders" {
+	local -A pid
+	local tag
+
+	journald_start
+	peer_start https
+	daemon_start https --flows-enable no --kernel-log no
+	for tag in logger1 logger2; do
+		sender lines $tag 1 12500 prio >"$T/$tag"
+		start_in_room logger --prio-prefix --size 4096 -t $tag -f "$T/$tag"
+		pid[$tag]=$STARTED
+	done
+	sender lines logger3 1 10000 >"$T/logger3"
+	start_in_room logger -p local2.warning -t logger3 --size 4096 <"$T/logger3"
+	pid[logger3]=$STARTED
+	for tag in cat1 cat2; do
+		start_in_room systemd-cat -t $tag "$PEERS/journal_sender" lines $tag 1 15000 prio
+		pid[$tag]=$STARTED
+	done
+	for tag in native1 native2; do
+		start_in_room "$PEERS/journal_sender" native $tag 1 15000
+		pid[$tag]=$STARTED
+	done
+	start_in_room systemd-cat -t cat3 -p err cat <(sender lines cat3 1 5000)
+	pid[cat3]=$STARTED
+	wait "${pid[@]}"
+	wait_until '[ "$(peer_count)" -ge 100000 ]' 60
+	logd_stop
+	daemon_stop
+	assert_all_delivered
+	[ "$(books kernel.journal ring_full)" -eq 0 ]
+	[ "$(books kernel.journal no_room)" -eq 0 ]
+	[ "$(books kernel.journal truncated)" -eq 0 ]
+	[ "$(books kernel.journal seen)" -eq "$(books source.journal samples)" ]
+	[ "$(peer_summary repeats)" -eq 0 ]
+	peer_stop
+	journal_lines >"$T/flat"
+	for tag in logger1 logger2; do
+		arrived $tag "${pid[$tag]}" 12500
+	done
+	arrived logger3 "${pid[logger3]}" 10000 4
+	for tag in cat1 cat2 native1 native2; do
+		arrived $tag "${pid[$tag]}" 15000
+	done
+	arrived cat3 "${pid[cat3]}" 5000 3
+}
+
+@test "thousands of lines in one read, over RELP" {
+	journald_start
+	peer_start relp
+	daemon_start relp --flows-enable no --kernel-log no
+	in_room systemd-cat -t yes sh -c 'yes | head -n 100000'
+	in_room systemd-cat -t done echo 'that was all'
+	wait_until '[ "$(peer_count)" -ge 100001 ]' 60
+	daemon_stop
+	assert_all_delivered
+	[ "$(books kernel.journal ring_full)" -eq 0 ]
+	peer_stop
+	[ "$(grep -c '^y$' "$T/received")" -eq 100000 ]
+}
+
+@test "what journald drops for its rate is sent all the same" {
+	local kept
+
+	for CGROUP in /sys/fs/cgroup/unified /sys/fs/cgroup /sys/fs/cgroup/systemd ''; do
+		[ -e "$CGROUP/cgroup.procs" ] || continue
+		CGROUP=$CGROUP/${T##*/}.service
+		mkdir "$CGROUP" 2>/dev/null && break
+		CGROUP=
+	done
+	[ -n "$CGROUP" ] || skip "needs a cgroup that journald takes for a unit's"
+	JOURNAL_RATE_INTERVAL=1h JOURNAL_RATE_BURST=50 journald_start
+	peer_start https
+	daemon_start https --flows-enable no --kernel-log no
+	sender lines limited 1 5000 >"$T/lines"
+	in_room sh -c 'echo $$ >"$1/cgroup.procs" && exec logger -t limited --size 4096 -f "$2"' sh "$CGROUP" "$T/lines"
+	wait_until '[ "$(peer_count)" -ge 5000 ]'
+	kept=$(in_room journalctl -q -t limited -o cat | wc -l)
+	[ "$kept" -lt 4000 ] || { echo "journald kept $kept of 5000"; return 1; }
+	daemon_stop
+	assert_all_delivered
+	peer_stop
+	[ "$(jq -r 'select(.log.syslog.appname == "limited") | .event.reason' "$T/received" | cksum)" = "$(cksum <"$T/lines")" ]
+}
