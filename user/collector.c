@@ -70,6 +70,7 @@ struct collector {
 	const struct source *taking;  /* whose records come in now */
 	uint64_t stuck_since_ms;      /* 0: commits go through */
 	uint64_t stuck_logged_ms;
+	uint64_t drops_told, drops_told_ms;
 	bool stuck_told; /* this time; a disk that is full on and off is told once a minute */
 	bool stopping, stopped_clean;
 	bool leave_kernel; /* what it holds is not in the spool */
@@ -283,6 +284,22 @@ static void flush_sources(struct collector *c, bool all)
 	}
 }
 
+/* A limit that is reached is told once a minute, with what it cost. */
+static void tell_drops(struct collector *c, uint64_t now_ms)
+{
+	struct spool_stats s;
+
+	spool_get_stats(c->spool, &s);
+	if (s.dropped == c->drops_told ||
+	    (c->drops_told_ms && now_ms - c->drops_told_ms < STUCK_LOG_MS))
+		return;
+	log_warning("spool %s: at its limit (spool.max_bytes): the oldest events are dropped "
+		    "before the intake has taken them, %llu since the last such line",
+		    c->config->spool_dir, (unsigned long long)(s.dropped - c->drops_told));
+	c->drops_told = s.dropped;
+	c->drops_told_ms = now_ms;
+}
+
 static void on_tick(void *arg, uint64_t now_ms)
 {
 	struct collector *c = arg;
@@ -292,6 +309,7 @@ static void on_tick(void *arg, uint64_t now_ms)
 	if (!c->stuck_since_ms)
 		flush_sources(c, false);
 	spool_tick(c->spool, now_ms);
+	tell_drops(c, now_ms);
 	if (c->kernel && now_ms >= c->next_sweep_ms) {
 		c->next_sweep_ms = now_ms + c->sweep_every_ms;
 		kernel_sweep(c->kernel, false);

@@ -6,6 +6,7 @@
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 O=${O:-$TOP/build}
+[[ $O = /* ]] || O=$TOP/$O
 SEKOIA=${SEKOIA:-$O/sekoia-ebpf}
 PEERS=$O/tests/peers
 TEST_KEY=0123456789abcdefABCDEF0123456789
@@ -122,6 +123,20 @@ daemon_start() {
 	DAEMON_PID=$!
 	wait_until '[ "$(grep -c ": ready" "$T/daemon.log")" -gt '"$n"' ] || ! kill -0 $DAEMON_PID 2>/dev/null' 15
 	kill -0 "$DAEMON_PID"
+}
+
+# daemon_refuses STATUS TRANSPORT [ARG...]: it does not start, but ends with STATUS.
+daemon_refuses() {
+	local want=$1 got=0
+
+	shift
+	if daemon_start "$@"; then
+		echo "it did start"
+		return 1
+	fi
+	wait "$DAEMON_PID" || got=$?
+	DAEMON_PID=
+	[ "$got" -eq "$want" ]
 }
 
 # A clean stop; its exit status is the daemon's.
