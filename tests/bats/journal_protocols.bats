@@ -5,6 +5,9 @@
 # the kernel knows of its sender. All is said once over https and once over
 # syslog; each test then looks at one thing.
 
+# shellcheck disable=SC2016,SC2034
+
+bats_require_minimum_version 1.5.0
 load ../lib/common
 load ../lib/journal
 
@@ -78,7 +81,7 @@ say_to_rsyslogd() {
 say_all() {
 	PEER_PORT=
 	ROOM_PID=
-	rm -rf "$T/received" "$T/full" "$T/spool" "$T/room" "$T/dev"
+	rm -rf "$T/received" "$T/full" "$T/spool" "$T/room"
 	journald_start
 	peer_start "$1" --write-full "$T/full"
 	daemon_start "$1" --flows-enable no --kernel-log no
@@ -177,7 +180,7 @@ H='[0-9T:.-]+Z [^ ]+'
 }
 
 @test "what goes over UDP is not the journal's" {
-	! grep -qa 'over UDP' "$T/https" "$T/syslog"
+	run ! grep -qa 'over UDP' "$T/https" "$T/syslog"
 }
 
 @test "sshd, pam and sudo: the text that detection rules know" {
@@ -224,7 +227,7 @@ H='[0-9T:.-]+Z [^ ]+'
 
 @test "an empty line is none" {
 	[ "$(jq -c 'select(.event.reason == "")' "$T/https" | wc -l)" -eq 0 ]
-	! grep -qaE 'sequenceId="[0-9]+"\] ?$' "$T/syslog.full"
+	run ! grep -qaE 'sequenceId="[0-9]+"\] ?$' "$T/syslog.full"
 }
 
 @test "bytes that are not UTF-8: as they are in syslog, marked in JSON" {

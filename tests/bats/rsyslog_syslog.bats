@@ -36,3 +36,15 @@ teardown() {
 	rsyslog_start imtcp ossl
 	rsyslog_restarts syslog TERM
 }
+
+@test "rsyslogd is killed in mid-stream: nothing is lost" {
+	need_rsyslogd lmnsd_ossl
+	rsyslog_start imtcp ossl
+	rsyslog_restarts syslog KILL
+}
+
+@test "rsyslogd with TLS 1.2 alone is restarted in mid-stream: nothing is lost" {
+	need_rsyslogd lmnsd_gtls
+	rsyslog_start imtcp gtls
+	rsyslog_restarts syslog TERM
+}

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016,SC1003,SC2119,SC2120,SC2034,SC2153
 # SPDX-License-Identifier: Apache-2.0
 # A real rsyslogd as the receiver: its own folder, port and certificate. What it
 # receives is in $T/raw, message for message as it came, and in $T/parsed, as it
