@@ -4,6 +4,9 @@
 # senders at once: all arrive, each once, in each sender's order, with their
 # priority, name, pid and text. And those that journald itself refuses.
 
+# shellcheck disable=SC2016
+
+bats_require_minimum_version 1.5.0
 load ../lib/common
 load ../lib/journal
 
@@ -82,7 +85,7 @@ arrived() {
 	peer_start relp
 	daemon_start relp --flows-enable no --kernel-log no
 	in_room systemd-cat -t yes sh -c 'yes | head -n 100000'
-	in_room systemd-cat -t done echo 'that was all'
+	in_room systemd-cat -t last echo 'that was all'
 	wait_until '[ "$(peer_count)" -ge 100001 ]' 60
 	daemon_stop
 	assert_all_delivered
