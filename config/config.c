@@ -231,6 +231,18 @@ static void take_flag(struct sources *s, struct args *a, const struct config_opt
 	}
 }
 
+/*
+ * The word behind an option that we do not know: its value, most likely, and
+ * perhaps a key behind a slip of the finger. It is not to be told as a command.
+ */
+static void drop_value(struct args *a)
+{
+	char *value = next_value(a);
+
+	if (value)
+		memset(value, '*', strlen(value));
+}
+
 static void unknown_flag(const char *name, struct config_errors *e)
 {
 	char near[CONFIG_NAME_SIZE] = "", shown[CONFIG_SHOWN_SIZE];
@@ -290,6 +302,8 @@ static void read_long(struct sources *s, struct args *a, char *word, struct conf
 		return;
 	}
 	unknown_flag(name, e);
+	if (!value)
+		drop_value(a);
 }
 
 /* "-k", "-kVALUE"; word is behind the dash and not empty. */
@@ -317,6 +331,8 @@ static void read_short(struct sources *s, struct args *a, char *word, struct con
 	/* Not more than the letter: the rest may be a secret behind a slip of the finger. */
 	config_error(e, "-%c: there is no such option; --help lists them",
 		     isprint((unsigned char)word[0]) ? word[0] : '?');
+	if (!value)
+		drop_value(a);
 }
 
 /* Moves the words behind the options, as getopt_long() does; *rest is the first of them. */

@@ -138,9 +138,7 @@ static bool is_due(uint64_t *told_ms, uint64_t now_ms)
 
 uint64_t pipeline_waiting(const struct pipeline *p)
 {
-	uint64_t last = spool_reader_last_seq(p->reader);
-
-	return last > p->cursor->cursor_seq ? last - p->cursor->cursor_seq : 0;
+	return spool_reader_waiting(p->reader);
 }
 
 static void tell_up(struct pipeline *p)

@@ -178,21 +178,28 @@ static void segment_retire(struct spool *s, struct segment *seg)
 		segment_sync(s, seg);
 }
 
+static uint64_t acknowledged_seq(const struct spool *s);
+
 /* Removes the oldest segment; readers are told first that this was on purpose. */
 static void segment_remove(struct spool *s, bool acknowledged)
 {
 	char name[SPOOL_NAME_SIZE];
+	uint64_t first_seq = s->segs[0].first_seq;
 	uint64_t last = s->n_segs > 1 ? s->segs[1].first_seq - 1 : s->state.last_seq;
+	uint64_t had;
 
 	if (s->state.removed_seq < last) {
 		s->state.removed_seq = last;
 		state_write(s);
 	}
-	spool_segment_name(s->segs[0].first_seq, name);
+	spool_segment_name(first_seq, name);
 	unlinkat(s->dir_fd, name, 0);
 	segment_forget(s, 0);
-	if (!acknowledged)
-		s->stats.dropped_segments++;
+	if (acknowledged)
+		return;
+	s->stats.dropped_segments++;
+	had = MAX(acknowledged_seq(s), first_seq - 1);
+	s->stats.dropped += last > had ? last - had : 0;
 }
 
 /* ------------------------------------------------------------------ retention */
@@ -551,6 +558,10 @@ static int recover(struct spool *s)
 		spool_segment_name(seqs[i], name);
 		if (fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
 			continue;
+		/* Written for another reader, whose user it was then. */
+		if (st.st_gid != s->reader_gid &&
+		    fchownat(s->dir_fd, name, (uid_t)-1, s->reader_gid, AT_SYMLINK_NOFOLLOW) < 0)
+			return -errno;
 		r = segments_reserve(s);
 		if (r < 0)
 			return r;
@@ -1073,6 +1084,7 @@ void spool_get_stats(const struct spool *s, struct spool_stats *ret)
 	*ret = s->stats;
 	ret->last_seq = s->state.last_seq;
 	ret->first_seq = s->n_segs ? s->segs[0].first_seq : s->state.last_seq + 1;
+	ret->removed_seq = s->state.removed_seq;
 	ret->bytes = s->bytes;
 	ret->segments = (uint32_t)s->n_segs;
 }

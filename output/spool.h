@@ -48,13 +48,15 @@ struct spool_position {
 
 /* What the writer did; all are totals of this spool, restored when it is opened. */
 struct spool_stats {
-	uint64_t last_seq;  /* = appended: the number of the newest committed event */
-	uint64_t first_seq; /* the oldest event still on disk; last_seq + 1 when none is */
-	uint64_t bytes;	    /* on disk now, all segments */
+	uint64_t last_seq;    /* = appended: the number of the newest committed event */
+	uint64_t first_seq;   /* the oldest event still on disk; last_seq + 1 when none is */
+	uint64_t removed_seq; /* events up to here are gone on purpose, delivered or not */
+	uint64_t bytes;	      /* on disk now, all segments */
 	uint32_t segments;
 	/* Since this process opened it: */
 	uint64_t batches, torn_bytes, damaged, dropped_segments, commit_errors;
-	int last_error; /* -errno of the newest failed commit, 0 after a good one */
+	uint64_t dropped; /* events that went before all outputs had them */
+	int last_error;	  /* -errno of the newest failed commit, 0 after a good one */
 };
 
 struct spool;
@@ -168,8 +170,11 @@ int spool_reader_rewind(struct spool_reader *r);
  */
 void spool_reader_settle(struct spool_reader *r, uint64_t seq, uint64_t rejected);
 
-/* The newest committed seq that this reader can see: for "how much is waiting". */
+/* The newest committed seq that this reader can see. */
 uint64_t spool_reader_last_seq(struct spool_reader *r);
+
+/* Events that are not settled and not dropped by the size limit, as far as one can see now. */
+uint64_t spool_reader_waiting(struct spool_reader *r);
 
 /*
  * The cursor itself, for the counters and texts that the shipper keeps in it

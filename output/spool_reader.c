@@ -635,6 +635,16 @@ uint64_t spool_reader_last_seq(struct spool_reader *r)
 	return seq;
 }
 
+uint64_t spool_reader_waiting(struct spool_reader *r)
+{
+	uint64_t last = spool_reader_last_seq(r), gone = r->cursor.cursor_seq;
+	struct spool_state state;
+
+	if (spool_state_read(r->state_fd, &state) == 0 && state.id == r->cursor.spool_id)
+		gone = MAX(gone, state.removed_seq);
+	return last > gone ? last - gone : 0;
+}
+
 int spool_cursor_peek(const char *dir, const char *name, struct spool_cursor *ret)
 {
 	_cleanup_close_ int dir_fd = -1, cursors_fd = -1;

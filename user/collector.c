@@ -54,6 +54,7 @@ struct collector {
 	const struct config *config;
 	struct loop *loop;
 	struct kernel *kernel;
+	int kernel_lock_fd;
 	struct spool *spool;
 	struct shipper_process *shipper;
 	struct sink sink;
@@ -69,6 +70,7 @@ struct collector {
 	const struct source *taking;  /* whose records come in now */
 	uint64_t stuck_since_ms;      /* 0: commits go through */
 	uint64_t stuck_logged_ms;
+	uint64_t drops_told, drops_told_ms;
 	bool stuck_told; /* this time; a disk that is full on and off is told once a minute */
 	bool stopping, stopped_clean;
 	bool leave_kernel; /* what it holds is not in the spool */
@@ -282,6 +284,22 @@ static void flush_sources(struct collector *c, bool all)
 	}
 }
 
+/* A limit that is reached is told once a minute, with what it cost. */
+static void tell_drops(struct collector *c, uint64_t now_ms)
+{
+	struct spool_stats s;
+
+	spool_get_stats(c->spool, &s);
+	if (s.dropped == c->drops_told ||
+	    (c->drops_told_ms && now_ms - c->drops_told_ms < STUCK_LOG_MS))
+		return;
+	log_warning("spool %s: at its limit (spool.max_bytes): the oldest events are dropped "
+		    "before the intake has taken them, %llu since the last such line",
+		    c->config->spool_dir, (unsigned long long)(s.dropped - c->drops_told));
+	c->drops_told = s.dropped;
+	c->drops_told_ms = now_ms;
+}
+
 static void on_tick(void *arg, uint64_t now_ms)
 {
 	struct collector *c = arg;
@@ -291,6 +309,7 @@ static void on_tick(void *arg, uint64_t now_ms)
 	if (!c->stuck_since_ms)
 		flush_sources(c, false);
 	spool_tick(c->spool, now_ms);
+	tell_drops(c, now_ms);
 	if (c->kernel && now_ms >= c->next_sweep_ms) {
 		c->next_sweep_ms = now_ms + c->sweep_every_ms;
 		kernel_sweep(c->kernel, false);
@@ -348,6 +367,8 @@ static void on_signal(void *arg, int signo)
 		flush_sources(c, true);
 		commit(c);
 	}
+	/* What comes from now on is for the next collector. */
+	watch_sources(c, false);
 	loop_timer_cancel(&c->drain_timer);
 	shipper_stop(c->shipper, now_ms + c->config->stop_timeout_ms, on_shipper_stopped, c);
 }
@@ -438,7 +459,9 @@ static int open_kernel(struct collector *c)
 
 	if (!config->flows && !config->journal)
 		return 0;
-	err = kernel_new(&o, text, sizeof(text), &c->kernel);
+	err = kernel_lock(config->bpf_dir, text, sizeof(text), &c->kernel_lock_fd);
+	if (!err)
+		err = kernel_new(&o, text, sizeof(text), &c->kernel);
 	if (err) {
 		log_error("bpf: %s", text);
 		return err;
@@ -569,13 +592,18 @@ static void done(struct collector *c)
 	held_done(&c->held);
 	spool_free(c->spool);
 	kernel_free(c->kernel);
+	close_fd(c->kernel_lock_fd);
 	loop_free(c->loop);
 }
 
 int collector_run(const struct config *config)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-	_cleanup_(done) struct collector c = { .config = config, .commit_bytes = COMMIT_BYTES };
+	_cleanup_(done) struct collector c = {
+		.config = config,
+		.kernel_lock_fd = -1,
+		.commit_bytes = COMMIT_BYTES,
+	};
 	int err;
 
 	if (c.commit_bytes > config->spool_max_bytes / COMMIT_PART)
@@ -585,7 +613,6 @@ int collector_run(const struct config *config)
 		log_error("event loop: %s", log_strerror(err));
 		return EXIT_FAILURE;
 	}
-	/* The spool first: its lock keeps a second collector from the pins. */
 	if (open_spool(&c) || open_kernel(&c))
 		return EXIT_FAILURE;
 	err = open_sink(&c);

@@ -32,7 +32,7 @@ records() {
 }
 
 @test "curl: both ends have the bytes that curl counted, IPv4 and IPv6" {
-	local size url want_up want_down
+	local url want_up want_down
 	mkdir "$T/www"
 	head -c 3000000 /dev/urandom >"$T/www/file"
 	in_b busybox httpd -f -p 8080 -h "$T/www"
@@ -70,8 +70,15 @@ records() {
 	assert_all_delivered
 	local sent
 	sent=$(jq .end.sum_sent.bytes "$T/iperf")
-	# 37 bytes of cookie begin each of iperf3's connections.
-	[ "$(records ".sourceTransportPort == 41000 and .initiatorOctets == $((sent + 37))" | wc -l)" -eq 2 ]
+	echo "iperf3 sent $sent"
+	records '.sourceTransportPort == 41000'
+	# 37 bytes of cookie begin each of iperf3's connections. Its server resets them
+	# at the end, at times with data on the way: then the sender's record says that
+	# it is not certain, and has what was acknowledged.
+	[ "$(records ".sourceTransportPort == 41000 and (.initiatorOctets == $((sent + 37)) or
+		(.initiatorOctets < $((sent + 37)) and .initiatorOctets > $((sent * 9 / 10)) and
+		(.flowDirection == 0 or (.event.reason == \"connection reset\" and
+		.sekoia_ebpf.uncertain == [\"out_bytes\"]))))" | wc -l)" -eq 2 ]
 }
 
 @test "dig: one packet each way, headers counted" {
@@ -106,7 +113,7 @@ records() {
 @test "a refused connect is a flow with its reason" {
 	peer_start https
 	daemon_start https --journal-enable no --kernel-log no
-	! in_a curl -s --local-port 43000 http://10.99.0.2:9/
+	run ! in_a curl -s --local-port 43000 http://10.99.0.2:9/
 	daemon_stop
 	peer_stop
 	assert_all_delivered

@@ -140,7 +140,7 @@ BATCH=70
 	peer_stop
 	assert_all_delivered
 	assert_flows_arrived
-	! grep -q anotherKey "$T/daemon.log"
+	refute grep -q anotherKey "$T/daemon.log"
 }
 
 @test "https: 429: it waits as long as Retry-After says" {

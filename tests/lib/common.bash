@@ -4,8 +4,11 @@
 # common_teardown in teardown(). Everything that a test starts is its own:
 # folder, ports, pins, namespaces; all of it is gone when the test is over.
 
+bats_require_minimum_version 1.5.0 # run !
+
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 O=${O:-$TOP/build}
+[[ $O = /* ]] || O=$TOP/$O
 SEKOIA=${SEKOIA:-$O/sekoia-ebpf}
 PEERS=$O/tests/peers
 TEST_KEY=0123456789abcdefABCDEF0123456789
@@ -42,7 +45,10 @@ common_teardown() {
 			[ -s "$f" ] && { echo "--- $f"; tail -n 40 "$f"; }
 		done
 	fi
-	[ -n "${T:-}" ] && { umount -R "$T"/* 2>/dev/null; rm -rf "$T"; } || true
+	if [ -n "${T:-}" ]; then
+		umount -R "$T"/* 2>/dev/null || true
+		rm -rf "$T" || true
+	fi
 }
 
 # For tests that load BPF: says why not, instead of failing somewhere inside.
@@ -124,6 +130,20 @@ daemon_start() {
 	kill -0 "$DAEMON_PID"
 }
 
+# daemon_refuses STATUS TRANSPORT [ARG...]: it does not start, but ends with STATUS.
+daemon_refuses() {
+	local want=$1 got=0
+
+	shift
+	if daemon_start "$@"; then
+		echo "it did start"
+		return 1
+	fi
+	wait "$DAEMON_PID" || got=$?
+	DAEMON_PID=
+	[ "$got" -eq "$want" ]
+}
+
 # A clean stop; its exit status is the daemon's.
 daemon_stop() {
 	local status=0
@@ -160,8 +180,8 @@ assert_accounts_balance() {
 			$(books kernel.$s ring_full) + $(books kernel.$s no_room) + $(books kernel.$s live))) ]
 	done
 	s=output.$DAEMON_TRANSPORT
-	[ "$(books spool appended)" -eq $(($(books $s acknowledged) + $(books $s rejected) +
-		$(books $s dropped) + $(books $s damaged) + $(books $s waiting))) ]
+	[ "$(books spool appended)" -eq $(($(books "$s" acknowledged) + $(books "$s" rejected) +
+		$(books "$s" dropped) + $(books "$s" damaged) + $(books "$s" waiting))) ]
 }
 
 # All that was appended is at the intake, each once.

@@ -11,6 +11,7 @@ faults_setup() {
 	REPLACE_WHEN=
 	# The part of 127/8 whose flows are this test's.
 	NET=$((RANDOM % 230 + 20))
+	# shellcheck disable=SC2034 # common.bash reads it
 	DAEMON_ARGS=(--flows-loopback yes --journal-enable no --kernel-log no --output-timeout 5s
 		--collector-stop-timeout 30s)
 }
@@ -131,4 +132,36 @@ replace_peer() {
 	CUTS=$((CUTS + 1 + $(peer_summary misdeeds)))
 	peer_stop KILL
 	peer_start "$@"
+}
+
+# "! command" is no check in a test, as it never ends it; this is.
+refute() {
+	if "$@"; then
+		echo "it should have failed: $*"
+		return 1
+	fi
+}
+
+# secret_in SECRET FILE...: is it in one of them, as it is or in the form that a
+# proxy is told? Folders are searched with all that is in them.
+secret_in() {
+	local secret=$1
+
+	shift
+	grep -raF -e "$secret" -e "$(printf %s "$secret" | base64)" \
+		-e "$(printf 'user:%s' "$secret" | base64)" -- "$@" 2>/dev/null
+}
+
+# Neither the processes nor what they leave behind have any of these SECRETs.
+assert_secrets_unseen() {
+	local secret pid
+
+	# Asked for first: grep has the secret in its own arguments.
+	ps -eww -o args= >"$T/ps"
+	for secret; do
+		for pid in $DAEMON_PID ${DAEMON_PID:+$(shipper_pid)}; do
+			refute secret_in "$secret" "/proc/$pid/cmdline" "/proc/$pid/environ"
+		done
+		refute secret_in "$secret" "$T/ps" "$T/daemon.log" "$T/stdout" "$T/spool"
+	done
 }

@@ -764,6 +764,9 @@ TEST(a_slow_reader_at_the_size_limit)
 			spool_tick(s, i);
 	}
 	CHECK(st.dropped_segments > 0);
+	CHECK_INT(st.dropped, st.first_seq - 1 - 20);
+	CHECK_INT(st.removed_seq, st.first_seq - 1);
+	CHECK_INT(spool_reader_waiting(r), 5000 - (st.first_seq - 1));
 	CHECK(st.first_seq > 3000);
 	/* The segment it has open is still its own: that is read to its end. */
 	CHECK_INT(spool_reader_next(r, &m), 1);
