@@ -82,7 +82,7 @@ arrived() {
 	peer_start relp
 	daemon_start relp --flows-enable no --kernel-log no
 	in_room systemd-cat -t yes sh -c 'yes | head -n 100000'
-	in_room systemd-cat -t done echo 'that was all'
+	in_room systemd-cat -t last echo 'that was all'
 	wait_until '[ "$(peer_count)" -ge 100001 ]' 60
 	daemon_stop
 	assert_all_delivered

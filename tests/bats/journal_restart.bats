@@ -72,7 +72,7 @@ is_read() {
 }
 
 @test "kills while thousands of lines come in one read: each once" {
-	local lines=0
+	local said=0
 
 	yes | head -n 20000 >"$T/yes"
 	journald_start
@@ -81,7 +81,7 @@ is_read() {
 	for i in 02 05 07 10 12 15 20 25; do
 		# A read of 8 KiB is 4096 lines, and several batches.
 		start_in_room systemd-cat -t yes cat "$T/yes"
-		lines=$((lines + 20000))
+		said=$((said + 20000))
 		sleep 0.$i
 		daemon_kill
 		wait "$STARTED"
@@ -94,7 +94,7 @@ is_read() {
 	[ "$(books kernel.journal ring_full)" -eq 0 ]
 	peer_stop
 	# What came twice came with the same number.
-	[ "$(journal_lines | grep -c '^yes ')" -eq "$lines" ]
+	[ "$(journal_lines | grep -c '^yes ')" -eq "$said" ]
 }
 
 @test "a journald that dies is followed to its successor, collector or not" {

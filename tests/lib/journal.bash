@@ -3,6 +3,9 @@
 # A journald or an rsyslogd of the test's own: in a mount namespace with its own
 # /dev, /run/systemd and /run/log, so that it meets neither the host's nor
 # another test's. Load it after common.
+#
+# What stands in single quotes is for another shell, or for wait_until.
+# shellcheck disable=SC2016
 
 # journal_room: the namespace; $ROOM_PID lives in it. in_room runs what logs.
 journal_room() {
