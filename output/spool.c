@@ -558,6 +558,10 @@ static int recover(struct spool *s)
 		spool_segment_name(seqs[i], name);
 		if (fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
 			continue;
+		/* Written for another reader, whose user it was then. */
+		if (st.st_gid != s->reader_gid &&
+		    fchownat(s->dir_fd, name, (uid_t)-1, s->reader_gid, AT_SYMLINK_NOFOLLOW) < 0)
+			return -errno;
 		r = segments_reserve(s);
 		if (r < 0)
 			return r;

@@ -54,6 +54,7 @@ struct collector {
 	const struct config *config;
 	struct loop *loop;
 	struct kernel *kernel;
+	int kernel_lock_fd;
 	struct spool *spool;
 	struct shipper_process *shipper;
 	struct sink sink;
@@ -456,7 +457,9 @@ static int open_kernel(struct collector *c)
 
 	if (!config->flows && !config->journal)
 		return 0;
-	err = kernel_new(&o, text, sizeof(text), &c->kernel);
+	err = kernel_lock(config->bpf_dir, text, sizeof(text), &c->kernel_lock_fd);
+	if (!err)
+		err = kernel_new(&o, text, sizeof(text), &c->kernel);
 	if (err) {
 		log_error("bpf: %s", text);
 		return err;
@@ -587,13 +590,18 @@ static void done(struct collector *c)
 	held_done(&c->held);
 	spool_free(c->spool);
 	kernel_free(c->kernel);
+	close_fd(c->kernel_lock_fd);
 	loop_free(c->loop);
 }
 
 int collector_run(const struct config *config)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-	_cleanup_(done) struct collector c = { .config = config, .commit_bytes = COMMIT_BYTES };
+	_cleanup_(done) struct collector c = {
+		.config = config,
+		.kernel_lock_fd = -1,
+		.commit_bytes = COMMIT_BYTES,
+	};
 	int err;
 
 	if (c.commit_bytes > config->spool_max_bytes / COMMIT_PART)
@@ -603,7 +611,6 @@ int collector_run(const struct config *config)
 		log_error("event loop: %s", log_strerror(err));
 		return EXIT_FAILURE;
 	}
-	/* The spool first: its lock keeps a second collector from the pins. */
 	if (open_spool(&c) || open_kernel(&c))
 		return EXIT_FAILURE;
 	err = open_sink(&c);

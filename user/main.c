@@ -29,8 +29,17 @@ static int run_collector(const struct config *c)
 /* Removes what a collector that will not come back left in the kernel. */
 static int run_cleanup(const struct config *c)
 {
-	int n = kernel_cleanup(c->bpf_dir);
+	_cleanup_close_ int fd = -1;
+	char text[400] = "";
+	int n = 0;
 
+	if (access(c->bpf_dir, F_OK) == 0) {
+		if (kernel_lock(c->bpf_dir, text, sizeof(text), &fd) < 0) {
+			log_error("%s", text);
+			return EXIT_FAILURE;
+		}
+		n = kernel_cleanup(c->bpf_dir);
+	}
 	printf("%s: %d %s removed\n", c->bpf_dir, n, n == 1 ? "capture" : "captures");
 	return EXIT_SUCCESS;
 }
@@ -84,11 +93,11 @@ int main(int argc, char **argv, char **envp)
 	config_load(c, argc, argv, envp, &action, &rest, &errors);
 	if (action == CONFIG_HELP) {
 		config_print_help(stdout);
-		return EXIT_SUCCESS;
+		return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 	}
 	if (action == CONFIG_VERSION) {
 		printf("sekoia-ebpf %s\n", SEKOIA_VERSION);
-		return EXIT_SUCCESS;
+		return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 	}
 	if (rest < argc) {
 		command = find_command(argv[rest]);

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/random.h>
@@ -251,6 +252,35 @@ static int ensure_bpffs(const char *dir, char *text, size_t size)
 		return -ENODEV;
 	}
 	return 0;
+}
+
+int kernel_lock(const char *dir, char *text, size_t text_size, int *ret_fd)
+{
+	struct stat mine, there;
+	int err;
+
+	for (;;) {
+		_cleanup_close_ int fd = -1;
+
+		err = ensure_bpffs(dir, text, text_size);
+		if (err)
+			return err;
+		fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0 && errno == ENOENT)
+			continue; /* who had it has just removed it */
+		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
+			err = errno == EWOULDBLOCK ? -EBUSY : -errno;
+			say(text, text_size, "%s: %s", dir,
+			    err == -EBUSY ? "a running collector has it; stop that one first, or "
+					    "choose another collector.bpf_dir"
+					  : log_strerror(err));
+			return err;
+		}
+		if (fstat(fd, &mine) < 0 || stat(dir, &there) < 0 || mine.st_ino != there.st_ino)
+			continue;
+		*ret_fd = TAKE_FD(fd);
+		return 0;
+	}
 }
 
 static int cgroup_root_open(char *text, size_t size)

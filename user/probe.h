@@ -38,6 +38,13 @@ struct kernel_counters {
 };
 
 /*
+ * Makes dir, if need be, and takes it for this process, until *ret_fd is
+ * closed: whoever reads a ring moves its position, so there is one reader.
+ * 0; -EBUSY: another process has it; else -errno. text says which, and the cure.
+ */
+int kernel_lock(const char *dir, char *text, size_t text_size, int *ret_fd);
+
+/*
  * Adopts or attaches. What a kernel lacks is left out and told by
  * kernel_has(); it is an error only when nothing at all could be attached.
  * text, of text_size bytes, says what and why, and what to do about it.

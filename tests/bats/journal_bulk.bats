@@ -4,6 +4,9 @@
 # senders at once: all arrive, each once, in each sender's order, with their
 # priority, name, pid and text. And those that journald itself refuses.
 
+# shellcheck disable=SC2016
+
+bats_require_minimum_version 1.5.0
 load ../lib/common
 load ../lib/journal
 

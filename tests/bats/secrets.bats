@@ -157,6 +157,7 @@ assert_used_and_unseen() {
 	KEEP_PIDS+=("$!")
 	wait_until '[ -s "$T/proxy-port" ]'
 	local url
+
 	url=http://user:$PASSWORD@127.0.0.1:$(cat "$T/proxy-port")
 
 	secret_daemon https --config /dev/null --intake-key-file "$T/intake-key" --output-proxy "$url"
