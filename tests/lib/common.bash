@@ -3,6 +3,9 @@
 # What the end-to-end tests share. Load it, call common_setup in setup() and
 # common_teardown in teardown(). Everything that a test starts is its own:
 # folder, ports, pins, namespaces; all of it is gone when the test is over.
+#
+# wait_until evaluates its command again and again: it is quoted on purpose.
+# shellcheck disable=SC2016
 
 bats_require_minimum_version 1.5.0 # run !
 
