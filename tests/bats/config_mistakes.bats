@@ -172,7 +172,7 @@ assert_said() {
 }
 
 @test "--help fits 80 columns, and names every option of the sample file" {
-	local section= line flag
+	local section="" line flag
 	"$SEKOIA" --help >"$T/help"
 	[ "$(awk 'length > 80' "$T/help" | wc -l)" -eq 0 ]
 	"$SEKOIA" -h | cmp - "$T/help"

@@ -124,7 +124,7 @@ deliver() {
 
 @test "the last batch cut short: exactly its events are lost, when the rings are gone" {
 	wait_in_spool stop
-	local offset header body first n segment
+	local offset header body n segment
 	segment=$(last_segment)
 	read -r _ offset header body _ n < <("$PEERS/spoolmap" "$segment" | awk '$1 == "batch" && $6' | tail -n 1)
 	[ "$n" -ge 1 ]
