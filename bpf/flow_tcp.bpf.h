@@ -232,28 +232,39 @@ static __always_inline void tcp_event_fill(struct event_flow *e, const struct tc
 	e->report = f->report;
 }
 
+/*
+ * Takes f out of the table: false when somebody else just did, and so reports
+ * it. Another error means that the lock of the bucket could not be had: then
+ * the next sweep takes it away. An int, not a long: older kernels call the
+ * map's own function, which returns one.
+ */
+static __always_inline bool tcp_take(u64 key, struct tcp_flow *f)
+{
+	int err = bpf_map_delete_elem(&tcp_flows, &key);
+
+	if (err == -ENOENT)
+		return false;
+	if (err)
+		f->ended = 1;
+	return true;
+}
+
 /* Reports the end of f by its final numbers, unless somebody else just did. */
 static __always_inline void tcp_report_end(u64 key, struct tcp_flow *f,
 					   const struct tcp_names *names, u8 end_reason)
 {
 	struct event_flow *e;
-	int err; /* not long: older kernels call the map's own function, which returns an int */
 
-	/* Filled before the delete: after it the entry may be another flow's. */
 	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
-	if (e)
-		tcp_event_fill(e, f, names, &f->final, end_reason);
-	err = bpf_map_delete_elem(&tcp_flows, &key);
-	if (err == -ENOENT) {
-		if (e)
-			bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+	if (!e) {
+		if (tcp_take(key, f))
+			count(COUNT_RING_FULL);
 		return;
 	}
-	/* The bucket's lock could not be had: the next sweep takes it away. */
-	if (err)
-		f->ended = 1;
-	if (!e) {
-		count(COUNT_RING_FULL);
+	/* Filled before it is taken: after that the entry may be another flow's. */
+	tcp_event_fill(e, f, names, &f->final, end_reason);
+	if (!tcp_take(key, f)) {
+		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		return;
 	}
 	count(COUNT_SUBMITTED);
