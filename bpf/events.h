@@ -57,6 +57,7 @@ enum counter {
 	COUNT_REPORTS,		 /* samples of flows that go on */
 	COUNT_REPORTS_RING_FULL, /* put off: such a report had no room, the next one has it all */
 	COUNT_ADOPTED,		 /* seen at their end only: begun before we were there */
+	COUNT_MISSED,		 /* lost: the kernel did not show us how the flow ended */
 	COUNTERS,
 };
 

@@ -310,6 +310,7 @@ static __always_inline void tcp_flow_begin(struct sock *sk, u32 at, u8 direction
 	u64 key = (u64)sk;
 	struct tcp_flow *f;
 	u32 flags = 0;
+	long err;
 
 	if (!tcp_is_wanted(sk, &flags))
 		return;
@@ -330,7 +331,13 @@ static __always_inline void tcp_flow_begin(struct sock *sk, u32 at, u8 direction
 		task_current(&f->task);
 	else
 		__builtin_memset(&f->task, 0, sizeof(f->task));
-	if (bpf_map_update_elem(&tcp_flows, &key, f, BPF_ANY))
+	err = bpf_map_update_elem(&tcp_flows, &key, f, BPF_NOEXIST);
+	if (err == -EEXIST) {
+		/* The socket that was here went away while no program of ours ran. */
+		count(COUNT_MISSED);
+		err = bpf_map_update_elem(&tcp_flows, &key, f, BPF_ANY);
+	}
+	if (err)
 		count(COUNT_NO_ROOM);
 }
 

@@ -36,6 +36,7 @@ static void print_kernel(FILE *f, const struct kernel *k, enum kernel_source sou
 	put(f, "live", c.live);
 	put_if(f, "reports", c.reports);
 	put_if(f, "reports_put_off", c.reports_put_off);
+	put_if(f, "missed", c.missed);
 	put_if(f, "adopted", c.adopted);
 	put_if(f, "truncated", c.truncated);
 	put_if(f, "skipped", c.skipped);

@@ -961,9 +961,11 @@ int kernel_get_counters(const struct kernel *k, enum kernel_source source,
 		.reports = sum[COUNT_REPORTS],
 		.reports_put_off = sum[COUNT_REPORTS_RING_FULL],
 		.adopted = sum[COUNT_ADOPTED],
+		.missed = sum[COUNT_MISSED],
 		.skipped = k->source[source].skipped + count_skipped(k, source),
 	};
-	ret->live = ret->seen - ret->submitted - ret->filtered - ret->ring_full - ret->no_room;
+	ret->live = ret->seen - ret->submitted - ret->filtered - ret->ring_full - ret->no_room -
+		    ret->missed;
 	return 0;
 }
 

@@ -34,6 +34,7 @@ struct kernel_counters {
 	uint64_t seen, submitted, filtered, ring_full, no_room, truncated;
 	uint64_t reports, reports_put_off, adopted;
 	uint64_t skipped; /* runs that the kernel did not make: a program does not nest */
+	uint64_t missed;  /* flows that ended unseen, found when their socket's place was taken */
 	uint64_t live;	  /* seen and not yet accounted for */
 };
 

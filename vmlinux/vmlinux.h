@@ -44,6 +44,7 @@ enum {
 #define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
+#define EEXIST 17
 #define AF_NETLINK 16
 #define SOCK_STREAM 1
 #define IPPROTO_ICMP 1

@@ -184,7 +184,8 @@ assert_accounts_balance() {
 	for s in flows journal; do
 		grep -q "^books: kernel.$s " "$T/daemon.log" || continue
 		[ "$(books kernel.$s seen)" -eq $(($(books kernel.$s submitted) + $(books kernel.$s filtered) +
-			$(books kernel.$s ring_full) + $(books kernel.$s no_room) + $(books kernel.$s live))) ]
+			$(books kernel.$s ring_full) + $(books kernel.$s no_room) + $(books kernel.$s missed) +
+			$(books kernel.$s live))) ]
 	done
 	s=output.$DAEMON_TRANSPORT
 	[ "$(books spool appended)" -eq $(($(books "$s" acknowledged) + $(books "$s" rejected) +
