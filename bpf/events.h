@@ -45,7 +45,7 @@ _Static_assert(sizeof(struct event_task) == 48, "wire");
 
 /*
  * Each object has its own array of these. What always holds for a source:
- *     seen = submitted + filtered + ring_full + no_room + live
+ *     seen = submitted + filtered + ring_full + no_room + missed + live
  */
 enum counter {
 	COUNT_SEEN,		 /* flows begun; messages read */

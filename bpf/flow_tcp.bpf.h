@@ -310,7 +310,7 @@ static __always_inline void tcp_flow_begin(struct sock *sk, u32 at, u8 direction
 	u64 key = (u64)sk;
 	struct tcp_flow *f;
 	u32 flags = 0;
-	long err;
+	int err;
 
 	if (!tcp_is_wanted(sk, &flags))
 		return;

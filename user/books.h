@@ -2,7 +2,7 @@
 /*
  * The books: what each hop took, gave, and could not keep. At any quiet moment
  *
- *     seen      = submitted + filtered + ring_full + no_room + live
+ *     seen      = submitted + filtered + ring_full + no_room + missed + live
  *     appended  = acknowledged + rejected + dropped + damaged + waiting + before
  *
  * where before (mostly 0) is what had come and gone when the output was first used.
