@@ -96,12 +96,19 @@ $(O)/tests/%: $(O)/obj/tests/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
-# libFuzzer needs all of the code under test instrumented, so these are built from source.
-build/fuzz/%: tests/fuzz/%.c $(LIB_SRC) $(wildcard user/*.h user/util/*.h output/*.h config/*.h) | $(SKEL)
+# libFuzzer needs all of the code under test instrumented: objects of their own.
+FUZZ_FLAGS := -std=gnu11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
+build/fuzz/obj/%.o: %.c | $(SKEL)
 	@mkdir -p $(@D)
-	$(call say,FUZZ,$@)$(CLANG) $(CPPFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined \
-		-fno-sanitize-recover=undefined -Wno-unused-command-line-argument \
-		$< $(LIB_SRC) -o $@ $(LDLIBS)
+	$(call say,CC,$@)$(CLANG) $(CPPFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(DEPFLAGS) -c $< -o $@
+
+build/fuzz/libsekoia.a: $(LIB_SRC:%.c=build/fuzz/obj/%.o)
+	$(Q)rm -f $@
+	$(call say,AR,$@)$(AR) rcs $@ $^
+
+build/fuzz/%: build/fuzz/obj/tests/fuzz/%.o build/fuzz/libsekoia.a
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$@)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ $(LDLIBS)
 
 # ------------------------------------------------------------------ for people
 deps: ## install what is missing to build and test (Debian)
