@@ -367,6 +367,8 @@ static void on_signal(void *arg, int signo)
 		flush_sources(c, true);
 		commit(c);
 	}
+	/* What comes from now on is for the next collector. */
+	watch_sources(c, false);
 	loop_timer_cancel(&c->drain_timer);
 	shipper_stop(c->shipper, now_ms + c->config->stop_timeout_ms, on_shipper_stopped, c);
 }

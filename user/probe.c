@@ -140,17 +140,30 @@ static bool row_in_variant(const struct program_row *row, const struct variant_r
 	return false;
 }
 
-/* libbpf speaks at length when a program does not load; that is for debugging. */
-__attribute__((format(printf, 2, 0))) static int on_libbpf_print(enum libbpf_print_level level,
-								 const char *fmt, va_list ap)
+/*
+ * libbpf speaks at length when a program does not load; that is for debugging.
+ * The verifier's complaint is at the end of what it says.
+ */
+#define LIBBPF_LINES 12
+__attribute__((format(printf, 2, 0))) static int
+on_libbpf_print(enum libbpf_print_level level, const char *fmt, va_list ap)
 {
-	char line[900];
+	_cleanup_free_ char *text = NULL;
+	const char *from;
+	int lines = 0;
 
 	if (level == LIBBPF_DEBUG || log_get_level() < LOG_LEVEL_DEBUG)
 		return 0;
-	vsnprintf(line, sizeof(line), fmt, ap);
-	line[strcspn(line, "\n")] = 0;
-	log_debug("%s", line);
+	if (vasprintf(&text, fmt, ap) < 0) {
+		text = NULL;
+		return 0;
+	}
+	from = text + strlen(text);
+	while (from > text && lines < LIBBPF_LINES)
+		lines += *--from == '\n';
+	for (char *save = NULL, *line = strtok_r(text + (from - text), "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save))
+		log_debug("%s", line);
 	return 0;
 }
 

@@ -102,7 +102,7 @@ say_all() {
 	daemon_stop
 	assert_all_delivered
 	[ "$(books kernel.journal ring_full)" -eq 0 ]
-	[ "$(books kernel.journal truncated)" -eq 1 ] # the one in a memfd
+	[ "$(books kernel.journal truncated)" -ge 1 ] # the one in a memfd
 	peer_stop
 	cp "$T/received" "$T/$1"
 	cp "$T/full" "$T/$1.full"
@@ -113,6 +113,7 @@ setup_file() {
 	need_journald
 	need_rsyslogd imuxsock
 	common_setup
+	journal_alone
 	export T
 	{ head -c 102300 /dev/zero | tr '\0' x && printf 'the end of a long line\n'; } >"$T/big"
 	say_all https

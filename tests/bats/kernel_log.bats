@@ -7,11 +7,13 @@
 
 bats_require_minimum_version 1.5.0
 load ../lib/common
+load ../lib/journal
 
 setup() {
 	need_root
 	[ -w /dev/kmsg ] || skip "needs /dev/kmsg"
 	common_setup
+	journal_alone
 	TAG=sekoia-$RANDOM$RANDOM
 	DAEMON_ARGS=(--flows-enable no --journal-enable no)
 }

@@ -11,6 +11,7 @@ setup() {
 	need_root
 	need_journald
 	common_setup
+	journal_alone
 }
 
 teardown() {

@@ -7,6 +7,13 @@
 # What stands in single quotes is for another shell, or for wait_until.
 # shellcheck disable=SC2016
 
+# The tap and the kernel's log are of the whole host: two of these tests at once
+# would find each other's lines among their own. What is started keeps the lock, too.
+journal_alone() {
+	exec 8>/tmp/sekoia-test.journal.lock
+	flock -w 180 8
+}
+
 # journal_room: the namespace; $ROOM_PID lives in it. in_room runs what logs.
 journal_room() {
 	mkdir -p "$T/room/dev"
