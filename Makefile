@@ -14,7 +14,8 @@ DESTDIR ?=
 CLANG ?= clang
 BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/local/sbin/bpftool /sbin/bpftool) bpftool)
 PKG_CONFIG ?= pkg-config
-LIBS := libbpf libelf zlib openssl json-c libcares libdeflate
+LIBS := libbpf openssl libcares libdeflate
+TEST_LIBS := json-c
 INIH := -linih
 
 BPF_ARCH := $(shell $(CC) -dumpmachine | sed -e 's/^x86_64-.*/x86/' -e 's/^aarch64-.*/arm64/')
@@ -33,6 +34,7 @@ CPPFLAGS += -I. -I$(O)/gen -DSEKOIA_VERSION='"$(VERSION)"'
 DEPFLAGS = -MMD -MP
 LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack $(SANITIZE)
 LDLIBS += $(shell $(PKG_CONFIG) --libs $(LIBS)) $(INIH)
+TEST_LDLIBS = $(LDLIBS) $(shell $(PKG_CONFIG) --libs $(TEST_LIBS))
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Wno-missing-declarations -D__TARGET_ARCH_$(BPF_ARCH) -I. -Ivmlinux \
 	-idirafter /usr/include/$(shell $(CC) -dumpmachine | sed 's/-pc-/-/')
@@ -94,14 +96,21 @@ $(O)/tests/fuzz/%: $(O)/obj/tests/fuzz/%.o $(O)/obj/tests/fuzz/driver.o $(LIB)
 
 $(O)/tests/%: $(O)/obj/tests/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(TEST_LDLIBS)
 
-# libFuzzer needs all of the code under test instrumented, so these are built from source.
-build/fuzz/%: tests/fuzz/%.c $(LIB_SRC) $(wildcard user/*.h user/util/*.h output/*.h config/*.h) | $(SKEL)
+# libFuzzer needs all of the code under test instrumented: objects of their own.
+FUZZ_FLAGS := -std=gnu11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
+build/fuzz/obj/%.o: %.c | $(SKEL)
 	@mkdir -p $(@D)
-	$(call say,FUZZ,$@)$(CLANG) $(CPPFLAGS) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined \
-		-fno-sanitize-recover=undefined -Wno-unused-command-line-argument \
-		$< $(LIB_SRC) -o $@ $(LDLIBS)
+	$(call say,CC,$@)$(CLANG) $(CPPFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(DEPFLAGS) -c $< -o $@
+
+build/fuzz/libsekoia.a: $(LIB_SRC:%.c=build/fuzz/obj/%.o)
+	$(Q)rm -f $@
+	$(call say,AR,$@)$(AR) rcs $@ $^
+
+build/fuzz/%: build/fuzz/obj/tests/fuzz/%.o build/fuzz/libsekoia.a
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$@)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ $(LDLIBS)
 
 # ------------------------------------------------------------------ for people
 deps: ## install what is missing to build and test (Debian)
@@ -130,6 +139,7 @@ soak: all programs ## the long runs
 	$(Q)tests/soak.sh
 
 STATIC_LIBS := $(shell $(PKG_CONFIG) --static --libs $(LIBS)) $(INIH)
+build/static/tests/%: STATIC_LIBS += $(shell $(PKG_CONFIG) --static --libs $(TEST_LIBS))
 link_static = $(CC) $(CFLAGS) -static-pie -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,-w $^ -o $@ \
 	$(STATIC_LIBS)
 static: build/static/sekoia-ebpf ## one static binary: build/static/sekoia-ebpf

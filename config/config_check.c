@@ -190,7 +190,8 @@ const char *config_check_proxy(char *value)
 
 /* ------------------------------------------------------------- between values */
 
-bool config_has_output(const struct config *c, const char *type)
+/* Is type one of the outputs? */
+static bool has_output(const struct config *c, const char *type)
 {
 	for (const char *p = c->output; *p; p++) {
 		size_t len = strcspn(p, ",");
@@ -207,14 +208,14 @@ bool config_has_output(const struct config *c, const char *type)
 bool config_has_network_output(const struct config *c)
 {
 	for (size_t i = 0; i < N_OUTPUTS; i++)
-		if (outputs[i].network && config_has_output(c, outputs[i].name))
+		if (outputs[i].network && has_output(c, outputs[i].name))
 			return true;
 	return false;
 }
 
 void config_check_all(const struct config *c, struct config_errors *e)
 {
-	if (config_has_output(c, "file") && !c->output_file)
+	if (has_output(c, "file") && !c->output_file)
 		config_error(e,
 			     "output.type: the file output needs output.file (--output-file FILE)");
 	if (c->tls_cert && !c->tls_key)

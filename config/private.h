@@ -75,8 +75,6 @@ const char *config_check_hostname(char *value);
 const char *config_check_path(char *value);
 const char *config_check_proxy(char *value);
 
-/* Is TYPE one of the outputs? */
-bool config_has_output(const struct config *c, const char *type);
 /* Does any output leave this host, and so need a key? */
 bool config_has_network_output(const struct config *c);
 

@@ -15,7 +15,7 @@
 #include "config/config.h"
 #include "output/out.h"
 
-const struct output_ops *const output_types[] = {
+static const struct output_ops *const output_types[] = {
 	&output_https, &output_relp, &output_syslog, &output_stdout, &output_file, NULL,
 };
 

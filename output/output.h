@@ -107,8 +107,7 @@ struct output_ops {
 
 extern const struct output_ops output_https, output_relp, output_syslog, output_stdout, output_file;
 
-/* All of them, ended by NULL. */
-extern const struct output_ops *const output_types[];
+/* By its name, or NULL. */
 const struct output_ops *output_find(const char *name);
 
 /* The key for a route (empty: the default intake), or NULL when there is none. */

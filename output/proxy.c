@@ -7,22 +7,12 @@
 #include <string.h>
 
 #include "user/util/cleanup.h"
+#include "user/util/hex.h"
 
 #define HOST_MAX	255
 #define CREDENTIALS_MAX 512
 
 /* ------------------------------------------------------------------ the URL */
-
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
 
 /* Decodes %XX in place; the length, or -1. */
 static ssize_t percent_decode(char *p, size_t n)

@@ -488,21 +488,27 @@ static int segment_scan(const struct spool *s, int fd, bool is_last, struct scan
 	}
 }
 
+/* To look through the cursors; NULL when that can not be. */
+static DIR *cursors_list(const struct spool *s)
+{
+	int fd = openat(s->cursors_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!d)
+		close_fd(fd);
+	return d;
+}
+
 /* The greatest number that any reader of this spool has settled, limit at most. */
 static uint64_t greatest_cursor(const struct spool *s, uint64_t limit)
 {
+	DIR *d = cursors_list(s);
 	struct spool_cursor c;
 	struct dirent *e;
 	uint64_t seq = 0;
-	DIR *d;
-	int fd;
 
-	fd = openat(s->cursors_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d) {
-		close_fd(fd);
+	if (!d)
 		return 0;
-	}
 	for (int i = 0; i < CURSORS_MAX && (e = readdir(d)); i++)
 		if (spool_cursor_name_is_valid(e->d_name) &&
 		    spool_cursor_read(s->cursors_fd, e->d_name, &c) == 0 &&
@@ -735,17 +741,13 @@ static int identity_open(struct spool *s, uint64_t expected_id, int *ret_fd)
 /* Cursors that another user left behind must be the reader's, or it cannot go on. */
 static void adopt_cursors(struct spool *s)
 {
+	DIR *d = cursors_list(s);
 	struct dirent *e;
 	struct stat st;
-	DIR *d;
 	int fd;
 
-	fd = openat(s->cursors_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d) {
-		close_fd(fd);
+	if (!d)
 		return;
-	}
 	for (int i = 0; i < CURSORS_MAX && (e = readdir(d)); i++) {
 		if (!spool_cursor_name_is_valid(e->d_name))
 			continue;

@@ -14,32 +14,56 @@
 #include "user/util/cleanup.h"
 #include "user/util/sha1.h"
 
-/* NAME=value or NAME="value" from a file of such lines. */
+/* os-release(5): the value stands bare, or in quotes of either kind. */
+static void parse_os_release_line(const char *p, const char *end, struct host *h)
+{
+	const char *value = memchr(p, '=', (size_t)(end - p));
+	size_t key_len, len;
+	char *to;
+
+	if (!value)
+		return;
+	key_len = (size_t)(value++ - p);
+	if (key_len == strlen("NAME") && memcmp(p, "NAME", key_len) == 0)
+		to = h->os_name;
+	else if (key_len == strlen("VERSION_ID") && memcmp(p, "VERSION_ID", key_len) == 0)
+		to = h->os_version;
+	else
+		return;
+	if (value < end && (*value == '"' || *value == '\'')) {
+		const char *close = memchr(value + 1, *value, (size_t)(end - value - 1));
+
+		value++;
+		end = close ? close : end;
+	}
+	len = (size_t)(end - value);
+	if (len > sizeof(h->os_name) - 1)
+		len = sizeof(h->os_name) - 1;
+	memcpy(to, value, len);
+	to[len] = 0;
+}
+
+void host_parse_os_release(struct slice text, struct host *ret)
+{
+	const char *p = text.p, *end = p + text.len;
+
+	while (p < end) {
+		const char *nl = memchr(p, '\n', (size_t)(end - p));
+
+		parse_os_release_line(p, nl ? nl : end, ret);
+		p = nl ? nl + 1 : end;
+	}
+}
+
 static void read_os_release(struct host *h)
 {
 	_cleanup_fclose_ FILE *f = fopen("/etc/os-release", "re");
-	char line[512];
+	char text[8192];
 
 	if (!f)
 		f = fopen("/usr/lib/os-release", "re");
-	while (f && fgets(line, sizeof(line), f)) {
-		char *value = strchr(line, '='), *to = NULL;
-
-		if (!value)
-			continue;
-		*value++ = 0;
-		value[strcspn(value, "\n")] = 0;
-		if (*value == '"') {
-			value++;
-			value[strcspn(value, "\"")] = 0;
-		}
-		if (!strcmp(line, "NAME"))
-			to = h->os_name;
-		else if (!strcmp(line, "VERSION_ID"))
-			to = h->os_version;
-		if (to)
-			snprintf(to, sizeof(h->os_name), "%s", value);
-	}
+	if (f)
+		host_parse_os_release((struct slice){ text, fread(text, 1, sizeof(text), f) }, h);
 }
 
 /* machine-id(5) asks not to show the id itself, but a hash of it with one's own name. */

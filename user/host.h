@@ -18,6 +18,9 @@ struct host {
 /* hostname: as configured, or NULL for the system's. */
 void host_read(struct host *h, const char *hostname);
 
+/* os-release(5), of which it keeps NAME and VERSION_ID; others stay as they are. Pure. */
+void host_parse_os_release(struct slice text, struct host *ret);
+
 /* Borrows: h must outlive what is made of ret. */
 void host_fill(const struct host *h, struct record_opts *ret);
 

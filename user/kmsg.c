@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdbool.h>
 
+#include "user/util/hex.h"
+
 #define PRI_MAX 191
 
 static bool parse_u64(struct slice *s, uint64_t *ret)
@@ -31,24 +33,13 @@ static bool skip_char(struct slice *s, char c)
 	return true;
 }
 
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* \xNN to the byte; never longer than it was. Returns behind what it wrote. */
 static char *unescape(struct slice s, char *at)
 {
 	for (size_t i = 0; i < s.len; i++) {
 		bool escaped = s.p[i] == '\\' && i + 3 < s.len && s.p[i + 1] == 'x';
-		int high = escaped ? hex(s.p[i + 2]) : -1;
-		int low = escaped ? hex(s.p[i + 3]) : -1;
+		int high = escaped ? hex_value(s.p[i + 2]) : -1;
+		int low = escaped ? hex_value(s.p[i + 3]) : -1;
 
 		if (high >= 0 && low >= 0) {
 			*at++ = (char)(high * 16 + low);

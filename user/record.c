@@ -19,17 +19,17 @@ static const char *const facilities[] = {
 	"local0", "local1", "local2",	"local3", "local4", "local5", "local6", "local7",
 };
 
-const char *record_severity_name(unsigned severity)
+static const char *severity_name(unsigned severity)
 {
 	return severity < sizeof(severities) / sizeof(*severities) ? severities[severity] : NULL;
 }
 
-const char *record_facility_name(unsigned facility)
+static const char *facility_name(unsigned facility)
 {
 	return facility < sizeof(facilities) / sizeof(*facilities) ? facilities[facility] : NULL;
 }
 
-int record_set(struct record *r, const struct record_opts *opts)
+static int set_facts(struct record *r, const struct record_opts *opts)
 {
 	char host[RECORD_HOST_SIZE];
 	struct slice host_json, agent_json;
@@ -92,7 +92,7 @@ int record_new(const struct record_opts *opts, struct record **ret)
 	r->seq = 0;
 	r->boot_to_real_ns = 0;
 	r->kernel_to_real_ns = 0;
-	e = record_set(r, opts);
+	e = set_facts(r, opts);
 	if (e < 0)
 		return e;
 	*ret = TAKE_PTR(r);
@@ -231,14 +231,14 @@ void record_put_log(struct json_writer *w, const char *logger, const struct msg 
 	unsigned facility = m->pri >> 3, severity = m->pri & 7;
 
 	json_object(w, "log");
-	json_str(w, "level", record_severity_name(severity));
+	json_str(w, "level", severity_name(severity));
 	json_str(w, "logger", logger);
 	json_object(w, "syslog");
 	json_slice(w, "appname", m->app);
 	if (m->procid.len)
 		json_slice(w, "procid", m->procid);
-	put_code(w, "facility", facility, record_facility_name(facility));
-	put_code(w, "severity", severity, record_severity_name(severity));
+	put_code(w, "facility", facility, facility_name(facility));
+	put_code(w, "severity", severity, severity_name(severity));
 	json_object_end(w);
 	json_object_end(w);
 }

@@ -66,9 +66,6 @@ int record_new(const struct record_opts *opts, struct record **ret);
 void record_free(struct record *r);
 DEFINE_CLEANUP(struct record *, record_free);
 
-/* The same object with other facts: an address changed, the configuration was read again. */
-int record_set(struct record *r, const struct record_opts *opts);
-
 /* ------------------------------------------------------------------ for the formatters */
 
 uint64_t record_real_us(const struct record *r, uint64_t boot_ns);
@@ -86,10 +83,6 @@ void record_put_process(struct record *r, struct json_writer *w, const struct pr
 void record_put_container(struct json_writer *w, const struct container_info *c);
 
 void record_put_user(struct json_writer *w, uint32_t uid, struct slice name);
-
-/* The lower-case names of syslog severities and facilities; NULL out of range. */
-const char *record_severity_name(unsigned severity);
-const char *record_facility_name(unsigned facility);
 
 /* log{}: level, logger, and what m says of name, pid, facility and severity. */
 void record_put_log(struct json_writer *w, const char *logger, const struct msg *m);

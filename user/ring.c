@@ -112,8 +112,3 @@ uint64_t ring_waiting(const struct ring *r)
 {
 	return __atomic_load_n(r->producer, __ATOMIC_ACQUIRE) - r->position;
 }
-
-uint64_t ring_size(const struct ring *r)
-{
-	return r->size;
-}

@@ -41,6 +41,5 @@ uint64_t ring_position(const struct ring *r);
  */
 void ring_release(struct ring *r, uint64_t position);
 
-/* What waits, and what fits, in bytes. */
+/* What waits, in bytes. */
 uint64_t ring_waiting(const struct ring *r);
-uint64_t ring_size(const struct ring *r);

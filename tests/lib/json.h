@@ -2,12 +2,10 @@
 /* Looks at JSON that we wrote with somebody else's parser. After tests/lib/test.h. */
 #pragma once
 
-/* Two of its type names are names of functions in our own writer. */
+/* One of its type names is the name of a function in our own writer. */
 #define json_object json_c_object
-#define json_bool   json_c_bool
 #include <json-c/json.h>
 #undef json_object
-#undef json_bool
 
 /* A whole text, nothing behind it; NULL when it is not JSON. */
 static inline struct json_c_object *json_of(const char *p, size_t len)

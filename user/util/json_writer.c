@@ -78,24 +78,6 @@ void json_u64(struct json_writer *w, const char *key, uint64_t value)
 	json_raw(w, at, (size_t)(digits + sizeof(digits) - at));
 }
 
-void json_i64(struct json_writer *w, const char *key, int64_t value)
-{
-	if (value >= 0) {
-		json_u64(w, key, (uint64_t)value);
-		return;
-	}
-	json_key(w, key);
-	json_raw(w, "-", 1);
-	w->comma = false;
-	json_u64(w, NULL, 0 - (uint64_t)value);
-}
-
-void json_bool(struct json_writer *w, const char *key, bool value)
-{
-	json_key(w, key);
-	json_raw(w, value ? "true" : "false", value ? 4 : 5);
-}
-
 /*
  * What a byte needs inside a JSON string: 0 nothing, 1 a six-byte \u00XX,
  * 'n' 't' '"'… a two-byte escape, 2 a look at UTF-8.

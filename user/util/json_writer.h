@@ -30,8 +30,6 @@ void json_array(struct json_writer *w, const char *key);
 void json_array_end(struct json_writer *w);
 
 void json_u64(struct json_writer *w, const char *key, uint64_t value);
-void json_i64(struct json_writer *w, const char *key, int64_t value);
-void json_bool(struct json_writer *w, const char *key, bool value);
 
 /*
  * Any bytes: escaped as RFC 8259, 7 asks; bytes that are not UTF-8 (RFC 3629)
