@@ -79,7 +79,6 @@ say_to_rsyslogd() {
 
 # say_all TRANSPORT: leaves $T/TRANSPORT, an event on each line.
 say_all() {
-	# shellcheck disable=SC2034 # common.bash reads it
 	PEER_PORT=
 	ROOM_PID=
 	rm -rf "$T/received" "$T/full" "$T/spool" "$T/room"

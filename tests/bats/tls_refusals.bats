@@ -100,7 +100,6 @@ refused() {
 @test "tls: https: a peer without TLS" {
 	choose_port https
 	"$PEERS/proxy" --port "$PEER_PORT" --ports-file "$T/ports" 3>&- &
-	# shellcheck disable=SC2034 # common.bash reads it
 	PEER_PID=$!
 	wait_until '[ -s "$T/ports" ]'
 	refused https "does not speak TLS on this port: it says .HTTP/1.1 400" "check the port"
@@ -146,7 +145,6 @@ refused() {
 	for transport in https relp syslog; do
 		PEER_PORT=
 		rm -rf "$T/spool" "$T/received"
-		# shellcheck disable=SC2030,SC2031 # each test is a process of its own
 		EMITTED=0
 		peer_start $transport --client-ca "$T/certs/ca.pem"
 		daemon_start $transport --tls-cert "$T/certs/client.pem" --tls-key "$T/certs/client.key"
@@ -205,7 +203,6 @@ no_trust() {
 	emit 50
 	wait_until "[ \$(log_count 'No such file') -ge 1 ]"
 	daemon_stop
-	# shellcheck disable=SC2031
 	[ "$(books spool appended)" -ge $((2 * EMITTED)) ]
 	cp "$T/certs/ca.pem" "$T/ca.pem"
 	daemon_start https --tls-ca "$T/ca.pem"

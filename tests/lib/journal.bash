@@ -3,6 +3,9 @@
 # A journald or an rsyslogd of the test's own: in a mount namespace with its own
 # /dev, /run/systemd and /run/log, so that it meets neither the host's nor
 # another test's. Load it after common.
+#
+# What stands in single quotes is for another shell, or for wait_until.
+# shellcheck disable=SC2016
 
 # The tap and the kernel's log are of the whole host: two of these tests at once
 # would find each other's lines among their own. What is started keeps the lock, too.
