@@ -237,7 +237,7 @@ static __always_inline void tcp_report_end(u64 key, struct tcp_flow *f,
 					   const struct tcp_names *names, u8 end_reason)
 {
 	struct event_flow *e;
-	long err;
+	int err; /* not long: older kernels call the map's own function, which returns an int */
 
 	/* Filled before the delete: after it the entry may be another flow's. */
 	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
