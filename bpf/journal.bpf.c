@@ -217,6 +217,7 @@ static __always_inline u32 journal_copy_pages(struct event_journal *e,
 	}
 
 #define JOURNAL_CLASSES(copy)                                                                      \
+	JOURNAL_CLASS(256, copy)                                                                   \
 	JOURNAL_CLASS(512, copy)                                                                   \
 	JOURNAL_CLASS(1024, copy)                                                                  \
 	JOURNAL_CLASS(2048, copy)                                                                  \

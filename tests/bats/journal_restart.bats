@@ -14,7 +14,7 @@ setup() {
 	need_journald
 	common_setup
 	journal_alone
-	DAEMON_ARGS=(--flows-enable no --kernel-log no)
+	DAEMON_ARGS=(--flows-enable no --kernel-log no --ring-journal 64M)
 }
 
 teardown() {
