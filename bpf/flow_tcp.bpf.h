@@ -39,7 +39,8 @@ struct tcp_flow {
 	u8 direction;
 	u8 tcp_flags;
 	u8 tcp_state;
-	u8 pad[5];
+	u8 ended; /* reported, but the table would not let go of it */
+	u8 pad[4];
 };
 
 /* What the socket itself knows as long as it is there. */
@@ -236,16 +237,21 @@ static __always_inline void tcp_report_end(u64 key, struct tcp_flow *f,
 					   const struct tcp_names *names, u8 end_reason)
 {
 	struct event_flow *e;
+	long err;
 
 	/* Filled before the delete: after it the entry may be another flow's. */
 	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
 	if (e)
 		tcp_event_fill(e, f, names, &f->final, end_reason);
-	if (bpf_map_delete_elem(&tcp_flows, &key)) {
+	err = bpf_map_delete_elem(&tcp_flows, &key);
+	if (err == -ENOENT) {
 		if (e)
 			bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		return;
 	}
+	/* The bucket's lock could not be had: the next sweep takes it away. */
+	if (err)
+		f->ended = 1;
 	if (!e) {
 		count(COUNT_RING_FULL);
 		return;
@@ -306,6 +312,7 @@ static __always_inline void tcp_flow_begin(struct sock *sk, u32 at, u8 direction
 	f->tcp_flags = 0x02; /* SYN */
 	f->sweeping = f->closing = f->report = f->error = 0;
 	f->tcp_state = 0;
+	f->ended = 0;
 	__builtin_memset(&f->reported, 0, sizeof(f->reported));
 	f->reported.at_ns = f->start_ns;
 	if (direction == FLOW_OUT)
@@ -475,7 +482,7 @@ int BPF_PROG(tcp_destroy, struct sock *sk)
 	u64 key = (u64)sk;
 	struct tcp_flow *f = bpf_map_lookup_elem(&tcp_flows, &key);
 
-	if (f && !f->closing)
+	if (f && !f->closing && !f->ended)
 		tcp_flow_end(sk, f, f->tcp_state);
 	return 0;
 }
@@ -510,6 +517,10 @@ int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	f = bpf_map_lookup_elem(&tcp_flows, &key);
 	if (!f)
 		return 0;
+	if (f->ended) {
+		bpf_map_delete_elem(&tcp_flows, &key);
+		return 0;
+	}
 	boot_ns = bpf_ktime_get_boot_ns();
 	flush = tunables.flush;
 	if (!flush && boot_ns - f->reported.at_ns < tunables.active_ns)

@@ -118,7 +118,7 @@ void config_print_help(FILE *f)
 {
 	const char *section = "";
 
-	fputs("Usage: sekoia-ebpf [OPTION]...\n"
+	fputs("Usage: sekoia-ebpf [OPTION]... [COMMAND]\n"
 	      "\n"
 	      "Captures this host's network flows, journal and kernel log through eBPF, and\n"
 	      "delivers each event to a Sekoia.io intake. Nothing is lost in silence.\n"
@@ -126,6 +126,10 @@ void config_print_help(FILE *f)
 	      "  sudo sekoia-ebpf --intake-key KEY\n"
 	      "  sudo sekoia-ebpf --intake-key KEY --region fra2 --output relp\n"
 	      "  sudo sekoia-ebpf --output stdout       (look at the events, send none)\n"
+	      "\n"
+	      "  run                       Capture and deliver: what is done without a command\n"
+	      "  cleanup                   Remove what a collector that was killed left in the\n"
+	      "                            kernel\n"
 	      "\n",
 	      f);
 	print_flag(f, 'c', "config", "FILE", "Read this file (default " CONFIG_DEFAULT_FILE ")");

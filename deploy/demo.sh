@@ -3,11 +3,13 @@
 # Shows the whole path on this machine: a throwaway CA, a local intake on
 # loopback, the collector against it. Events scroll by until Ctrl-C, which
 # prints the books. Usage: deploy/demo.sh [https|relp|syslog]
+# DEMO_ARGS holds further options of the collector.
 set -euo pipefail
 
 output=${1:-https}
 top=$(cd "$(dirname "$0")/.." && pwd)
 build=${O:-$top/build}
+read -ra more <<<"${DEMO_ARGS:-}"
 
 case $output in
 https | relp | syslog) ;;
@@ -59,4 +61,4 @@ trap : INT TERM
 	--output-host localhost --output-port "$port" --tls-ca "$dir/certs/ca.pem" \
 	--intake-key-file "$dir/key" --spool-dir "$dir/spool" \
 	--collector-bpf-dir /sys/fs/bpf/sekoia-ebpf-demo --flows-loopback yes \
-	--flows-idle-timeout 3s ${DEMO_ARGS:-} || true
+	--flows-idle-timeout 3s "${more[@]}" || true

@@ -188,7 +188,7 @@ static int on_value(struct intake_answer *a, char c)
 	if (c == '"') {
 		word_start(a, S_STRING);
 	} else if (c == '{' || c == '[') {
-		if (a->depth == INTAKE_ANSWER_DEPTH)
+		if (a->depth >= INTAKE_ANSWER_DEPTH)
 			return -EBADMSG;
 		on_open(a, c == '[');
 		a->state = c == '[' ? S_VALUE_OR_END : S_KEY_OR_END;

@@ -398,6 +398,8 @@ static void on_signal(void *arg, int signo)
 		flush_sources(c, true);
 		commit(c);
 	}
+	/* What comes from now on is for the next collector. */
+	watch_sources(c, false);
 	loop_timer_cancel(&c->drain_timer);
 	/* The shipper sends what is there when it hears of the stop. */
 	watch_sources(c, false);

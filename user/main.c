@@ -93,11 +93,11 @@ int main(int argc, char **argv, char **envp)
 	config_load(c, argc, argv, envp, &action, &rest, &errors);
 	if (action == CONFIG_HELP) {
 		config_print_help(stdout);
-		return EXIT_SUCCESS;
+		return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 	}
 	if (action == CONFIG_VERSION) {
 		printf("sekoia-ebpf %s\n", SEKOIA_VERSION);
-		return EXIT_SUCCESS;
+		return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 	}
 	if (rest < argc) {
 		command = find_command(argv[rest]);

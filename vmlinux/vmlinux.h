@@ -39,6 +39,8 @@ enum {
 	TCP_NEW_SYN_RECV,
 };
 
+#define ENOENT 2
+
 #define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10

@@ -20,7 +20,7 @@ kill_both() {
 
 	shipper=$(shipper_pid)
 	[ -z "$shipper" ] || kill -STOP "$shipper"
-	kill -KILL "$DAEMON_PID" $shipper
+	kill -KILL "$DAEMON_PID" ${shipper:+"$shipper"}
 	wait "$DAEMON_PID" 2>/dev/null || true
 	wait_until "! kill -0 ${shipper:-$DAEMON_PID} 2>/dev/null"
 }

@@ -1,160 +1,220 @@
 # SPDX-License-Identifier: Apache-2.0
-# Mistakes in the file, the environment and the flags: all of them at once, each
-# with its place and what is allowed; nothing is started, and the status is 2.
+# A configuration with mistakes: all of them at once, each with its place, what
+# was given and what is allowed; nothing is started. Needs no privilege.
 
-bats_require_minimum_version 1.5.0
 load ../lib/common
-load ../lib/faults
 
 setup() {
 	common_setup
-	EMPTY=(--config /dev/null --spool-dir "$T/spool" --collector-bpf-dir "$T/bpf")
-	KEYED=("${EMPTY[@]}" --intake-key-file "$T/key")
 }
 
 teardown() {
 	common_teardown
+	# No mistake is so bad that something is captured.
+	[ ! -e "$BPF_DIR" ]
 }
 
-# mistakes N LINE...: the last run told exactly N, among them each LINE, as a whole line.
-mistakes() {
-	local n=$1 line
+# refused ARG...: ends with status 2, and what it said is in $T/out.
+refused() {
+	local status=0
 
-	shift
-	printf '%s\n' "$output"
+	"$SEKOIA" --spool-dir "$T/spool" --collector-bpf-dir "$BPF_DIR" "$@" >"$T/stdout" 2>"$T/out" || status=$?
+	cat "$T/out"
 	[ "$status" -eq 2 ]
-	[ "${lines[-1]}" = "sekoia-ebpf: $n mistake$([ "$n" = 1 ] || echo s); try --help" ]
-	[ "${#lines[@]}" -eq $((n + 1)) ]
-	for line; do
-		grep -qxF -- "$line" <<<"$output"
-	done
-	# Nothing was begun.
+	[ ! -s "$T/stdout" ]
 	[ ! -e "$T/spool" ]
-	[ ! -e "$T/bpf" ]
 }
 
-@test "config: everything that is wrong in a file, with its lines" {
-	cat >"$T/conf" <<-'END'
-		[intake]
-		kye = abc
-		region = fra9
+# The lines of the answer, but for the last one, which counts them.
+assert_said() {
+	cat >"$T/want"
+	echo "sekoia-ebpf: $(wc -l <"$T/want") $([ "$(wc -l <"$T/want")" -eq 1 ] && echo mistake || echo mistakes); try --help" >>"$T/want"
+	diff -u "$T/want" "$T/out"
+}
 
+@test "file, environment and flags: all mistakes at once" {
+	cat >"$T/conf" <<-END
 		[output]
-		type = https, relpp
+		typ = relp
+		type = carrier-pigeon
 		port = 70000
-		gzip = maybe
-		host = https://intake.example/
-		proxy = socks5://127.0.0.1:1080
-		connect_timeout = 0s
+		retry_max = 1ms
+		[spol]
+		dir = /x
 		[spool]
 		max_bytes = 10k
-		nonsense
 		sync = sometimes
+		max_bytes = 5M
+		nonsense
 		[flows]
-		active_timeout = 60 parsecs
-		[nowhere]
-		x = 1
+		enable = maybe
+		max = 12
 	END
-	run -2 "$SEKOIA" --config "$T/conf" --intake-key-file "$T/key"
-	mistakes 13 \
-		"$T/conf:2: [intake] has no kye; did you mean key?" \
-		"$T/conf:3: intake.region: \"fra9\" is not known; allowed: fra1, fra2, mco1, uae1, usa1, sgp1" \
-		"$T/conf:7: output.port: \"70000\" is too large; allowed: 0 to 65535" \
-		"$T/conf:8: output.gzip: \"maybe\" is neither yes nor no; allowed: yes, no, true, false, on, off, 1, 0" \
-		"$T/conf:13: spool.max_bytes: \"10k\" is too small; allowed: 1M to 16T" \
-		"$T/conf:14: neither a [section] nor name = value" \
-		"$T/conf:15: spool.sync: \"sometimes\" is not known; allowed: none, interval, batch" \
-		"$T/conf:18: there is no section [nowhere]"
-	grep -q "^$T/conf:6: output.type: \"https, relpp\" is not an output; allowed: https, relp" <<<"$output"
-	grep -q "^$T/conf:9: output.host: .*is not a host; allowed: a name or an address" <<<"$output"
-	grep -q "^$T/conf:10: output.proxy: .*SOCKS.*not supported; allowed: http://" <<<"$output"
-	grep -q "^$T/conf:17: flows.active_timeout: \"60 parsecs\" is not a time .*allowed: 1s to 24h" <<<"$output"
-	grep -q "^$T/conf:11: output.connect_timeout: \"0s\" is too small; allowed: 1s to 1h" <<<"$output"
+	chmod 600 "$T/conf"
+	SEKOIA_OUTPUT_TIMEOUT=0 SEKOIA_LOG_LEVEL=loud SEKOIA_INTAKE_KYE=$TEST_KEY \
+		refused --config "$T/conf" --region mars --nope --output-prot 5 -k short frobnicate
+	sort -o "$T/out" "$T/out"
+	sort >"$T/want" <<-END
+		SEKOIA_INTAKE_KYE: there is no such variable; did you mean SEKOIA_INTAKE_KEY?
+		--nope: there is no such option; --help lists them
+		--output-prot: there is no such option; did you mean --output-port?
+		$T/conf:2: [output] has no typ; did you mean type?
+		$T/conf:3: output.type: "carrier-pigeon" is not an output; allowed: https, relp, syslog, stdout, file, or several of them with commas
+		$T/conf:4: output.port: "70000" is too large; allowed: 0 to 65535
+		$T/conf:5: output.retry_max: "1ms" is too small; allowed: 100ms to 1h
+		$T/conf:6: there is no section [spol]; did you mean [spool]?
+		$T/conf:9: spool.max_bytes: "10k" is too small; allowed: 1M to 16T
+		$T/conf:10: spool.sync: "sometimes" is not known; allowed: none, interval, batch
+		$T/conf:11: spool.max_bytes is given twice; first in line 9
+		$T/conf:12: neither a [section] nor name = value
+		$T/conf:14: flows.enable: "maybe" is neither yes nor no; allowed: yes, no, true, false, on, off, 1, 0
+		$T/conf:15: flows.max: "12" is too small; allowed: 1024 to 4194304
+		SEKOIA_LOG_LEVEL: "loud" is not known; allowed: error, warning, info, debug
+		SEKOIA_OUTPUT_TIMEOUT: "0" is too small; allowed: 1s to 1h
+		--region: "mars" is not known; allowed: fra1, fra2, mco1, uae1, usa1, sgp1
+		-k: the value is not an intake key; allowed: 16 to 128 letters and digits
+		"frobnicate" is not a command; allowed: run, cleanup
+		sekoia-ebpf: 19 mistakes; try --help
+	END
+	# A newer version may know more commands.
+	sed -i 's/\(is not a command; allowed: run, cleanup\).*/\1/' "$T/out"
+	diff -u "$T/want" "$T/out"
 }
 
-@test "config: the environment" {
-	SEKOIA_OUTPUT_PORT=abc SEKOIA_SPOOL_DIRR=/x SEKOIA_FLOWS_ENABLE=perhaps run -2 "$SEKOIA" "${KEYED[@]}"
-	mistakes 3 \
-		'SEKOIA_OUTPUT_PORT: "abc" is not a number; allowed: 0 to 65535' \
-		'SEKOIA_SPOOL_DIRR: there is no such variable; did you mean SEKOIA_SPOOL_DIR?' \
-		'SEKOIA_FLOWS_ENABLE: "perhaps" is neither yes nor no; allowed: yes, no, true, false, on, off, 1, 0'
+@test "a secret that was mistyped is not repeated" {
+	printf '[intake]\nkey = not+a+key+%s\n' "$TEST_KEY" >"$T/conf"
+	chmod 600 "$T/conf"
+	refused --config "$T/conf" --output-proxy "ftp://user:$TEST_KEY@proxy:1"
+	! grep -q "$TEST_KEY" "$T/out" || false
+	refused --config /dev/null "-x$TEST_KEY"
+	! grep -q "$TEST_KEY" "$T/out" || false
+	SEKOIA_INTAKE_KEY=+$TEST_KEY refused --config /dev/null
+	! grep -q "$TEST_KEY" "$T/out" || false
+	[ "$(grep -c 'SEKOIA_INTAKE_KEY: the value is not an intake key' "$T/out")" -eq 1 ]
 }
 
-@test "config: the flags" {
-	run -2 "$SEKOIA" "${KEYED[@]}" --region mars --flows-max=1 --flow-max 5 -Z --journal-schema
-	mistakes 5 \
-		'--region: "mars" is not known; allowed: fra1, fra2, mco1, uae1, usa1, sgp1' \
-		'--flows-max: "1" is too small; allowed: 1024 to 4194304' \
-		'--flow-max: there is no such option; did you mean --flows-max?' \
-		'-Z: there is no such option; --help lists them' \
-		'--journal-schema: needs a value: --journal-schema WHICH'
+@test "no key: said, with every way to give one" {
+	refused --config /dev/null
+	assert_said <<-END
+		the intake key is missing; give it with --intake-key KEY, SEKOIA_INTAKE_KEY, --intake-key-file FILE, the systemd credential intake-key, or key in [intake] of /etc/sekoia-ebpf/sekoia-ebpf.conf
+	END
+	refused --config /dev/null --output relp,file --output-file "$T/file"
+	[ "$(grep -c 'the intake key is missing' "$T/out")" -eq 1 ]
 }
 
-@test "config: mistakes of all three together" {
-	printf '[output]\nport = x\n' >"$T/conf"
-	SEKOIA_SPOOL_SYNC=never run -2 "$SEKOIA" --config "$T/conf" --flows-enable 7
-	mistakes 4 "$T/conf:2: output.port: \"x\" is not a number; allowed: 0 to 65535" \
-		'SEKOIA_SPOOL_SYNC: "never" is not known; allowed: none, interval, batch' \
-		'--flows-enable: "7" is neither yes nor no; allowed: yes, no, true, false, on, off, 1, 0'
-	grep -q '^the intake key is missing; give it with --intake-key KEY' <<<"$output"
-}
-
-@test "config: what must hold between options" {
-	run -2 "$SEKOIA" "${KEYED[@]}" --output file --tls-cert "$T/cert.pem"
-	mistakes 2 \
-		'output.type: the file output needs output.file (--output-file FILE)' \
-		'tls.cert: needs its private key in tls.key (--tls-key FILE)'
-}
-
-@test "config: a file that is not there, or a folder" {
-	run -2 "$SEKOIA" --config "$T/none" --intake-key-file "$T/key"
-	mistakes 1 "$T/none: can not be opened: No such file or directory"
-	run -2 "$SEKOIA" --config "$T" --intake-key-file "$T/key"
-	printf '%s\n' "$output"
-	grep -q "^$T: .*[Ii]s a directory" <<<"$output"
-}
-
-@test "config: a key file that is not there, or holds no key" {
-	run -2 "$SEKOIA" "${EMPTY[@]}" --intake-key-file "$T/none"
-	mistakes 1 "intake.key_file: $T/none: No such file or directory"
-	printf 'two words\n' >"$T/key"
-	run -2 "$SEKOIA" "${KEYED[@]}"
-	mistakes 1 "intake.key_file: $T/key: what it holds is not an intake key; allowed: 16 to 128 letters and digits"
+@test "a key file that is missing, open to all, empty, or no key" {
+	refused --config /dev/null --intake-key-file "$T/none"
+	assert_said <<-END
+		intake.key_file: $T/none: No such file or directory
+	END
+	chmod 644 "$T/key"
+	refused --config /dev/null --intake-key-file "$T/key"
+	assert_said <<-END
+		$T/key: the intake key in it is open to every user (mode 0644); to mend it: chmod 600 $T/key
+	END
+	chmod 600 "$T/key"
 	: >"$T/key"
-	run -2 "$SEKOIA" "${KEYED[@]}"
-	mistakes 1 "intake.key_file: $T/key: what it holds is not an intake key; allowed: 16 to 128 letters and digits"
+	refused --config /dev/null --intake-key-file "$T/key"
+	assert_said <<-END
+		intake.key_file: $T/key: what it holds is not an intake key; allowed: 16 to 128 letters and digits
+	END
+	printf '[intake]\nkey = %s\n' "$TEST_KEY" >"$T/conf"
+	chmod 644 "$T/conf"
+	refused --config "$T/conf"
+	[ "$(grep -c "$T/conf: the intake key in it is open to every user (mode 0644); to mend it: chmod 600 $T/conf" "$T/out")" -eq 1 ]
 }
 
-@test "config: an unknown command" {
-	run -2 "$SEKOIA" "${KEYED[@]}" frobnicate
-	printf '%s\n' "$output"
-	grep -q '^"frobnicate" is not a command; allowed: run, ' <<<"$output"
-	run -2 "$SEKOIA" "${KEYED[@]}" run along
-	grep -q '^"along" is not a command' <<<"$output"
+@test "a file that is not there is a mistake when it was named" {
+	refused --config "$T/none" --intake-key-file "$T/key"
+	assert_said <<-END
+		$T/none: can not be opened: No such file or directory
+	END
+	SEKOIA_CONFIG=$T/none refused --intake-key-file "$T/key"
+	[ "$(head -n 1 "$T/out")" = "$T/none: can not be opened: No such file or directory" ]
 }
 
-@test "config: the sample file loads, as it is and with all of its defaults" {
-	cp "$TOP/config/sekoia-ebpf.conf" "$T/sample"
-	chmod 600 "$T/sample"
-	run -0 "$SEKOIA" --config "$T/sample" --collector-bpf-dir "$T/bpf" cleanup
-	# What stands there in capitals is for people to fill in.
-	sed -n '/^\[/p; s/^#\([a-z_]* = .*\)/\1/p' "$T/sample" | grep -vE '= [A-Z]+$' >"$T/all"
-	[ "$(grep -c ' = ' "$T/all")" -ge 20 ]
-	run -0 "$SEKOIA" --config "$T/all" --collector-bpf-dir "$T/bpf" cleanup
-	[ "${#lines[@]}" -eq 1 ]
-	# It has each option that --help has, but for --config, --help and --version.
-	[ "$(grep -cE '^#[a-z_]+ =' "$T/sample")" -eq \
-		$(($("$SEKOIA" --help | grep -cE '^  (-[a-zA-Z],|   ) --[a-z]') - 3)) ]
+@test "values that do not go together" {
+	refused --config /dev/null --output file --tls-cert /x
+	assert_said <<-END
+		output.type: the file output needs output.file (--output-file FILE)
+		tls.cert: needs its private key in tls.key (--tls-key FILE)
+	END
 }
 
-@test "config: --help fits a terminal, and wins over mistakes" {
-	run -0 "$SEKOIA" --no-such-option --help
-	[ "${lines[0]}" = "Usage: sekoia-ebpf [OPTION]..." ] || [[ "${lines[0]}" = "Usage: sekoia-ebpf "* ]]
-	for line in "${lines[@]}"; do
-		[ "${#line}" -le 80 ]
-	done
-	run -0 "$SEKOIA" -h
-	run -0 "$SEKOIA" --version
-	[[ "$output" =~ ^sekoia-ebpf\ [0-9]+\.[0-9]+\.[0-9]+$ ]]
-	run -0 "$SEKOIA" -V
+@test "a command that is none, or a word too many" {
+	refused --config /dev/null --intake-key-file "$T/key" frobnicate
+	grep -q '^"frobnicate" is not a command; allowed: run, cleanup' "$T/out"
+	refused --config /dev/null --intake-key-file "$T/key" run extra
+	grep -q '^"extra" is not a command; allowed: run, cleanup' "$T/out"
+	refused --config /dev/null --intake-key-file "$T/key" --output
+	grep -q '^--output: needs a value: --output TYPE$' "$T/out"
+}
+
+@test "not a text file" {
+	head -c 4096 /dev/urandom >"$T/conf"
+	refused --config "$T/conf" --intake-key-file "$T/key"
+	[ "$(wc -l <"$T/out")" -le 50 ]
+	[ "$(LC_ALL=C tr -d '\n\040-\176' <"$T/out" | wc -c)" -eq 0 ]
+}
+
+@test "the sample file loads, as it is and with every line switched on that has a default" {
+	local sample=$TOP/config/sekoia-ebpf.conf
+	[ "$(grep -vc '^#\|^$\|^\[' "$sample")" -eq 0 ]
+	"$SEKOIA" --config "$sample" --collector-bpf-dir "$BPF_DIR" cleanup
+	sed '/ = [A-Z]*$/!s/^#\([a-z_]* = \)/\1/' "$sample" >"$T/conf"
+	[ "$(grep -c '^[a-z_]* = ' "$T/conf")" -ge 25 ]
+	"$SEKOIA" --config "$T/conf" --collector-bpf-dir "$BPF_DIR" cleanup
+	# What has no default is shown as a word in capitals, which is no valid value everywhere.
+	sed 's/^#\([a-z_]* = \)/\1/' "$sample" >"$T/conf"
+	chmod 600 "$T/conf"
+	refused --config "$T/conf"
+	grep -q "^$T/conf:[0-9]*: intake.key: the value is not an intake key" "$T/out"
+}
+
+@test "--help fits 80 columns, and names every option of the sample file" {
+	local section="" line flag
+	"$SEKOIA" --help >"$T/help"
+	[ "$(awk 'length > 80' "$T/help" | wc -l)" -eq 0 ]
+	"$SEKOIA" -h | cmp - "$T/help"
+	while read -r line; do
+		case $line in
+		\[*) section=${line#[}; section=${section%]}; continue ;;
+		esac
+		flag=--$section-${line%% =*}
+		flag=${flag//_/-}
+		case $flag in
+		--intake-region) flag=--region ;;
+		--output-type) flag=--output ;;
+		--collector-btf) flag=--btf ;;
+		--collector-hostname) flag=--hostname ;;
+		esac
+		grep -Eq -- "^ +(-[a-z], )?$flag( |\$)" "$T/help" || { echo "missing: $flag"; false; }
+	done < <(sed -n 's/^#\([a-z_]* = .*\)/\1/p; /^\[/p' "$TOP/config/sekoia-ebpf.conf")
+	grep -q '^  run ' "$T/help"
+	grep -q '^  cleanup ' "$T/help"
+	# Help is wanted above all when something is wrong.
+	"$SEKOIA" --nonsense --help | cmp - "$T/help"
+	if "$SEKOIA" --help >/dev/full; then false; fi
+}
+
+@test "--version" {
+	[ "$("$SEKOIA" --version)" = "sekoia-ebpf $(sed -n 's/^VERSION := //p' "$TOP/Makefile")" ]
+	[ "$("$SEKOIA" -V)" = "$("$SEKOIA" --version)" ]
+}
+
+@test "a flag counts before the environment, and that before the file" {
+	local status=0
+	printf '[output]\nport = 99999\n' >"$T/conf"
+	# The file's mistake is told even when it does not count in the end.
+	refused --config "$T/conf" --output-port 5 --intake-key-file "$T/key"
+	printf '[log]\nlevel = error\n[spool]\ndir = /proc/from-file\n' >"$T/conf"
+	SEKOIA_SPOOL_DIR=/proc/from-environment "$SEKOIA" --config "$T/conf" --output stdout 2>"$T/out" || status=$?
+	[ "$status" -eq 1 ]
+	[ "$(id -u)" -ne 0 ] || grep -q 'spool /proc/from-environment: ' "$T/out"
+	SEKOIA_SPOOL_DIR=/proc/from-environment "$SEKOIA" --config "$T/conf" --output stdout \
+		--spool-dir /proc/from-flag 2>"$T/out" || status=$?
+	[ "$status" -eq 1 ]
+	[ "$(id -u)" -ne 0 ] || grep -q 'spool /proc/from-flag: ' "$T/out"
+	"$SEKOIA" --config "$T/conf" --output stdout 2>"$T/out" || status=$?
+	[ "$(id -u)" -ne 0 ] || grep -q 'spool /proc/from-file: ' "$T/out"
 }

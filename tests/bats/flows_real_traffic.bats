@@ -32,7 +32,7 @@ records() {
 }
 
 @test "curl: both ends have the bytes that curl counted, IPv4 and IPv6" {
-	local size url want_up want_down
+	local url want_up want_down
 	mkdir "$T/www"
 	head -c 3000000 /dev/urandom >"$T/www/file"
 	in_b busybox httpd -f -p 8080 -h "$T/www"
@@ -113,7 +113,7 @@ records() {
 @test "a refused connect is a flow with its reason" {
 	peer_start https
 	daemon_start https --journal-enable no --kernel-log no
-	! in_a curl -s --local-port 43000 http://10.99.0.2:9/
+	run ! in_a curl -s --local-port 43000 http://10.99.0.2:9/
 	daemon_stop
 	peer_stop
 	assert_all_delivered

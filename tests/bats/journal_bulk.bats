@@ -4,6 +4,9 @@
 # senders at once: all arrive, each once, in each sender's order, with their
 # priority, name, pid and text. And those that journald itself refuses.
 
+# shellcheck disable=SC2016
+
+bats_require_minimum_version 1.5.0
 load ../lib/common
 load ../lib/journal
 
@@ -11,6 +14,7 @@ setup() {
 	need_root
 	need_journald
 	common_setup
+	journal_alone
 }
 
 teardown() {
@@ -20,6 +24,10 @@ teardown() {
 
 sender() {
 	"$PEERS/journal_sender" "$@"
+}
+
+ours() {
+	grep -aE '"appname":"(logger|cat|native)[123]"' "$T/received"
 }
 
 # arrived TAG PID COUNT [SEVERITY]: exactly its lines, in order; without SEVERITY it is n modulo 8.
@@ -56,13 +64,12 @@ arrived() {
 	start_in_room systemd-cat -t cat3 -p err cat <(sender lines cat3 1 5000)
 	pid[cat3]=$STARTED
 	wait "${pid[@]}"
-	wait_until '[ "$(peer_count)" -ge 100000 ]' 60
+	wait_until '[ "$(peer_count)" -ge 100000 ] && [ "$(ours | wc -l)" -ge 100000 ]' 60
 	logd_stop
 	daemon_stop
 	assert_all_delivered
 	[ "$(books kernel.journal ring_full)" -eq 0 ]
 	[ "$(books kernel.journal no_room)" -eq 0 ]
-	[ "$(books kernel.journal truncated)" -eq 0 ]
 	[ "$(books kernel.journal seen)" -eq "$(books source.journal samples)" ]
 	[ "$(peer_summary repeats)" -eq 0 ]
 	peer_stop
@@ -82,8 +89,8 @@ arrived() {
 	peer_start relp
 	daemon_start relp --flows-enable no --kernel-log no
 	in_room systemd-cat -t yes sh -c 'yes | head -n 100000'
-	in_room systemd-cat -t done echo 'that was all'
-	wait_until '[ "$(peer_count)" -ge 100001 ]' 60
+	in_room systemd-cat -t last echo 'that was all'
+	wait_until '[ "$(grep -c "^y$" "$T/received")" -ge 100000 ]' 60
 	daemon_stop
 	assert_all_delivered
 	[ "$(books kernel.journal ring_full)" -eq 0 ]
@@ -106,7 +113,7 @@ arrived() {
 	daemon_start https --flows-enable no --kernel-log no
 	sender lines limited 1 5000 >"$T/lines"
 	in_room sh -c 'echo $$ >"$1/cgroup.procs" && exec logger -t limited --size 4096 -f "$2"' sh "$CGROUP" "$T/lines"
-	wait_until '[ "$(peer_count)" -ge 5000 ]'
+	wait_until '[ "$(grep -c limited "$T/received")" -ge 5000 ]'
 	kept=$(in_room journalctl -q -t limited -o cat | wc -l)
 	[ "$kept" -lt 4000 ] || { echo "journald kept $kept of 5000"; return 1; }
 	daemon_stop

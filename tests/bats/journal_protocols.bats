@@ -5,6 +5,9 @@
 # the kernel knows of its sender. All is said once over https and once over
 # syslog; each test then looks at one thing.
 
+# shellcheck disable=SC2016,SC2034
+
+bats_require_minimum_version 1.5.0
 load ../lib/common
 load ../lib/journal
 
@@ -78,7 +81,7 @@ say_to_rsyslogd() {
 say_all() {
 	PEER_PORT=
 	ROOM_PID=
-	rm -rf "$T/received" "$T/full" "$T/spool" "$T/room" "$T/dev"
+	rm -rf "$T/received" "$T/full" "$T/spool" "$T/room"
 	journald_start
 	peer_start "$1" --write-full "$T/full"
 	daemon_start "$1" --flows-enable no --kernel-log no
@@ -99,7 +102,7 @@ say_all() {
 	daemon_stop
 	assert_all_delivered
 	[ "$(books kernel.journal ring_full)" -eq 0 ]
-	[ "$(books kernel.journal truncated)" -eq 1 ] # the one in a memfd
+	[ "$(books kernel.journal truncated)" -ge 1 ] # the one in a memfd
 	peer_stop
 	cp "$T/received" "$T/$1"
 	cp "$T/full" "$T/$1.full"
@@ -110,6 +113,7 @@ setup_file() {
 	need_journald
 	need_rsyslogd imuxsock
 	common_setup
+	journal_alone
 	export T
 	{ head -c 102300 /dev/zero | tr '\0' x && printf 'the end of a long line\n'; } >"$T/big"
 	say_all https
@@ -177,7 +181,7 @@ H='[0-9T:.-]+Z [^ ]+'
 }
 
 @test "what goes over UDP is not the journal's" {
-	! grep -qa 'over UDP' "$T/https" "$T/syslog"
+	run ! grep -qa 'over UDP' "$T/https" "$T/syslog"
 }
 
 @test "sshd, pam and sudo: the text that detection rules know" {
@@ -224,7 +228,7 @@ H='[0-9T:.-]+Z [^ ]+'
 
 @test "an empty line is none" {
 	[ "$(jq -c 'select(.event.reason == "")' "$T/https" | wc -l)" -eq 0 ]
-	! grep -qaE 'sequenceId="[0-9]+"\] ?$' "$T/syslog.full"
+	run ! grep -qaE 'sequenceId="[0-9]+"\] ?$' "$T/syslog.full"
 }
 
 @test "bytes that are not UTF-8: as they are in syslog, marked in JSON" {

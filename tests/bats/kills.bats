@@ -39,7 +39,7 @@ kill_intake() {
 
 # run_kills TRANSPORT VICTIM
 run_kills() {
-	local transport=$1 victim=$2 i generator
+	local transport=$1 victim=$2 generator
 
 	peer_start "$transport"
 	daemon_start "$transport" --flows-loopback yes --journal-enable no --kernel-log no
@@ -47,7 +47,7 @@ run_kills() {
 		--mode normal,server-first,half-close --truth "$T/truth" 3>&- &
 	generator=$!
 	KEEP_PIDS+=("$generator")
-	for i in 1 2 3 4 5 6 7 8 9 10; do
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
 		sleep "0.$((1 + RANDOM % 4))"
 		"kill_$victim" "$transport"
 	done

@@ -60,28 +60,6 @@ assert_no_password() {
 }
 
 through() {
-	local url=$1 transport=$2
-
-	shift 2
-	daemon_start "$transport" --output-host intake.test --output-proxy "$url" "$@"
-}
-
-assert_all_came() {
-	wait_for_flows
-	daemon_stop
-	peer_stop
-	assert_all_delivered
-	assert_flows_arrived "$@"
-	[ "$(peer_summary gaps)" -eq 0 ]
-}
-
-assert_no_password() {
-	! grep -rIlaF -e "$PASSWORD" -e "$PASSWORD_IN_URL" \
-		-e "$(printf 'user:%s' "$PASSWORD" | base64)" \
-		"$T/daemon.log" "$T/stdout" "$T/spool"
-}
-
-through() {
 	peer_start "$1"
 	proxy_start
 	daemon_start_through "http://127.0.0.1:$PROXY_PORT" "$1"

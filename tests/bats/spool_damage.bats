@@ -85,7 +85,8 @@ deliver() {
 	deliver 1
 	[ "$MISSING" -eq 1 ]
 	[ "$(received_flows | grep -c "^127.$NET.0.57 ")" -eq 1 ]
-	! received_flows | grep -q -- "-$seq\$"
+	received_flows >"$T/flows"
+	run ! grep -q -- "-$seq\$" "$T/flows"
 }
 
 @test "bytes flipped in three records, one of them in its header" {
@@ -94,9 +95,9 @@ deliver() {
 	for address in 11 44 77; do
 		record_with "$(segment)" "\"ip\":\"127.$NET.0.$address\""
 	done >"$T/records"
-	for where in $(awk 'NR == 2 { print $2 + 9; next } { print $2 + $3 - 1 }' "$T/records"); do
+	while read -r where; do
 		flip "$(segment)" "$where"
-	done
+	done < <(awk 'NR == 2 { print $2 + 9; next } { print $2 + $3 - 1 }' "$T/records")
 	deliver 3
 	[ "$MISSING" -eq 3 ]
 }
@@ -106,9 +107,9 @@ deliver() {
 	local where
 	"$PEERS/spoolmap" "$(segment)" | awk '$1 == "batch" && $6 { print $2 + 20 }' >"$T/batches"
 	[ "$(wc -l <"$T/batches")" -ge 4 ]
-	for where in $(sed -n '1p;3p;$p' "$T/batches"); do
+	while read -r where; do
 		flip "$(segment)" "$where"
-	done
+	done < <(sed -n '1p;3p;$p' "$T/batches")
 	deliver 0
 	[ "$MISSING" -eq 0 ]
 }
@@ -123,9 +124,9 @@ deliver() {
 
 @test "the last batch cut short: exactly its events are lost, when the rings are gone" {
 	wait_in_spool stop
-	local offset header body first n segment
+	local offset header body n segment
 	segment=$(last_segment)
-	read -r _ offset header body first n < <("$PEERS/spoolmap" "$segment" | awk '$1 == "batch" && $6' | tail -n 1)
+	read -r _ offset header body _ n < <("$PEERS/spoolmap" "$segment" | awk '$1 == "batch" && $6' | tail -n 1)
 	[ "$n" -ge 1 ]
 	truncate -s $((offset + header + body / 2)) "$segment"
 	deliver "$n"
@@ -155,12 +156,12 @@ deliver() {
 
 @test "a torn tail after a kill -9: its events come from the rings, none is lost, none comes twice" {
 	wait_in_spool kill
-	local segment offset header body first n
+	local segment offset header body n
 	segment=$(last_segment)
 	# These are in the rings alone.
 	emit 50 400
 	# What a write leaves that was cut by the kill: a good header, and not all of its body.
-	read -r _ offset header body first n < <("$PEERS/spoolmap" "$segment" | awk '$1 == "batch" && $6' | tail -n 1)
+	read -r _ offset header body _ n < <("$PEERS/spoolmap" "$segment" | awk '$1 == "batch" && $6' | tail -n 1)
 	dd if="$segment" bs=1 skip="$offset" count=$((header + body * 2 / 3)) status=none >"$T/torn"
 	cat "$T/torn" >>"$segment"
 	deliver 0

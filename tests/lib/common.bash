@@ -3,6 +3,11 @@
 # What the end-to-end tests share. Load it, call common_setup in setup() and
 # common_teardown in teardown(). Everything that a test starts is its own:
 # folder, ports, pins, namespaces; all of it is gone when the test is over.
+#
+# wait_until evaluates its command again and again: it is quoted on purpose.
+# shellcheck disable=SC2016
+
+bats_require_minimum_version 1.5.0 # run !
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 O=${O:-$TOP/build}
@@ -27,7 +32,7 @@ common_setup() {
 }
 
 common_teardown() {
-	local pid ns
+	local pid ns reports
 
 	for pid in $DAEMON_PID $PEER_PID "${KEEP_PIDS[@]}"; do
 		kill -KILL "$pid" 2>/dev/null || true
@@ -43,7 +48,14 @@ common_teardown() {
 			[ -s "$f" ] && { echo "--- $f"; tail -n 40 "$f"; }
 		done
 	fi
-	[ -n "${T:-}" ] && { umount -R "$T"/* 2>/dev/null; rm -rf "$T"; } || true
+	# Built with the sanitizers (O=build/san), the daemon, its shipper and the
+	# intake say here what they did wrong, or did not free before they ended.
+	reports=$(cat "$T"/*.log 2>/dev/null | grep -aE -A20 'ERROR: (Address|Leak)Sanitizer|runtime error: ' || true)
+	if [ -n "${T:-}" ]; then
+		umount -R "$T"/* 2>/dev/null || true
+		rm -rf "$T" || true
+	fi
+	[ -z "$reports" ] || { echo "$reports"; return 1; }
 }
 
 # For tests that load BPF: says why not, instead of failing somewhere inside.
@@ -175,8 +187,8 @@ assert_accounts_balance() {
 			$(books kernel.$s ring_full) + $(books kernel.$s no_room) + $(books kernel.$s live))) ]
 	done
 	s=output.$DAEMON_TRANSPORT
-	[ "$(books spool appended)" -eq $(($(books $s acknowledged) + $(books $s rejected) +
-		$(books $s dropped) + $(books $s damaged) + $(books $s waiting))) ]
+	[ "$(books spool appended)" -eq $(($(books "$s" acknowledged) + $(books "$s" rejected) +
+		$(books "$s" dropped) + $(books "$s" damaged) + $(books "$s" waiting))) ]
 }
 
 # All that was appended is at the intake, each once.

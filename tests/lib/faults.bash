@@ -11,6 +11,7 @@ faults_setup() {
 	REPLACE_WHEN=
 	# The part of 127/8 whose flows are this test's.
 	NET=$((RANDOM % 230 + 20))
+	# shellcheck disable=SC2034 # common.bash reads it
 	DAEMON_ARGS=(--flows-loopback yes --journal-enable no --kernel-log no --output-timeout 5s
 		--collector-stop-timeout 30s)
 }

@@ -1,14 +1,22 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016,SC2034
 # SPDX-License-Identifier: Apache-2.0
 # A journald or an rsyslogd of the test's own: in a mount namespace with its own
 # /dev, /run/systemd and /run/log, so that it meets neither the host's nor
 # another test's. Load it after common.
+#
+# What stands in single quotes is for another shell, or for wait_until.
+# shellcheck disable=SC2016
+
+# The tap and the kernel's log are of the whole host: two of these tests at once
+# would find each other's lines among their own. What is started keeps the lock, too.
+journal_alone() {
+	exec 8>/tmp/sekoia-test.journal.lock
+	flock -w 180 8
+}
 
 # journal_room: the namespace; $ROOM_PID lives in it. in_room runs what logs.
 journal_room() {
-	local dev=$T/dev
-
-	mkdir -p "$dev" "$T/room"
+	mkdir -p "$T/room/dev"
 	cat >"$T/room/journald.conf" <<-END
 		[Journal]
 		Storage=volatile
@@ -22,15 +30,15 @@ journal_room() {
 	END
 	unshare -m --propagation private sh -c '
 		set -e
-		mount -t tmpfs -o mode=755 tmpfs "$1/dev"
+		mount -t tmpfs -o mode=755 tmpfs "$1/room/dev"
 		for f in null zero full random urandom tty kmsg; do
 			[ -e /dev/$f ] || continue
-			: >"$1/dev/$f"
-			mount --bind /dev/$f "$1/dev/$f"
+			: >"$1/room/dev/$f"
+			mount --bind /dev/$f "$1/room/dev/$f"
 		done
-		mkdir "$1/dev/shm"
-		ln -s /proc/self/fd "$1/dev/fd"
-		mount --rbind "$1/dev" /dev
+		mkdir "$1/room/dev/shm"
+		ln -s /proc/self/fd "$1/room/dev/fd"
+		mount --rbind "$1/room/dev" /dev
 		mount -t tmpfs -o mode=755 tmpfs /run/systemd
 		mkdir -p /run/systemd/journal
 		mkdir -p /run/log

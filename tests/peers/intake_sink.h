@@ -261,7 +261,8 @@ static void sink_print(const struct sink *s, const struct event_in *e)
 		action = json_text_in(o, "event", "action");
 		if (json_in(o, "protocolIdentifier", NULL) || json_in(o, "network", "transport")) {
 			kind = human_flow(f, o, narrow) ? 0 : 2;
-		} else if (o && !json_in(o, "log", "level") && json_in(o, "process", "command_line")) {
+		} else if (o && !json_in(o, "log", "level") &&
+			   json_in(o, "process", "command_line")) {
 			kind = 2;
 			fprintf(f, "%s %s", action ? action : "exec",
 				json_text_in(o, "process", "command_line"));

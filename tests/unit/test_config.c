@@ -930,7 +930,7 @@ TEST(help_fits_the_terminal_and_names_all)
 {
 	_cleanup_free_ char *text = printed(config_print_help);
 
-	CHECK(strncmp(text, "Usage: sekoia-ebpf [OPTION]...\n", 31) == 0);
+	CHECK(strncmp(text, "Usage: sekoia-ebpf [OPTION]... [COMMAND]\n", 41) == 0);
 	check_width(text);
 	CHECK_HAS(text, "  -k, --intake-key KEY ");
 	CHECK_HAS(text, "      --output-requests-per-second N\n");

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+# Memory: collector and shipper together stay below one ceiling, whatever
+# happens, and do not grow with what they have done.
+
+load ../lib/common
+load ../lib/faults
+
+CEILING_KIB=$((40 * 1024))
+
+setup() {
+	faults_setup
+	# A stall is no reason to give up the connection.
+	DAEMON_ARGS+=(--output-timeout 60s)
+}
+
+teardown() {
+	common_teardown
+}
+
+# What the process has of its own and of files; the rings are the kernel's memory.
+resident_kib() {
+	awk '/^[0-9a-f]+-[0-9a-f]+ / { counts = !/anon_inode:bpf-map/ }
+		counts && $1 == "Rss:" { n += $2 }
+		END { print n + 0 }' "/proc/$1/smaps"
+}
+
+both_kib() {
+	echo $(($(resident_kib "$DAEMON_PID") + $(resident_kib "$(shipper_pid)")))
+}
+
+# watch_memory: the greatest sum of both, until the test stops it, is in $T/peak.
+watch_memory() {
+	local now peak=0
+
+	while sleep 0.2; do
+		now=$(both_kib 2>/dev/null) || continue
+		[ "$now" -gt "$peak" ] || continue
+		peak=$now
+		echo "$peak" >"$T/peak"
+	done 3>&- &
+	WATCH=$!
+	KEEP_PIDS+=("$WATCH")
+}
+
+stop_watching() {
+	kill "$WATCH"
+	wait "$WATCH" 2>/dev/null || true
+	echo "at the most: $(cat "$T/peak") KiB; the ceiling is $CEILING_KIB KiB"
+	[ "$(cat "$T/peak")" -lt "$CEILING_KIB" ]
+}
+
+# flows N SEED: to an address of this test's own, so that no tuple is there twice.
+flows() {
+	"$PEERS/tcpgen" --connections "$1" --seed "$2" --max-bytes 2000 --parallel 32 \
+		--v4 "127.$NET.0.$2" --v6 "" --truth "$T/truth.$2" >/dev/null
+}
+
+settled() {
+	wait_until '[ "$("$PEERS/cursor" "$T/spool" '"$DAEMON_TRANSPORT"' cursor_seq)" -ge '"$1"' ]' 30
+}
+
+@test "memory: 50,000 flows, and it does not grow in the second half" {
+	local first second
+	peer_start https
+	daemon_start https
+	# The caches' first fill is no growth.
+	flows 10000 1
+	settled 20000
+	watch_memory
+	flows 20000 2
+	settled 60000
+	first=$(both_kib)
+	flows 20000 3
+	settled 100000
+	second=$(both_kib)
+	stop_watching
+	echo "after the first half $first KiB, after the second one $second KiB"
+	# A leak of 60 bytes for each event would be seen.
+	[ $((second - first)) -lt 2400 ]
+	daemon_stop
+	peer_stop
+	assert_all_delivered
+	cat "$T"/truth.* >"$T/truth"
+	"$PEERS/flowcheck" --sides 2 "$T/truth" "$T/received"
+}
+
+# stalled TRANSPORT: the peer reads nothing for ten seconds, in the midst of it all.
+stalled() {
+	local transport=$1
+
+	peer_start "$transport" --stall-after 100 --stall-ms 10000 --times 1
+	daemon_start "$transport"
+	watch_memory
+	flows 10000 1
+	settled 20000
+	stop_watching
+	daemon_stop
+	peer_stop
+	assert_all_delivered
+	"$PEERS/flowcheck" --sides 2 --allow-repeats "$T/truth.1" "$T/received"
+}
+
+@test "memory: https: the peer stalls for 10 s" { stalled https; }
+@test "memory: relp: the peer stalls for 10 s" { stalled relp; }
+@test "memory: syslog: the peer stalls for 10 s" { stalled syslog; }
+
+@test "memory: the peer is away while 10,000 flows come" {
+	peer_start https
+	peer_stop KILL
+	daemon_start https
+	watch_memory
+	flows 10000 1
+	sleep 1
+	peer_start https
+	settled 20000
+	stop_watching
+	daemon_stop
+	peer_stop
+	assert_all_delivered
+	"$PEERS/flowcheck" --sides 2 "$T/truth.1" "$T/received"
+}
