@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "config/config.h"
 #include "output/spool.h"
@@ -42,6 +43,8 @@
 #define COMMIT_BYTES  (512 << 10) /* a batch is committed when it has this much, */
 #define COMMIT_PART   8		  /* or this part of a small spool: a batch is a quarter at most */
 #define DRAIN_SAMPLES 20000	  /* per turn of the loop, so that signals get their turn */
+#define QUIET_MS      5
+#define QUIET_TURNS   100 /* on stopping */
 #define STUCK_LOG_MS  60000
 
 struct watched {
@@ -330,6 +333,33 @@ static void drain_all(struct collector *c, uint64_t now_ms)
 		;
 }
 
+static uint64_t ring_samples(const struct collector *c)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < c->n_sources; i++)
+		if (c->sources[i].source->ops->id != SOURCE_KERNEL_LOG)
+			n += c->sources[i].source->stats.samples;
+	return n;
+}
+
+/*
+ * The kernel lets go of a program some time after its last pin went (the work
+ * is deferred), and one that runs at that moment is still to submit its sample.
+ */
+static void drain_until_quiet(struct collector *c, uint64_t now_ms)
+{
+	const struct timespec pause = { .tv_nsec = QUIET_MS * 1000000 };
+
+	for (int turn = 0, quiet = 0; turn < QUIET_TURNS && quiet < 2; turn++) {
+		uint64_t before = ring_samples(c);
+
+		nanosleep(&pause, NULL);
+		drain_all(c, now_ms);
+		quiet = ring_samples(c) == before ? quiet + 1 : 0;
+	}
+}
+
 /* Nothing more enters the spool: what is in the rings must outlive this process. */
 static void leave_to_the_next(struct collector *c)
 {
@@ -361,6 +391,7 @@ static void on_signal(void *arg, int signo)
 			/* Flows that begin and end between the two sweeps are in the second one. */
 			kernel_sweep(c->kernel, true);
 			kernel_detach(c->kernel);
+			drain_until_quiet(c, now_ms);
 			kernel_sweep(c->kernel, true);
 		}
 		drain_all(c, now_ms);
@@ -370,6 +401,8 @@ static void on_signal(void *arg, int signo)
 	/* What comes from now on is for the next collector. */
 	watch_sources(c, false);
 	loop_timer_cancel(&c->drain_timer);
+	/* The shipper sends what is there when it hears of the stop. */
+	watch_sources(c, false);
 	shipper_stop(c->shipper, now_ms + c->config->stop_timeout_ms, on_shipper_stopped, c);
 }
 
