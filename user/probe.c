@@ -145,8 +145,8 @@ static bool row_in_variant(const struct program_row *row, const struct variant_r
  * The verifier's complaint is at the end of what it says.
  */
 #define LIBBPF_LINES 12
-__attribute__((format(printf, 2, 0))) static int
-on_libbpf_print(enum libbpf_print_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static int on_libbpf_print(enum libbpf_print_level level,
+								 const char *fmt, va_list ap)
 {
 	_cleanup_free_ char *text = NULL;
 	const char *from;
