@@ -458,7 +458,7 @@ struct rig {
 	void (*make)(uint64_t seq, struct msg *m);
 	unsigned char verdict[MSGS_MAX + 1]; /* 1: acked, 2: rejected */
 	uint32_t n_acked, n_rejected, n_unknown;
-	bool ready, is_up, is_finishing, no_finish, timed_out, dirty;
+	bool ready, is_up, is_finishing, stop_when_ready, timed_out, dirty;
 	uint32_t downs, max_downs;
 	uint64_t retry_after_ms;
 	char why[256], rejected_why[256];
@@ -482,6 +482,8 @@ static void on_ready(void *arg)
 	struct rig *r = arg;
 
 	r->ready = true;
+	if (r->stop_when_ready)
+		loop_stop(r->loop, 0);
 }
 
 static void on_settled(void *arg, uint64_t first, uint64_t last, enum output_verdict verdict,
@@ -720,12 +722,6 @@ TEST(syslog_closed_in_mid_stream)
 	CHECK_INT(shared->connections, 2);
 }
 
-static void tune_finish_early(struct rig *r)
-{
-	/* So long that only the goodbye can settle them. */
-	r->no_finish = true;
-}
-
 /* The goodbye is a receipt: what was only written is settled by it. */
 TEST(syslog_goodbye_settles)
 {
@@ -735,11 +731,11 @@ TEST(syslog_goodbye_settles)
 	struct msg m;
 
 	rig_init(&rig, &output_syslog, port, 10);
-	tune_finish_early(&rig);
-	loop_timer_set(rig.loop, &rig.failsafe, loop_now_ms(rig.loop) + 60);
+	rig.stop_when_ready = true;
+	loop_timer_set(rig.loop, &rig.failsafe, loop_now_ms(rig.loop) + FAILSAFE_MS);
 	rig_open(&rig);
-	loop_run(rig.loop); /* connects, in these 60 ms */
-	rig.timed_out = false;
+	loop_run(rig.loop); /* connects */
+	rig.stop_when_ready = false;
 	CHECK(rig.ready);
 	for (; rig.next <= 10; rig.next++) {
 		make_json(rig.next, &m);
