@@ -10,6 +10,7 @@
 # bats  every file of tests/bats
 #
 # O=DIR takes the programs from DIR alone. BATS="a.bats b.bats" runs these files.
+# A bats file that fails is run once more; the end of the report names it.
 # No test ran, a program that was not built, or a file that takes longer than
 # UNIT_SECONDS or BATS_SECONDS: each is a failure.
 set -uo pipefail
@@ -18,7 +19,7 @@ cd "$(dirname "$0")/.." || exit 1
 unit_seconds=${UNIT_SECONDS:-120}
 bats_seconds=${BATS_SECONDS:-600}
 passed=0 failed=0 skipped=0
-failures=() reasons=()
+failures=() reasons=() again=()
 
 # What the machine is set to must not reach the tests.
 unset https_proxy HTTPS_PROXY http_proxy HTTP_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY
@@ -36,7 +37,7 @@ else
 fi
 
 out=$(mktemp)
-trap 'rm -f "$out"' EXIT
+trap 'rm -f "$out" "$out.first"' EXIT
 trap 'exit 1' INT TERM
 
 now_ms() {
@@ -148,6 +149,15 @@ run_bats() {
 	for file in "${files[@]}"; do
 		[[ -e $file ]] || continue
 		run "$file" "$bats_seconds" bats --tap "$file"
+		if [[ $status != 0 ]]; then
+			# The capture sees the whole host, and so do these tests: what else
+			# happens here can upset one. It gets a second chance, and is told.
+			again+=("$file: $(grep -m 1 '^not ok ' "$out" || echo "status $status")")
+			cp "$out" "$out.first"
+			printf 'failed\n'
+			grep -A12 '^not ok ' "$out.first" | sed 's/^/    | /'
+			run "$file, again" "$bats_seconds" bats --tap "$file"
+		fi
 		count_tap "$file"
 	done
 }
@@ -175,6 +185,11 @@ if ((skipped > 0)); then
 	echo
 	echo "skipped:"
 	printf '%s\n' "${reasons[@]}" | sort | uniq -c | sort -rn
+fi
+if [[ ${#again[@]} -gt 0 ]]; then
+	echo
+	echo "not at the first attempt:"
+	printf '  %s\n' "${again[@]}"
 fi
 if ((failed > 0)); then
 	echo

@@ -692,6 +692,8 @@ int collector_run(const struct config *config)
 	}
 	if (c.leave_kernel)
 		return EXIT_FAILURE;
-	kernel_cleanup(config->bpf_dir);
+	/* Without captures of our own there may be another collector's. */
+	if (c.kernel)
+		kernel_cleanup(config->bpf_dir);
 	return c.stopped_clean ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -18,9 +18,15 @@ fact() {
 	fi
 }
 
-# flow PORT DIRECTION FILTER: the value in the one last record of that client's port.
+# What is seen is the whole host, another run of this test included: ports are
+# told from a random one on.
+port() {
+	echo $(($(fact base) + $1))
+}
+
+# flow PORT DIRECTION FILTER: the value in the one record of that client's port.
 flow() {
-	jq -rc "select(.sourceTransportPort == $1 and .flowDirection == $2) | $3" "$BATS_FILE_TMPDIR/received"
+	jq -rc "select(.sourceTransportPort == $(port "$1") and .flowDirection == $2) | $3" "$BATS_FILE_TMPDIR/received"
 }
 
 # holds PORT DIRECTION CONDITION: there is one such record, and it is so.
@@ -114,6 +120,7 @@ setup_file() {
 	common_setup
 	trap 'common_teardown; remove_cgroups' EXIT
 	NET=$((RANDOM % 230 + 20))
+	fact base $((RANDOM % 20000 + 10000))
 	CGROUPS=()
 	netns_pair "sk${T##*.}"
 	A=sk${T##*.}a
@@ -123,24 +130,28 @@ setup_file() {
 	peer_start https
 	daemon_start https --flows-loopback yes --flows-idle-timeout 1s --journal-enable no --kernel-log no
 	fact spool.began "$EPOCHREALTIME"
-	talk 4 40004 10.99.0.2 10.99.0.1
-	talk 6 40006 fd00:99::2 fd00:99::1
+	talk 4 "$(port 4)" 10.99.0.2 10.99.0.1
+	talk 6 "$(port 6)" fd00:99::2 fd00:99::1
 	# Refused.
-	ip netns exec "$A" nc -s 10.99.0.1 -p 40009 10.99.0.2 9 </dev/null 2>/dev/null || true
+	ip netns exec "$A" nc -s 10.99.0.1 -p "$(port 9)" 10.99.0.2 9 </dev/null 2>/dev/null || true
 	# One datagram there, one back.
 	head -c 300 /dev/zero | ip netns exec "$B" nc -u -l 10.99.0.2 7000 >/dev/null 2>&1 3>&- &
 	KEEP_PIDS+=($!)
 	wait_until "ip netns exec $B ss -Hlun 'sport = :7000' | grep -q ."
-	head -c 100 /dev/zero | ip netns exec "$A" nc -u -w 1 -s 10.99.0.1 -p 40017 10.99.0.2 7000 >/dev/null 2>&1 || true
-	ip netns exec "$A" ping -c 2 -i 0.2 -s 72 10.99.0.2 >/dev/null
-	ip netns exec "$A" ping -6 -c 2 -i 0.2 -s 72 fd00:99::2 >/dev/null
+	head -c 100 /dev/zero | ip netns exec "$A" nc -u -w 1 -s 10.99.0.1 -p "$(port 17)" 10.99.0.2 7000 >/dev/null 2>&1 || true
+	ip netns exec "$A" ping -c 2 -i 0.2 -s 72 10.99.0.2 >/dev/null 3>&- &
+	fact ping4.pid $!
+	wait $!
+	ip netns exec "$A" ping -6 -c 2 -i 0.2 -s 72 fd00:99::2 >/dev/null 3>&- &
+	fact ping6.pid $!
+	wait $!
 	# In our own namespace, whose interfaces have names.
 	"$PEERS/emit" --net "$NET" --count 1
 	if [ -n "$(cgroup2)" ]; then
-		in_cgroup "sk-$NET.slice/docker-$CONTAINER.scope" 7101
-		in_cgroup "sk-$NET.slice/kubepods-burstable-pod${POD//-/_}.slice/cri-containerd-$CONTAINER.scope" 7102
+		in_cgroup "sk-$NET.slice/docker-$CONTAINER.scope" "$(port 101)"
+		in_cgroup "sk-$NET.slice/kubepods-burstable-pod${POD//-/_}.slice/cri-containerd-$CONTAINER.scope" "$(port 102)"
 	fi
-	wait_until 'peer_summary received >/dev/null; [ "$(grep -c "\"sourceTransportPort\":40017," "$T/received")" -eq 2 ]' 20
+	wait_until 'peer_summary received >/dev/null; [ "$(grep -c "\"sourceTransportPort\":$(port 17)," "$T/received")" -eq 2 ]' 20
 	daemon_stop
 	peer_stop
 	assert_all_delivered
@@ -173,30 +184,30 @@ teardown() {
 @test "keys: addresses and ports, IPv4 and IPv6" {
 	local d
 	for d in 1 0; do
-		holds 40004 $d '.sourceIPv4Address == "10.99.0.1" and .destinationIPv4Address == "10.99.0.2" and
-			.destinationTransportPort == 7000 and .source.ip == "10.99.0.1" and .source.port == 40004 and
+		holds 4 $d '.sourceIPv4Address == "10.99.0.1" and .destinationIPv4Address == "10.99.0.2" and
+			.destinationTransportPort == 7000 and .source.ip == "10.99.0.1" and .source.port == .sourceTransportPort and
 			.destination.ip == "10.99.0.2" and .destination.port == 7000'
-		holds 40006 $d '.sourceIPv6Address == "fd00:99::1" and .destinationIPv6Address == "fd00:99::2" and
-			.destinationTransportPort == 7000 and .source.ip == "fd00:99::1" and .source.port == 40006 and
+		holds 6 $d '.sourceIPv6Address == "fd00:99::1" and .destinationIPv6Address == "fd00:99::2" and
+			.destinationTransportPort == 7000 and .source.ip == "fd00:99::1" and .source.port == .sourceTransportPort and
 			.destination.ip == "fd00:99::2" and .destination.port == 7000'
 		# Of one family only.
-		holds 40004 $d 'has("sourceIPv6Address") or has("destinationIPv6Address") | not'
-		holds 40006 $d 'has("sourceIPv4Address") or has("destinationIPv4Address") | not'
+		holds 4 $d 'has("sourceIPv6Address") or has("destinationIPv6Address") | not'
+		holds 6 $d 'has("sourceIPv4Address") or has("destinationIPv4Address") | not'
 	done
 }
 
 @test "keys: protocol and version" {
-	holds 40004 1 '.protocolIdentifier == 6 and .ipVersion == 4 and .IP_PROTOCOL_VERSION == 4 and
+	holds 4 1 '.protocolIdentifier == 6 and .ipVersion == 4 and .IP_PROTOCOL_VERSION == 4 and
 		.network.transport == "tcp" and .network.type == "ipv4" and .network.iana_number == "6"'
-	holds 40006 1 '.protocolIdentifier == 6 and .ipVersion == 6 and .IP_PROTOCOL_VERSION == 6 and
+	holds 6 1 '.protocolIdentifier == 6 and .ipVersion == 6 and .IP_PROTOCOL_VERSION == 6 and
 		.network.transport == "tcp" and .network.type == "ipv6"'
-	holds 40017 1 '.protocolIdentifier == 17 and .ipVersion == 4 and .IP_PROTOCOL_VERSION == 4 and
+	holds 17 1 '.protocolIdentifier == 17 and .ipVersion == 4 and .IP_PROTOCOL_VERSION == 4 and
 		.network.transport == "udp" and .network.type == "ipv4" and .network.iana_number == "17"'
 }
 
 @test "keys: octets are those that were sent, each way and together" {
 	local p d
-	for p in 40004 40006; do
+	for p in 4 6; do
 		for d in 1 0; do
 			holds $p $d '.initiatorOctets == 1000 and .responderOctets == 3000 and .octetDeltaCount == 4000 and
 				.source.bytes == 1000 and .destination.bytes == 3000 and .network.bytes == 4000'
@@ -204,7 +215,7 @@ teardown() {
 	done
 	# UDP counts from the IP header on, 28 bytes of headers.
 	for d in 1 0; do
-		holds 40017 $d '.initiatorOctets == 128 and .responderOctets == 328 and .octetDeltaCount == 456 and
+		holds 17 $d '.initiatorOctets == 128 and .responderOctets == 328 and .octetDeltaCount == 456 and
 			.source.bytes == 128 and .destination.bytes == 328 and .network.bytes == 456'
 	done
 }
@@ -212,7 +223,7 @@ teardown() {
 @test "keys: packets are those that the namespace counted" {
 	local name port a_before b_before a b
 	for name in tcp4 tcp6; do
-		port=4000${name#tcp}
+		port=${name#tcp}
 		read -r a_before b_before a b < <(fact $name.segments)
 		a=$((a - a_before))
 		b=$((b - b_before))
@@ -225,12 +236,12 @@ teardown() {
 			.source.packets == .initiatorPackets and .destination.packets == .responderPackets and
 			.network.packets == .packetDeltaCount'
 	done
-	holds 40017 1 '.initiatorPackets == 1 and .responderPackets == 1 and .packetDeltaCount == 2'
+	holds 17 1 '.initiatorPackets == 1 and .responderPackets == 1 and .packetDeltaCount == 2'
 }
 
 @test "keys: direction: who connected, who accepted" {
 	local p
-	for p in 40004 40006 40017; do
+	for p in 4 6 17; do
 		holds $p 1 '.network.direction == "outbound" and (.process.name | startswith("nc"))'
 		holds $p 0 '.network.direction == "inbound" and (.process.name | startswith("nc"))'
 		[ "$(flow $p 1 .process.pid)" -ne "$(flow $p 0 .process.pid)" ]
@@ -240,7 +251,7 @@ teardown() {
 @test "keys: times: within the moments before and after, RFC 3339, and of uptime" {
 	local name port
 	for name in tcp4 tcp6; do
-		port=4000${name#tcp}
+		port=${name#tcp}
 		holds $port 1 ".flowStartSysUpTime >= $(fact $name.before_ms) - 10 and .flowEndSysUpTime <= $(fact $name.after_ms) + 10 and
 			.flowStartSysUpTime < .flowEndSysUpTime"
 		holds $port 1 '[.["@timestamp"], .flowStartSeconds, .flowEndSeconds, .event.start, .event.end] |
@@ -255,32 +266,32 @@ teardown() {
 }
 
 @test "keys: interfaces: the index in each namespace, the name in ours" {
-	is "$(flow 40004 1 .egressInterface)" "$(fact ifindex.a)"
-	is "$(flow 40004 0 .ingressInterface)" "$(fact ifindex.b)"
-	holds 40004 1 'has("ingressInterface") | not'
-	holds 40004 0 'has("egressInterface") | not'
-	is "$(flow 40006 1 .egressInterface)" "$(fact ifindex.a)"
+	is "$(flow 4 1 .egressInterface)" "$(fact ifindex.a)"
+	is "$(flow 4 0 .ingressInterface)" "$(fact ifindex.b)"
+	holds 4 1 'has("ingressInterface") | not'
+	holds 4 0 'has("egressInterface") | not'
+	is "$(flow 6 1 .egressInterface)" "$(fact ifindex.a)"
 	# An index of another namespace has no name here.
-	holds 40004 1 'has("interfaceName") | not'
+	holds 4 1 'has("interfaceName") | not'
 	is "$(jq -r "select(.destinationIPv4Address == \"127.$(fact net).255.254\" and .flowDirection == 1) |
 		\"\(.egressInterface) \(.interfaceName)\"" "$BATS_FILE_TMPDIR/received")" "$(cat /sys/class/net/lo/ifindex) lo"
 }
 
 @test "keys: TCP control bits and the reason of the end" {
 	# FIN, SYN, PSH, ACK.
-	holds 40004 1 '.tcpControlBits == 27 and .flowEndReason == 3 and .event.reason == "end of flow"'
-	holds 40004 0 '.tcpControlBits == 27 and .flowEndReason == 3'
-	holds 40009 1 '.tcpControlBits == 22 and .flowEndReason == 3 and .event.reason == "connection refused"'
-	holds 40017 1 '.flowEndReason == 1 and .event.reason == "idle timeout" and (has("tcpControlBits") | not)'
+	holds 4 1 '.tcpControlBits == 27 and .flowEndReason == 3 and .event.reason == "end of flow"'
+	holds 4 0 '.tcpControlBits == 27 and .flowEndReason == 3'
+	holds 9 1 '.tcpControlBits == 22 and .flowEndReason == 3 and .event.reason == "connection refused"'
+	holds 17 1 '.flowEndReason == 1 and .event.reason == "idle timeout" and (has("tcpControlBits") | not)'
 }
 
 @test "keys: event" {
 	local p
-	for p in 40004 40006 40017; do
+	for p in 4 6 17; do
 		holds $p 1 '.event | .kind == "event" and .category == ["network"] and .type == ["connection", "start", "end"] and
 			.action == "network_flow" and .outcome == "success" and .provider == "sekoia-ebpf"'
 	done
-	holds 40009 1 '.event.outcome == "failure"'
+	holds 9 1 '.event.outcome == "failure"'
 	# Its number: the spool's id, and no two alike.
 	is "$(jq -r '.event.id | select(test("^[0-9a-f]{16}-[0-9]+$"))' "$BATS_FILE_TMPDIR/received" | sort -u | wc -l)" \
 		"$(wc -l <"$BATS_FILE_TMPDIR/received")"
@@ -290,20 +301,20 @@ teardown() {
 @test "keys: network.community_id is the same at both ends, and the specification's" {
 	command -v xxd >/dev/null || skip "needs xxd"
 	local want
-	want=$(printf '1:%s' "$(printf '0000%s%s0600%04x%04x' 0a630001 0a630002 40004 7000 | xxd -r -p | openssl dgst -sha1 -binary | base64)")
-	is "$(flow 40004 1 .network.community_id)" "$want"
-	is "$(flow 40004 0 .network.community_id)" "$want"
+	want=$(printf '1:%s' "$(printf '0000%s%s0600%04x%04x' 0a630001 0a630002 "$(port 4)" 7000 | xxd -r -p | openssl dgst -sha1 -binary | base64)")
+	is "$(flow 4 1 .network.community_id)" "$want"
+	is "$(flow 4 0 .network.community_id)" "$want"
 	want=$(printf '1:%s' "$(printf '0000%s%s0600%04x%04x' fd000099000000000000000000000001 fd000099000000000000000000000002 \
-		40006 7000 | xxd -r -p | openssl dgst -sha1 -binary | base64)")
-	is "$(flow 40006 1 .network.community_id)" "$want"
-	want=$(printf '1:%s' "$(printf '0000%s%s1100%04x%04x' 0a630001 0a630002 40017 7000 | xxd -r -p | openssl dgst -sha1 -binary | base64)")
-	is "$(flow 40017 1 .network.community_id)" "$want"
+		"$(port 6)" 7000 | xxd -r -p | openssl dgst -sha1 -binary | base64)")
+	is "$(flow 6 1 .network.community_id)" "$want"
+	want=$(printf '1:%s' "$(printf '0000%s%s1100%04x%04x' 0a630001 0a630002 "$(port 17)" 7000 | xxd -r -p | openssl dgst -sha1 -binary | base64)")
+	is "$(flow 17 1 .network.community_id)" "$want"
 }
 
 @test "keys: process and its parent are what /proc says" {
 	local name port start
 	for name in tcp4 tcp6; do
-		port=4000${name#tcp}
+		port=${name#tcp}
 		is "$(flow $port 1 .process.pid)" "$(fact $name.pid)"
 		# By the name that exec was given when it is gone, which may be a link.
 		is "$(readlink -f "$(flow $port 1 .process.executable)")" "$(fact $name.exe)"
@@ -320,46 +331,46 @@ teardown() {
 }
 
 @test "keys: user is who ran it" {
-	is "$(flow 40004 1 .user.id)" 65534
-	is "$(flow 40004 1 .user.id)" "$(fact tcp4.uid)"
-	is "$(flow 40004 1 .user.name)" "$(id -nu 65534)"
-	is "$(flow 40004 0 '"\(.user.id) \(.user.name)"')" "0 root"
+	is "$(flow 4 1 .user.id)" 65534
+	is "$(flow 4 1 .user.id)" "$(fact tcp4.uid)"
+	is "$(flow 4 1 .user.name)" "$(id -nu 65534)"
+	is "$(flow 4 0 '"\(.user.id) \(.user.name)"')" "0 root"
 }
 
 @test "keys: host is this one" {
-	is "$(flow 40004 1 .host.hostname)" "$(hostname)"
-	is "$(flow 40004 1 '.host.ip[]' | sort)" \
+	is "$(flow 4 1 .host.hostname)" "$(hostname)"
+	is "$(flow 4 1 '.host.ip[]' | sort)" \
 		"$(ip -o addr show scope global | awk '{ sub("/.*", "", $4); print $4 }' | sort | head -n 16)"
-	is "$(flow 40004 1 .host.os.type)" linux
-	is "$(flow 40004 1 .host.os.name)" "$(. /etc/os-release && echo "$NAME")"
-	is "$(flow 40004 1 '.host.os.version // ""')" "$(. /etc/os-release && echo "${VERSION_ID:-}")"
+	is "$(flow 4 1 .host.os.type)" linux
+	is "$(flow 4 1 .host.os.name)" "$(. /etc/os-release && echo "$NAME")"
+	is "$(flow 4 1 '.host.os.version // ""')" "$(. /etc/os-release && echo "${VERSION_ID:-}")"
 }
 
 @test "keys: agent is this program, under a name that does not tell the machine's" {
-	is "$(flow 40004 1 .agent.name)" sekoia-ebpf
-	is "$(flow 40004 1 .agent.type)" sekoia-ebpf
-	is "sekoia-ebpf $(flow 40004 1 .agent.version)" "$("$SEKOIA" --version)"
+	is "$(flow 4 1 .agent.name)" sekoia-ebpf
+	is "$(flow 4 1 .agent.type)" sekoia-ebpf
+	is "sekoia-ebpf $(flow 4 1 .agent.version)" "$("$SEKOIA" --version)"
 	[ -s /etc/machine-id ] || skip "needs a machine id"
-	holds 40004 1 '.agent.id | test("^[0-9a-f]{32}$")'
-	[ "$(flow 40004 1 .agent.id)" != "$(cat /etc/machine-id)" ]
+	holds 4 1 '.agent.id | test("^[0-9a-f]{32}$")'
+	[ "$(flow 4 1 .agent.id)" != "$(cat /etc/machine-id)" ]
 	is "$(jq -r .agent.id "$BATS_FILE_TMPDIR/received" | sort -u | wc -l)" 1
 }
 
 @test "keys: container and pod, from the control group" {
 	[ -n "$(cgroup2)" ] || skip "needs cgroup v2"
-	is "$(jq -cS 'select(.destinationTransportPort == 7101 and .flowDirection == 1) | [.container, .orchestrator]' \
+	is "$(jq -cS --argjson p "$(port 101)" 'select(.destinationTransportPort == $p and .flowDirection == 1) | [.container, .orchestrator]' \
 		"$BATS_FILE_TMPDIR/received")" "[{\"id\":\"$CONTAINER\",\"runtime\":\"docker\"},null]"
-	is "$(jq -cS 'select(.destinationTransportPort == 7102 and .flowDirection == 1) | [.container, .orchestrator]' \
+	is "$(jq -cS --argjson p "$(port 102)" 'select(.destinationTransportPort == $p and .flowDirection == 1) | [.container, .orchestrator]' \
 		"$BATS_FILE_TMPDIR/received")" \
 		"[{\"id\":\"$CONTAINER\",\"runtime\":\"containerd\"},{\"resource\":{\"id\":\"$POD\",\"type\":\"pod\"},\"type\":\"kubernetes\"}]"
-	holds 40004 1 'has("container") or has("orchestrator") | not'
+	holds 4 1 'has("container") or has("orchestrator") | not'
 }
 
 @test "keys: ICMP has no ports, but type and code" {
-	is "$(jq -c 'select(.protocolIdentifier == 1 and .sourceIPv4Address == "10.99.0.1") |
+	is "$(jq -c --argjson pid "$(fact ping4.pid)" 'select(.protocolIdentifier == 1 and .process.pid == $pid and .sourceIPv4Address == "10.99.0.1") |
 		[.flowDirection, .icmpTypeCodeIPv4, .initiatorPackets, .responderPackets, .initiatorOctets, .network.transport]' \
 		"$BATS_FILE_TMPDIR/received")" '[1,2048,2,2,200,"icmp"]'
-	is "$(jq -c 'select(.protocolIdentifier == 58 and .sourceIPv6Address == "fd00:99::1" and .icmpTypeCodeIPv6 == 32768) |
+	is "$(jq -c --argjson pid "$(fact ping6.pid)" 'select(.protocolIdentifier == 58 and .process.pid == $pid and .sourceIPv6Address == "fd00:99::1" and .icmpTypeCodeIPv6 == 32768) |
 		[.flowDirection, .initiatorPackets, .responderPackets, .initiatorOctets, .network.transport]' \
 		"$BATS_FILE_TMPDIR/received")" '[1,2,2,240,"ipv6-icmp"]'
 	is "$(jq -c 'select(.protocolIdentifier == 1 or .protocolIdentifier == 58) |
@@ -410,7 +421,7 @@ teardown() {
 	KEEP_PIDS+=($!)
 	wait_until "ip netns exec $B ss -Hltn 'sport = :7000' | grep -q ."
 	mkfifo "$T/fifo"
-	ip netns exec "$A" nc -N -s 10.99.0.1 -p 40004 10.99.0.2 7000 <"$T/fifo" >/dev/null 2>&1 3>&- &
+	ip netns exec "$A" nc -N -s 10.99.0.1 -p "$(port 200)" 10.99.0.2 7000 <"$T/fifo" >/dev/null 2>&1 3>&- &
 	local pid=$!
 	KEEP_PIDS+=("$pid")
 	exec 9>"$T/fifo"
@@ -424,7 +435,7 @@ teardown() {
 	peer_stop
 	assert_all_delivered
 	for i in 1 0; do
-		records=$(jq -sc "[.[] | select(.sourceTransportPort == 40004 and .flowDirection == $i)]" "$T/received")
+		records=$(jq -sc "[.[] | select(.sourceTransportPort == $(port 200) and .flowDirection == $i)]" "$T/received")
 		echo "$records" | jq -c '.[] | [.flowEndReason, .initiatorOctets, .responderOctets, .sekoia_ebpf.report, .event.type]'
 		is "$(jq 'length >= 3' <<<"$records")" true
 		is "$(jq 'map(.initiatorOctets) | add' <<<"$records")" 36000

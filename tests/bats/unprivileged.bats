@@ -203,3 +203,121 @@ network_sockets() {
 	wait_for_flows
 	stop_daemon
 }
+
+@test "unprivileged: no socket of a network in the collector, on each transport" {
+	local transport
+	for transport in https relp syslog; do
+		rm -rf "$T/spool" "$T/received"
+		EMITTED=0
+		PEER_PORT=
+		peer_start "$transport"
+		daemon_start "$transport"
+		emit 5
+		wait_for_flows
+		[ -n "$(network_sockets "$(shipper_pid)")" ]
+		[ -z "$(network_sockets "$DAEMON_PID")" ]
+		# And it can not be reached by a socket of any kind but its end of the pair.
+		[ "$(find "/proc/$DAEMON_PID/fd" -lname 'socket:*' | wc -l)" -le 1 ]
+		stop_daemon
+	done
+}
+
+@test "unprivileged: neither process dumps core, nor shows its memory to others" {
+	local pid uid
+	run_daemon
+	for pid in "$DAEMON_PID" "$(shipper_pid)"; do
+		grep -Eq '^Max core file size +0 +0 ' "/proc/$pid/limits"
+	done
+	# What is not dumpable belongs to root, whoever runs it.
+	pid=$(shipper_pid)
+	uid=$(status Uid "$pid" | cut -d' ' -f1)
+	[ "$(stat -c %u "/proc/$pid/environ")" -eq 0 ]
+	refute as_user "$uid" cat "/proc/$pid/environ"
+	refute as_user "$uid" head -c 0 "/proc/$pid/mem"
+	# A crash is told, costs nothing and leaves nothing.
+	kill -SEGV "$pid"
+	emit 20
+	wait_for_flows
+	grep -q "shipper (pid $pid): .*; starting it again" "$T/daemon.log"
+	refute grep -q 'core dumped' "$T/daemon.log"
+	stop_daemon
+}
+
+@test "one collector: two of them side by side, each with its own spool and pins" {
+	local second
+	run_daemon
+	# The shipper is who writes it.
+	mkdir -m 777 "$T/out"
+	"$SEKOIA" --config /dev/null --output file --output-file "$T/out/second" --spool-dir "$T/spool2" \
+		--collector-bpf-dir "$BPF_DIR-2" "${DAEMON_ARGS[@]}" 2>"$T/second.log" 3>&- &
+	second=$!
+	KEEP_PIDS+=("$second")
+	wait_until 'grep -q ": ready" "$T/second.log"'
+	emit 20
+	wait_for_flows
+	kill -INT "$second"
+	wait "$second"
+	[ ! -e "$BPF_DIR-2" ]
+	# What the other one unpinned was its own.
+	emit 20
+	wait_for_flows
+	[ "$(grep -Eo "\"sourceIPv4Address\":\"127\.$NET\.[0-9.]+\"" "$T/out/second" | wc -l)" -eq 40 ]
+	stop_daemon
+}
+
+@test "one collector: one that captures nothing in the kernel leaves the other one's pins alone" {
+	local second
+	run_daemon
+	mkdir -m 777 "$T/out"
+	"$SEKOIA" --config /dev/null --output file --output-file "$T/out/second" --spool-dir "$T/spool2" \
+		--collector-bpf-dir "$BPF_DIR" --flows-enable no --journal-enable no 2>"$T/second.log" 3>&- &
+	second=$!
+	KEEP_PIDS+=("$second")
+	wait_until 'grep -q ": ready" "$T/second.log"'
+	kill -INT "$second"
+	wait "$second"
+	emit 20
+	wait_for_flows
+	stop_daemon
+}
+
+# The ids of all that is pinned below $BPF_DIR, as "KIND ID".
+pinned() {
+	local path
+
+	find "$BPF_DIR" -type f -path '*/links/*' | while read -r path; do
+		bpftool -j link show pinned "$path" | jq -r '"link \(.id)", "prog \(.prog_id)"'
+	done
+	find "$BPF_DIR" -type f -path '*/maps/*' | while read -r path; do
+		bpftool -j map show pinned "$path" | jq -r '"map \(.id)"'
+	done
+}
+
+# Those of FILE ("KIND ID") that the kernel still has.
+still_there() {
+	local kind
+
+	for kind in link prog map; do
+		bpftool -j $kind list | jq -r ".[] | \"$kind \(.id)\""
+	done | sort | comm -12 - <(sort -u "$1")
+}
+
+# What is in the kernel, is what is pinned: nothing else keeps it.
+@test "pins: no link, program or map of ours is left after a stop, nor after cleanup" {
+	command -v bpftool >/dev/null && bpftool link list >/dev/null 2>&1 || skip "needs bpftool"
+	run_daemon --journal-enable yes
+	pinned >"$T/pinned"
+	[ "$(grep -c ^link "$T/pinned")" -ge 5 ]
+	[ "$(grep -c ^map "$T/pinned")" -ge 5 ]
+	stop_daemon
+	wait_until '[ -z "$(still_there "$T/pinned")" ]' 10
+
+	run_daemon --journal-enable yes
+	pinned >"$T/pinned"
+	daemon_kill
+	[ "$(still_there "$T/pinned" | wc -l)" -eq "$(sort -u "$T/pinned" | wc -l)" ]
+	"$SEKOIA" --config /dev/null --collector-bpf-dir "$BPF_DIR" cleanup
+	wait_until '[ -z "$(still_there "$T/pinned")" ]' 10
+	daemon_start https
+	stop_daemon
+}
