@@ -224,15 +224,15 @@ teardown() {
 	local name port a_before b_before a b
 	for name in tcp4 tcp6; do
 		port=${name#tcp}
-		read -r a_before b_before a b < <(fact $name.segments)
+		read -r a_before b_before a b < <(fact "$name".segments)
 		a=$((a - a_before))
 		b=$((b - b_before))
 		[ "$a" -ge 4 ] && [ "$b" -ge 4 ]
-		echo "sent: $a and $b; record: $(flow $port 1 '"\(.initiatorPackets) and \(.responderPackets)"')"
+		echo "sent: $a and $b; record: $(flow "$port" 1 '"\(.initiatorPackets) and \(.responderPackets)"')"
 		# The last ACK of an end whose socket is no more (TIME_WAIT) is not in its flow.
-		[ "$(flow $port 1 .initiatorPackets)" -ge $((a - 1)) ] && [ "$(flow $port 1 .initiatorPackets)" -le "$a" ]
-		[ "$(flow $port 1 .responderPackets)" -ge $((b - 1)) ] && [ "$(flow $port 1 .responderPackets)" -le "$b" ]
-		holds $port 1 '.packetDeltaCount == .initiatorPackets + .responderPackets and
+		[ "$(flow "$port" 1 .initiatorPackets)" -ge $((a - 1)) ] && [ "$(flow "$port" 1 .initiatorPackets)" -le "$a" ]
+		[ "$(flow "$port" 1 .responderPackets)" -ge $((b - 1)) ] && [ "$(flow "$port" 1 .responderPackets)" -le "$b" ]
+		holds "$port" 1 '.packetDeltaCount == .initiatorPackets + .responderPackets and
 			.source.packets == .initiatorPackets and .destination.packets == .responderPackets and
 			.network.packets == .packetDeltaCount'
 	done
@@ -252,15 +252,15 @@ teardown() {
 	local name port
 	for name in tcp4 tcp6; do
 		port=${name#tcp}
-		holds $port 1 ".flowStartSysUpTime >= $(fact $name.before_ms) - 10 and .flowEndSysUpTime <= $(fact $name.after_ms) + 10 and
+		holds "$port" 1 ".flowStartSysUpTime >= $(fact "$name".before_ms) - 10 and .flowEndSysUpTime <= $(fact "$name".after_ms) + 10 and
 			.flowStartSysUpTime < .flowEndSysUpTime"
-		holds $port 1 '[.["@timestamp"], .flowStartSeconds, .flowEndSeconds, .event.start, .event.end] |
+		holds "$port" 1 '[.["@timestamp"], .flowStartSeconds, .flowEndSeconds, .event.start, .event.end] |
 			all(test("^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{6}Z$"))'
-		holds $port 1 '.event.start == .flowStartSeconds and .event.end == .flowEndSeconds and .["@timestamp"] == .flowEndSeconds'
+		holds "$port" 1 '.event.start == .flowStartSeconds and .event.end == .flowEndSeconds and .["@timestamp"] == .flowEndSeconds'
 		# A clock that is set meanwhile moves these: a tenth of a second is let pass.
-		[ "$(date -d "$(flow $port 1 .flowStartSeconds)" +%s%3N)" -ge $(($(fact $name.before | tr -d .) / 1000 - 100)) ]
-		[ "$(date -d "$(flow $port 1 .flowEndSeconds)" +%s%3N)" -le $(($(fact $name.after | tr -d .) / 1000 + 100)) ]
-		holds $port 1 'def ms: (.[0:19] + "Z" | fromdate) * 1000 + (.[20:23] | tonumber);
+		[ "$(date -d "$(flow "$port" 1 .flowStartSeconds)" +%s%3N)" -ge $(($(fact "$name".before | tr -d .) / 1000 - 100)) ]
+		[ "$(date -d "$(flow "$port" 1 .flowEndSeconds)" +%s%3N)" -le $(($(fact "$name".after | tr -d .) / 1000 + 100)) ]
+		holds "$port" 1 'def ms: (.[0:19] + "Z" | fromdate) * 1000 + (.[20:23] | tonumber);
 			((.flowEndSeconds | ms) - (.flowStartSeconds | ms)) - (.flowEndSysUpTime - .flowStartSysUpTime) | . >= -1 and . <= 1'
 	done
 }
@@ -315,18 +315,18 @@ teardown() {
 	local name port start
 	for name in tcp4 tcp6; do
 		port=${name#tcp}
-		is "$(flow $port 1 .process.pid)" "$(fact $name.pid)"
+		is "$(flow "$port" 1 .process.pid)" "$(fact "$name".pid)"
 		# By the name that exec was given when it is gone, which may be a link.
-		is "$(readlink -f "$(flow $port 1 .process.executable)")" "$(fact $name.exe)"
-		is "$(flow $port 1 .process.name)" "$(basename "$(flow $port 1 .process.executable)")"
-		is "$(flow $port 1 '.process.args[]')" "$(fact $name.args)"
-		is "$(flow $port 1 .process.command_line)" "$(fact $name.args | tr '\n' ' ' | sed 's/ $//')"
-		start=$(date -d "$(flow $port 1 .process.start)" +%s%3N)
-		start=$((start - $(fact $name.start | tr -d .)))
+		is "$(readlink -f "$(flow "$port" 1 .process.executable)")" "$(fact "$name".exe)"
+		is "$(flow "$port" 1 .process.name)" "$(basename "$(flow "$port" 1 .process.executable)")"
+		is "$(flow "$port" 1 '.process.args[]')" "$(fact "$name".args)"
+		is "$(flow "$port" 1 .process.command_line)" "$(fact "$name".args | tr '\n' ' ' | sed 's/ $//')"
+		start=$(date -d "$(flow "$port" 1 .process.start)" +%s%3N)
+		start=$((start - $(fact "$name".start | tr -d .)))
 		[ "${start#-}" -le 100 ]
-		is "$(flow $port 1 .process.parent.pid)" "$(fact $name.parent.pid)"
-		is "$(flow $port 1 .process.parent.executable)" "$(fact $name.parent.exe)"
-		holds $port 1 '.process.parent | (.name | length > 0) and (.command_line | length > 0)'
+		is "$(flow "$port" 1 .process.parent.pid)" "$(fact "$name".parent.pid)"
+		is "$(flow "$port" 1 .process.parent.executable)" "$(fact "$name".parent.exe)"
+		holds "$port" 1 '.process.parent | (.name | length > 0) and (.command_line | length > 0)'
 	done
 }
 
