@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # 10,000 TCP connections of known sizes, both directions, IPv4 and IPv6, through
 # each transport: every flow arrives once, every byte count is the generator's.
+# A flow whose end the kernel did not show us (seen on one kind of virtual
+# machine, about once in 40,000) is in the books as missed, or the test fails.
 
 load ../lib/common
 
@@ -27,7 +29,7 @@ run_10000() {
 	[ "$(peer_summary repeats)" -eq 0 ]
 	[ "$(peer_summary bad_header)" -eq 0 ]
 	[ "$(peer_summary unique)" -eq "$(books spool appended)" ]
-	"$PEERS/flowcheck" --sides 2 "$T/truth" "$T/received"
+	"$PEERS/flowcheck" --sides 2 --allow-missing "$(books kernel.flows missed)" "$T/truth" "$T/received"
 }
 
 @test "https: 10,000 connections arrive once, with the generator's bytes" {
