@@ -62,7 +62,7 @@ int buf_reserve(struct buf *b, size_t n, char **ret)
 			b->off = 0;
 		}
 	}
-	*ret = b->base + b->off + b->len;
+	*ret = b->base ? buf_data(b) + b->len : NULL;
 	return 0;
 }
 

@@ -30,14 +30,15 @@ void buf_clear(struct buf *b);
 /* Overwrites the memory with zeroes before it frees it: for secrets. */
 void buf_wipe(struct buf *b);
 
+/* NULL until there was something. */
 static inline char *buf_data(const struct buf *b)
 {
-	return b->base + b->off;
+	return b->base ? b->base + b->off : NULL;
 }
 
 static inline struct slice buf_slice(const struct buf *b)
 {
-	return (struct slice){ b->base + b->off, b->len };
+	return (struct slice){ buf_data(b), b->len };
 }
 
 static inline size_t buf_room(const struct buf *b)
