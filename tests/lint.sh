@@ -35,33 +35,31 @@ version=$(sed -n 's/^VERSION := //p' Makefile)
 # libbpf say that look like no C.
 run_cppcheck() {
 	cppcheck --quiet --enable=warning,performance,portability --std=c11 --inline-suppr \
-		--error-exitcode=1 --suppressions-list=tests/cppcheck.txt -j "$(nproc)" \
+		--error-exitcode=1 --cppcheck-build-dir=build/lint/cppcheck --suppressions-list=tests/cppcheck.txt -j "$(nproc)" \
 		"-DLIBBPF_OPTS(TYPE,NAME,...)=struct TYPE NAME = { .sz = sizeof(struct TYPE), __VA_ARGS__ }" \
 		-D__x86_64__ -DSEKOIA_VERSION="\"$version\"" "${include[@]}" "${c_ours[@]}" "${c_tests[@]}"
 }
 
-tidy() {
-	clang-tidy --quiet "$@" -- -std=gnu11 "${include[@]}" "-DSEKOIA_VERSION=\"$version\"" 2>&1 |
+# One file. What was found clean is not read again until it, a header of it, the
+# checks or clang-tidy itself are others: all that is in the name of its mark.
+check_tidy() {
+	local flags=(-std=gnu11 -I. -Ibuild/gen "-DSEKOIA_VERSION=\"$version\"") text mark status
+	text=$(cc -E -CC "${flags[@]}" "$1") || return 1
+	mark=build/lint/tidy-$(printf '%s\n' "$1" "$text" "$tidy_is" | sha256sum | cut -d' ' -f1)
+	[[ -e $mark ]] && return
+	clang-tidy --quiet "$1" -- "${flags[@]}" 2>&1 |
 		grep -vE "^[0-9]+ warnings? |^Suppressed |^Use -header-filter"
-	return "${PIPESTATUS[0]}"
+	status=${PIPESTATUS[0]}
+	((status != 0)) || touch "$mark"
+	return "$status"
 }
 
-# On all CPUs: each takes every so many-th file.
 run_tidy() {
-	local jobs pids=() status=0 pid i k files
-	jobs=$(nproc)
-	for ((i = 0; i < jobs && i < ${#c_ours[@]}; i++)); do
-		files=()
-		for ((k = i; k < ${#c_ours[@]}; k += jobs)); do
-			files+=("${c_ours[k]}")
-		done
-		tidy "${files[@]}" &
-		pids+=($!)
-	done
-	for pid in "${pids[@]}"; do
-		wait "$pid" || status=1
-	done
-	return "$status"
+	tidy_is=$(clang-tidy --version && cat .clang-tidy) || return 1
+	export -f check_tidy
+	export version tidy_is
+	find build/lint -name 'tidy-*' -mtime +7 -delete
+	printf '%s\n' "${c_ours[@]}" | xargs -P "$(nproc)" -I{} bash -c "check_tidy {}"
 }
 
 # With what they load, which shellcheck follows where it is called source. Not
@@ -78,10 +76,11 @@ export -f check_bats
 run_shellcheck() {
 	local status=0
 	shellcheck "${shell[@]}" || status=1
-	printf '%s\n' "${bats[@]}" | xargs -P "$(nproc)" -I{} bash -c 'check_bats {}' || status=1
+	printf '%s\n' "${bats[@]}" | xargs -P "$(nproc)" -I{} bash -c "check_bats {}" || status=1
 	return "$status"
 }
 
+mkdir -p build/lint/cppcheck
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 trap 'exit 1' INT TERM
