@@ -42,27 +42,24 @@ struct program_row {
 	enum attach attach;
 	const char *map;   /* ATTACH_SWEEP: what it walks */
 	const char *group; /* programs that only make sense together */
-	const char *lacks; /* what is lost without the group */
 };
 
 /* A group named twice has twins: the first one that loads and attaches is used. */
 static const struct program_row programs[] = {
-	{ KERNEL_FLOWS, "tcp_set_state", ATTACH_AUTO, NULL, "tcp", "TCP flows" },
-	{ KERNEL_FLOWS, "tcp_destroy", ATTACH_AUTO, NULL, "tcp", NULL },
-	{ KERNEL_FLOWS, "tcp_reader", ATTACH_AUTO, NULL, "tcp", NULL },
-	{ KERNEL_FLOWS, "tcp_sweep", ATTACH_SWEEP, "tcp_flows", "tcp", NULL },
-	{ KERNEL_FLOWS, "packet_egress", ATTACH_CGROUP, NULL, "packet", "UDP and ICMP flows" },
-	{ KERNEL_FLOWS, "packet_ingress", ATTACH_CGROUP, NULL, "packet", NULL },
-	{ KERNEL_FLOWS, "packet_socket", ATTACH_CGROUP, NULL, "packet", NULL },
-	{ KERNEL_FLOWS, "packet_sweep", ATTACH_SWEEP, "packet_flows", "packet", NULL },
-	{ KERNEL_JOURNAL, "journal_read", ATTACH_AUTO, NULL, "dynptr", NULL },
-	{ KERNEL_JOURNAL, "journal_read_pages", ATTACH_AUTO, NULL, "pages", NULL },
-	{ KERNEL_JOURNAL, "journal_read_linear", ATTACH_AUTO, NULL, "linear",
-	  "what journal messages hold in page fragments" },
-	{ KERNEL_JOURNAL, "journal_exec", ATTACH_AUTO, NULL, "dynptr pages linear", NULL },
-	{ KERNEL_JOURNAL, "journal_exit", ATTACH_AUTO, NULL, "dynptr pages linear", NULL },
-	{ KERNEL_PROCESSES, "process_exec", ATTACH_AUTO, NULL, "exec",
-	  "executables of processes that are gone" },
+	{ KERNEL_FLOWS, "tcp_set_state", ATTACH_AUTO, NULL, "tcp" },
+	{ KERNEL_FLOWS, "tcp_destroy", ATTACH_AUTO, NULL, "tcp" },
+	{ KERNEL_FLOWS, "tcp_reader", ATTACH_AUTO, NULL, "tcp" },
+	{ KERNEL_FLOWS, "tcp_sweep", ATTACH_SWEEP, "tcp_flows", "tcp" },
+	{ KERNEL_FLOWS, "packet_egress", ATTACH_CGROUP, NULL, "packet" },
+	{ KERNEL_FLOWS, "packet_ingress", ATTACH_CGROUP, NULL, "packet" },
+	{ KERNEL_FLOWS, "packet_socket", ATTACH_CGROUP, NULL, "packet" },
+	{ KERNEL_FLOWS, "packet_sweep", ATTACH_SWEEP, "packet_flows", "packet" },
+	{ KERNEL_JOURNAL, "journal_read", ATTACH_AUTO, NULL, "dynptr" },
+	{ KERNEL_JOURNAL, "journal_read_pages", ATTACH_AUTO, NULL, "pages" },
+	{ KERNEL_JOURNAL, "journal_read_linear", ATTACH_AUTO, NULL, "linear" },
+	{ KERNEL_JOURNAL, "journal_exec", ATTACH_AUTO, NULL, "dynptr pages linear" },
+	{ KERNEL_JOURNAL, "journal_exit", ATTACH_AUTO, NULL, "dynptr pages linear" },
+	{ KERNEL_PROCESSES, "process_exec", ATTACH_AUTO, NULL, "exec" },
 };
 #define N_PROGRAMS (sizeof(programs) / sizeof(programs[0]))
 
@@ -70,7 +67,7 @@ static const struct program_row programs[] = {
 struct variant_row {
 	enum kernel_source source;
 	const char *groups;
-	const char *lacks;
+	const char *lacks; /* what is lost with it; NULL: nothing */
 };
 
 static const struct variant_row variants[] = {
