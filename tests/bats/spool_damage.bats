@@ -13,7 +13,7 @@ teardown() {
 	common_teardown
 }
 
-# Events that wait: the intake is away, the collector has stopped.
+# Events that wait, in four batches or more: the intake is away, the collector has stopped.
 # wait_in_spool STOP [ARG...]: STOP is stop or kill.
 wait_in_spool() {
 	local stop=$1
@@ -22,8 +22,10 @@ wait_in_spool() {
 	peer_start https
 	peer_stop KILL
 	daemon_start https --collector-stop-timeout 0s "$@"
-	emit 100 400
-	wait_until '[ "$(cat "$T"/spool/*.seg | grep -ao "\"source\":{\"ip\":\"127\.$NET\.[0-9.]*\"" | wc -l)" -eq $((2 * EMITTED)) ]'
+	for _ in 1 2 3 4; do
+		emit 25
+		wait_until '[ "$(cat "$T"/spool/*.seg | grep -ao "\"source\":{\"ip\":\"127\.$NET\.[0-9.]*\"" | wc -l)" -eq $((2 * EMITTED)) ]'
+	done
 	if [ "$stop" = kill ]; then
 		daemon_kill
 		wait_until '[ -z "$(fuser "$T"/spool/cursors/* 2>/dev/null)" ]'
