@@ -137,6 +137,17 @@ int config_new(struct config **ret);
 void config_free(struct config *c);
 DEFINE_CLEANUP(struct config *, config_free);
 
+/* A word behind the options. The table of them is the caller's, and ends with a zeroed row. */
+struct config_command {
+	const char *name;
+	const char *args; /* as the help shows them: "ls|cat|verify"; NULL: takes none */
+	const char *help; /* one sentence without its full stop */
+	int max_args;
+	bool needs_key; /* it wants the intake key that the options name */
+	/* argv holds the words behind the command. Returns the exit code. */
+	int (*run)(const struct config *c, int argc, char **argv);
+};
+
 /* What the command line asks for besides options. */
 enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION };
 
@@ -172,7 +183,7 @@ void config_load_key(struct config *c, struct config_errors *e);
 /* What differs from the defaults, as an INI text that config_read_file() takes: for the shipper. */
 int config_write(const struct config *c, struct buf *ret);
 
-void config_print_help(FILE *f);
+void config_print_help(FILE *f, const struct config_command *commands);
 void config_print_sample(FILE *f);
 
 /* What a region means. host is for syslog and https; facts of the platform. */

@@ -88,14 +88,12 @@ static const char *metavar(const struct config_option *o)
 	return o->type == CONFIG_BOOL ? "yes|no" : "VALUE";
 }
 
-static void print_flag(FILE *f, char letter, const char *flag, const char *value, const char *help)
+/* left is printed; what it means stands beside it, or below when left is long. */
+static void print_beside(FILE *f, const char *left, const char *help)
 {
-	char left[CONFIG_NAME_SIZE + 32], margin[COLUMN + 1], short_flag[] = "-x,";
-	size_t len;
+	size_t len = strlen(left);
+	char margin[COLUMN + 1];
 
-	short_flag[1] = letter;
-	len = (size_t)snprintf(left, sizeof(left), "  %3s --%s%s%s", letter ? short_flag : "", flag,
-			       *value ? " " : "", value);
 	fputs(left, f);
 	snprintf(margin, sizeof(margin), "%*s", COLUMN, "");
 	if (len > COLUMN - 2)
@@ -103,6 +101,25 @@ static void print_flag(FILE *f, char letter, const char *flag, const char *value
 	else
 		fprintf(f, "%*s", (int)(COLUMN - len), "");
 	print_wrapped(f, help, margin, COLUMN);
+}
+
+static void print_flag(FILE *f, char letter, const char *flag, const char *value, const char *help)
+{
+	char left[CONFIG_NAME_SIZE + 32], short_flag[] = "-x,";
+
+	short_flag[1] = letter;
+	snprintf(left, sizeof(left), "  %3s --%s%s%s", letter ? short_flag : "", flag,
+		 *value ? " " : "", value);
+	print_beside(f, left, help);
+}
+
+static void print_command(FILE *f, const struct config_command *command)
+{
+	char left[CONFIG_NAME_SIZE + 32];
+
+	snprintf(left, sizeof(left), "  %s%s%s", command->name, command->args ? " " : "",
+		 command->args ? command->args : "");
+	print_beside(f, left, command->help);
 }
 
 static bool starts_section(const struct config_option *o, const char **section)
@@ -114,7 +131,7 @@ static bool starts_section(const struct config_option *o, const char **section)
 	return is_new;
 }
 
-void config_print_help(FILE *f)
+void config_print_help(FILE *f, const struct config_command *commands)
 {
 	const char *section = "";
 
@@ -126,12 +143,11 @@ void config_print_help(FILE *f)
 	      "  sudo sekoia-ebpf --intake-key KEY\n"
 	      "  sudo sekoia-ebpf --intake-key KEY --region fra2 --output relp\n"
 	      "  sudo sekoia-ebpf --output stdout       (look at the events, send none)\n"
-	      "\n"
-	      "  run                       Capture and deliver: what is done without a command\n"
-	      "  cleanup                   Remove what a collector that was killed left in the\n"
-	      "                            kernel\n"
 	      "\n",
 	      f);
+	for (const struct config_command *command = commands; command->name; command++)
+		print_command(f, command);
+	fputc('\n', f);
 	print_flag(f, 'c', "config", "FILE", "Read this file (default " CONFIG_DEFAULT_FILE ")");
 	print_flag(f, 'h', "help", "", "Show this text");
 	print_flag(f, 'V', "version", "", "Show the version");

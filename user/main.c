@@ -7,59 +7,31 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "config/config.h"
 #include "output/shipper.h"
-#include "user/collector.h"
-#include "user/probe.h"
+#include "user/commands.h"
 #include "user/util/log.h"
 
 #define EXIT_USAGE 2
 
-static int run_collector(const struct config *c)
+static const struct config_command *find_command(const char *name)
 {
-	if (geteuid() != 0 && (c->flows || c->journal || c->kernel_log)) {
-		log_error("capturing needs root: sudo sekoia-ebpf ...");
-		return EXIT_FAILURE;
-	}
-	return collector_run(c);
-}
-
-/* Removes what a collector that will not come back left in the kernel. */
-static int run_cleanup(const struct config *c)
-{
-	_cleanup_close_ int fd = -1;
-	char text[400] = "";
-	int n = 0;
-
-	if (access(c->bpf_dir, F_OK) == 0) {
-		if (kernel_lock(c->bpf_dir, text, sizeof(text), &fd) < 0) {
-			log_error("%s", text);
-			return EXIT_FAILURE;
-		}
-		n = kernel_cleanup(c->bpf_dir);
-	}
-	printf("%s: %d %s removed\n", c->bpf_dir, n, n == 1 ? "capture" : "captures");
-	return EXIT_SUCCESS;
-}
-
-/* The first row is what a bare invocation runs. */
-static const struct command {
-	const char *name;
-	bool needs_key;
-	int (*run)(const struct config *c);
-} commands[] = {
-	{ "run", true, run_collector },
-	{ "cleanup", false, run_cleanup },
-};
-
-static const struct command *find_command(const char *name)
-{
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (!strcmp(commands[i].name, name))
-			return &commands[i];
+	for (const struct config_command *command = commands; command->name; command++)
+		if (!strcmp(command->name, name))
+			return command;
 	return NULL;
+}
+
+static void refuse_command(const char *name, struct config_errors *errors)
+{
+	char names[256] = "";
+	size_t len = 0;
+
+	for (const struct config_command *command = commands; command->name; command++)
+		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", len ? ", " : "",
+					command->name);
+	config_error(errors, "\"%s\" is not a command; allowed: %s", name, names);
 }
 
 /* Keys are in our memory: no core file, and nobody may attach. */
@@ -74,7 +46,7 @@ static void forbid_dumps(void)
 int main(int argc, char **argv, char **envp)
 {
 	_cleanup_(config_freep) struct config *c = NULL;
-	const struct command *command = &commands[0];
+	const struct config_command *command = &commands[0];
 	enum config_action action = CONFIG_RUN;
 	struct config_errors errors;
 	int rest = argc, err;
@@ -92,7 +64,7 @@ int main(int argc, char **argv, char **envp)
 	config_errors_init(&errors);
 	config_load(c, argc, argv, envp, &action, &rest, &errors);
 	if (action == CONFIG_HELP) {
-		config_print_help(stdout);
+		config_print_help(stdout, commands);
 		return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 	}
 	if (action == CONFIG_VERSION) {
@@ -101,9 +73,13 @@ int main(int argc, char **argv, char **envp)
 	}
 	if (rest < argc) {
 		command = find_command(argv[rest]);
-		if (!command || rest + 1 < argc)
-			config_error(&errors, "\"%s\" is not a command; allowed: run, cleanup",
-				     command ? argv[rest + 1] : argv[rest]);
+		if (!command)
+			refuse_command(argv[rest], &errors);
+		else if (argc - ++rest > command->max_args)
+			config_error(&errors, "\"%s\": %s takes %s%s",
+				     argv[rest + command->max_args], command->name,
+				     command->args ? "" : "no ",
+				     command->args ? command->args : "arguments");
 	}
 	if (command && command->needs_key)
 		config_load_key(c, &errors);
@@ -116,5 +92,5 @@ int main(int argc, char **argv, char **envp)
 	}
 	config_errors_done(&errors);
 	log_set_level((enum log_level)c->log_level);
-	return command->run(c);
+	return command->run(c, argc - rest, argv + rest);
 }

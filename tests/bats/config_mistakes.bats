@@ -145,7 +145,7 @@ assert_said() {
 	refused --config /dev/null --intake-key-file "$T/key" frobnicate
 	grep -q '^"frobnicate" is not a command; allowed: run, cleanup' "$T/out"
 	refused --config /dev/null --intake-key-file "$T/key" run extra
-	grep -q '^"extra" is not a command; allowed: run, cleanup' "$T/out"
+	grep -q '^"extra": run takes no arguments$' "$T/out"
 	refused --config /dev/null --intake-key-file "$T/key" --output
 	grep -q '^--output: needs a value: --output TYPE$' "$T/out"
 }

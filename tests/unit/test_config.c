@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/lib/test.h"
+#include "user/commands.h"
 
 #define KEY	  "abcdefghijklmnop0123456789ABCDEF"
 #define OTHER_KEY "ZYXWVUTSRQPONMLK0123456789abcdef"
@@ -926,12 +927,23 @@ static void check_width(const char *text)
 	}
 }
 
+static void print_help(FILE *f)
+{
+	config_print_help(f, commands);
+}
+
 TEST(help_fits_the_terminal_and_names_all)
 {
-	_cleanup_free_ char *text = printed(config_print_help);
+	_cleanup_free_ char *text = printed(print_help);
 
 	CHECK(strncmp(text, "Usage: sekoia-ebpf [OPTION]... [COMMAND]\n", 41) == 0);
 	check_width(text);
+	for (const struct config_command *command = commands; command->name; command++) {
+		char line[64];
+
+		snprintf(line, sizeof(line), "\n  %s ", command->name);
+		CHECK_HAS(text, line);
+	}
 	CHECK_HAS(text, "  -k, --intake-key KEY ");
 	CHECK_HAS(text, "      --output-requests-per-second N\n");
 	CHECK_HAS(text, "      --flows-loopback yes|no");

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of commands, and those that are a few lines. */
+#include "user/commands.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "user/collector.h"
+#include "user/probe.h"
+#include "user/util/cleanup.h"
+#include "user/util/log.h"
+
+static int run_collector(const struct config *c, int argc, char **argv)
+{
+	(void)argc, (void)argv;
+	if (geteuid() != 0 && (c->flows || c->journal || c->kernel_log)) {
+		log_error("capturing needs root: sudo sekoia-ebpf ...");
+		return EXIT_FAILURE;
+	}
+	return collector_run(c);
+}
+
+/* Removes what a collector that will not come back left in the kernel. */
+static int run_cleanup(const struct config *c, int argc, char **argv)
+{
+	_cleanup_close_ int fd = -1;
+	char text[400] = "";
+	int n = 0;
+
+	(void)argc, (void)argv;
+	if (access(c->bpf_dir, F_OK) == 0) {
+		if (kernel_lock(c->bpf_dir, text, sizeof(text), &fd) < 0) {
+			log_error("%s", text);
+			return EXIT_FAILURE;
+		}
+		n = kernel_cleanup(c->bpf_dir);
+	}
+	printf("%s: %d %s removed\n", c->bpf_dir, n, n == 1 ? "capture" : "captures");
+	return EXIT_SUCCESS;
+}
+
+const struct config_command commands[] = {
+	{ .name = "run",
+	  .help = "Capture and deliver: what is done without a command",
+	  .needs_key = true,
+	  .run = run_collector },
+	{ .name = "cleanup",
+	  .help = "Remove what a collector that was killed left in the kernel",
+	  .run = run_cleanup },
+	{ 0 },
+};
