@@ -82,6 +82,11 @@ struct config {
 
 	/* [log] */
 	int log_level; /* enum log_level */
+
+	/* Of the command line alone: enum config_command_flag, ored. */
+	unsigned command_flags;
+	/* For a command that bears mistakes; NULL: none were made, or nobody asked. Borrowed. */
+	const struct config_errors *mistakes;
 };
 
 /* Where an option's value may come from; what was set last is told in errors. */
@@ -137,13 +142,34 @@ int config_new(struct config **ret);
 void config_free(struct config *c);
 DEFINE_CLEANUP(struct config *, config_free);
 
+/*
+ * Flags that belong to commands: they stand anywhere on the command line, like
+ * options, but no variable and no file sets them. A command takes those that
+ * its row names; the others are mistakes.
+ */
+enum config_command_flag {
+	COMMAND_JSON = 1 << 0,
+};
+
+struct config_command_flag_row {
+	unsigned bit;
+	const char *name; /* without the dashes */
+	const char *help; /* one sentence without its full stop */
+};
+
+/* Ended by a zeroed row. */
+extern const struct config_command_flag_row config_command_flags[];
+
 /* A word behind the options. The table of them is the caller's, and ends with a zeroed row. */
 struct config_command {
 	const char *name;
 	const char *args; /* as the help shows them: "ls|cat|verify"; NULL: takes none */
 	const char *help; /* one sentence without its full stop */
 	int max_args;
+	unsigned flags; /* enum config_command_flag, ored: those that it takes */
 	bool needs_key; /* it wants the intake key that the options name */
+	/* It runs with a configuration that has mistakes, too, and finds them in c->mistakes. */
+	bool bears_mistakes;
 	/* argv holds the words behind the command. Returns the exit code. */
 	int (*run)(const struct config *c, int argc, char **argv);
 };

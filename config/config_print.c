@@ -115,10 +115,15 @@ static void print_flag(FILE *f, char letter, const char *flag, const char *value
 
 static void print_command(FILE *f, const struct config_command *command)
 {
-	char left[CONFIG_NAME_SIZE + 32];
+	char left[CONFIG_NAME_SIZE + 64];
+	size_t len;
 
-	snprintf(left, sizeof(left), "  %s%s%s", command->name, command->args ? " " : "",
-		 command->args ? command->args : "");
+	len = (size_t)snprintf(left, sizeof(left), "  %s%s%s", command->name,
+			       command->args ? " " : "", command->args ? command->args : "");
+	for (const struct config_command_flag_row *flag = config_command_flags; flag->name; flag++)
+		if (command->flags & flag->bit && len < sizeof(left))
+			len += (size_t)snprintf(left + len, sizeof(left) - len, " [--%s]",
+						flag->name);
 	print_beside(f, left, command->help);
 }
 
@@ -151,6 +156,8 @@ void config_print_help(FILE *f, const struct config_command *commands)
 	print_flag(f, 'c', "config", "FILE", "Read this file (default " CONFIG_DEFAULT_FILE ")");
 	print_flag(f, 'h', "help", "", "Show this text");
 	print_flag(f, 'V', "version", "", "Show the version");
+	for (const struct config_command_flag_row *flag = config_command_flags; flag->name; flag++)
+		print_flag(f, 0, flag->name, "", flag->help);
 	for (const struct config_option *o = config_options; o->key; o++) {
 		char flag[CONFIG_NAME_SIZE], help[512];
 

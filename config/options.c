@@ -156,6 +156,11 @@ const struct config_option config_options[] = {
 /* clang-format on */
 _Static_assert(sizeof(config_options) / sizeof(*config_options) <= CONFIG_OPTIONS_MAX, "more rows");
 
+const struct config_command_flag_row config_command_flags[] = {
+	{ COMMAND_JSON, "json", "Print JSON, for programs: with the commands that say so" },
+	{ 0 },
+};
+
 const struct config_endpoint config_endpoints[] = {
 	[REGION_FRA1] = { "fra1", "intake.sekoia.io", "" },
 	[REGION_FRA2] = { "fra2", "intake.fra2.sekoia.io", "/api/v1/intake-http" },
