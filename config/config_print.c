@@ -6,36 +6,9 @@
 #include <string.h>
 
 #include "config/private.h"
+#include "user/util/wrap.h"
 
-#define WIDTH  79 /* a terminal of 80 columns, without its last one */
 #define COLUMN 28 /* where the help of an option begins */
-
-/*
- * Prints text in lines that begin with prefix and end before WIDTH. The cursor
- * stands in column at, behind a first prefix.
- */
-static void print_wrapped(FILE *f, const char *text, const char *prefix, size_t at)
-{
-	bool first = true;
-
-	while (*text) {
-		size_t len = strcspn(text, " ");
-
-		if (!first && at + 1 + len > WIDTH) {
-			fprintf(f, "\n%s", prefix);
-			at = strlen(prefix);
-		} else if (!first) {
-			fputc(' ', f);
-			at++;
-		}
-		fprintf(f, "%.*s", (int)len, text);
-		at += len;
-		first = false;
-		text += len;
-		text += strspn(text, " ");
-	}
-	fputc('\n', f);
-}
 
 /* "1s to 1h", "yes or no", "fra1, fra2"; empty for texts. */
 static void format_allowed(const struct config_option *o, char *ret, size_t size)
@@ -100,7 +73,7 @@ static void print_beside(FILE *f, const char *left, const char *help)
 		fprintf(f, "\n%s", margin);
 	else
 		fprintf(f, "%*s", (int)(COLUMN - len), "");
-	print_wrapped(f, help, margin, COLUMN);
+	wrap_print(f, help, margin, COLUMN);
 }
 
 static void print_flag(FILE *f, char letter, const char *flag, const char *value, const char *help)
@@ -206,11 +179,11 @@ void config_print_sample(FILE *f)
 		else
 			fputc('\n', f);
 		fputs("# ", f);
-		print_wrapped(f, o->help, "# ", 2);
+		wrap_print(f, o->help, "# ", 2);
 		format_allowed(o, allowed, sizeof(allowed));
 		if (*allowed) {
 			fputs("# Allowed: ", f);
-			print_wrapped(f, allowed, "# ", strlen("# Allowed: "));
+			wrap_print(f, allowed, "# ", strlen("# Allowed: "));
 		}
 		fprintf(f, "#%s = %s\n", name, o->initial ? o->initial : metavar(o));
 	}
