@@ -108,7 +108,7 @@ struct config_option {
 	size_t offset;		   /* in struct config */
 	const char *initial;	   /* as one would write it; NULL: not given */
 	uint64_t min, max;	   /* CONFIG_NUMBER; BYTES in bytes; DURATION in ms */
-	const char *const *values; /* CONFIG_ENUM, ended by NULL */
+	const char *const *values; /* CONFIG_ENUM, ended by NULL; STRING: what shells offer */
 	const char *metavar;	   /* in the help: KEY, FILE, HOST */
 	const char *help;	   /* one sentence, no stop at its end */
 	/*
@@ -211,6 +211,11 @@ int config_write(const struct config *c, struct buf *ret);
 
 void config_print_help(FILE *f, const struct config_command *commands);
 void config_print_sample(FILE *f);
+/* sekoia-ebpf(8) in man(7) macros; date is its own, "2026-11-23". */
+void config_print_man(FILE *f, const struct config_command *commands, const char *date);
+/* What the shells complete, from the same tables. */
+void config_print_bash_completion(FILE *f, const struct config_command *commands);
+void config_print_zsh_completion(FILE *f, const struct config_command *commands);
 
 /* What a region means. host is for syslog and https; facts of the platform. */
 struct config_endpoint {

@@ -10,8 +10,7 @@
 
 #define COLUMN 28 /* where the help of an option begins */
 
-/* "1s to 1h", "yes or no", "fra1, fra2"; empty for texts. */
-static void format_allowed(const struct config_option *o, char *ret, size_t size)
+void config_format_allowed(const struct config_option *o, char *ret, size_t size)
 {
 	char min[32], max[32];
 	size_t len = 0;
@@ -45,7 +44,7 @@ static void format_help(const struct config_option *o, char *ret, size_t size)
 
 	/* For these the metavar says it. */
 	if (o->type != CONFIG_BOOL)
-		format_allowed(o, allowed, sizeof(allowed));
+		config_format_allowed(o, allowed, sizeof(allowed));
 	if (!*allowed && !o->initial)
 		snprintf(ret, size, "%s", o->help);
 	else
@@ -54,7 +53,7 @@ static void format_help(const struct config_option *o, char *ret, size_t size)
 			 o->initial ? o->initial : "");
 }
 
-static const char *metavar(const struct config_option *o)
+const char *config_metavar(const struct config_option *o)
 {
 	if (o->metavar)
 		return o->metavar;
@@ -139,7 +138,7 @@ void config_print_help(FILE *f, const struct config_command *commands)
 		if (starts_section(o, &section))
 			fprintf(f, "\n[%.*s]\n", (int)strcspn(o->key, "."), o->key);
 		format_help(o, help, sizeof(help));
-		print_flag(f, o->letter, config_flag_name(o, flag), metavar(o), help);
+		print_flag(f, o->letter, config_flag_name(o, flag), config_metavar(o), help);
 	}
 	fputs("\n"
 	      "Each option is a flag (--tls-ca FILE), a variable of the environment\n"
@@ -180,11 +179,11 @@ void config_print_sample(FILE *f)
 			fputc('\n', f);
 		fputs("# ", f);
 		wrap_print(f, o->help, "# ", 2);
-		format_allowed(o, allowed, sizeof(allowed));
+		config_format_allowed(o, allowed, sizeof(allowed));
 		if (*allowed) {
 			fputs("# Allowed: ", f);
 			wrap_print(f, allowed, "# ", strlen("# Allowed: "));
 		}
-		fprintf(f, "#%s = %s\n", name, o->initial ? o->initial : metavar(o));
+		fprintf(f, "#%s = %s\n", name, o->initial ? o->initial : config_metavar(o));
 	}
 }

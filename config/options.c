@@ -18,6 +18,7 @@
 #define HOUR	  (3600 * SECOND)
 
 static const char *const region_values[] = { "fra1", "fra2", "mco1", "uae1", "usa1", "sgp1", NULL };
+static const char *const output_values[] = { "https", "relp", "syslog", "stdout", "file", NULL };
 static const char *const sync_values[] = { "none", "interval", "batch", NULL };
 static const char *const flow_schema_values[] = { "both", "ipfix", "ecs", NULL };
 static const char *const journal_schema_values[] = { "auto", "raw", "ecs", NULL };
@@ -38,7 +39,7 @@ const struct config_option config_options[] = {
 	  .help = "The Sekoia.io region of the intake" },
 
 	{ .key = "output.type", .flag = "output", .letter = 'o', .type = CONFIG_STRING, AT(output),
-	  .initial = "https", .metavar = "TYPE",
+	  .initial = "https", .values = output_values, .metavar = "TYPE",
 	  .help = "How events leave: https, relp, syslog, stdout or file; several with commas",
 	  .check = config_check_outputs },
 	{ .key = "output.host", .type = CONFIG_STRING, AT(output_host), .metavar = "HOST",
