@@ -115,7 +115,7 @@ OTHERS='docker|podman|kubectl|helm|systemctl|journalctl|curl|git |qemu|setpriv|o
 	for word in $(grep -ohE '`[a-z]+\.[a-z_]+`' "$TOP/README.md" "$TOP"/docs/*.md | tr -d '`' | sort -u); do
 		grep -q "^${word%%.*}\." "$T/keys" || continue
 		[[ $word == *.c || $word == *.h || $word == *.md ]] && continue
-		grep -qx "$word" "$T/keys" || [[ $word =~ ^(kernel|output)\.(flows|journal|https|relp|syslog|release|btf|bpffs|cgroup|lockdown|memlock)$ ]] ||
+		grep -qx "$word" "$T/keys" || [[ $word =~ ^(kernel|output)\.(flows|journal|https|relp|syslog|release|btf|bpffs|cgroup|lockdown|memlock)$|^collector\.running$ ]] ||
 			{ echo "no such key: $word"; return 1; }
 	done
 }
