@@ -28,7 +28,7 @@ struct given {
 	char where[CONFIG_NAME_SIZE];
 };
 
-struct sources {
+struct config_sources {
 	struct given *list; /* environment, then flags */
 	int n;
 	char *file;		/* --config; a copy */
@@ -39,17 +39,20 @@ struct sources {
 	unsigned command_flags;
 };
 
-static void sources_done(struct sources *s)
+void config_sources_free(struct config_sources *s)
 {
+	if (!s)
+		return;
 	for (int i = 0; i < s->n; i++)
 		config_wipe_string(s->list[i].value);
 	free(s->list);
 	free(s->file);
 	config_wipe_string(s->proxy);
+	free(s);
 }
 
 /* Takes a copy of value. */
-static void give(struct sources *s, const struct config_option *o, const char *value,
+static void give(struct config_sources *s, const struct config_option *o, const char *value,
 		 const char *where, struct config_errors *e)
 {
 	struct given *list = reallocarray(s->list, (size_t)s->n + 1, sizeof(*list));
@@ -70,7 +73,7 @@ static void give(struct sources *s, const struct config_option *o, const char *v
 	s->n++;
 }
 
-static void set_file(struct sources *s, const char *value, const char *where,
+static void set_file(struct config_sources *s, const char *value, const char *where,
 		     struct config_errors *e)
 {
 	free(s->file);
@@ -115,7 +118,7 @@ static void unknown_variable(const char *name, struct config_errors *e)
 }
 
 /* One "SEKOIA_NAME=value". True when it is a secret and must leave the environment. */
-static bool take_variable(struct sources *s, const char *name, const char *value,
+static bool take_variable(struct config_sources *s, const char *name, const char *value,
 			  struct config_errors *e)
 {
 	if (strcmp(name, "SEKOIA_CONFIG") == 0) {
@@ -139,7 +142,7 @@ static bool take_variable(struct sources *s, const char *name, const char *value
 }
 
 /* The first that is set wins, as in curl. True when the value holds a password. */
-static bool take_proxy(struct sources *s, const char *name, const char *value)
+static bool take_proxy(struct config_sources *s, const char *name, const char *value)
 {
 	static const char *const names[] = { "https_proxy", "HTTPS_PROXY", "all_proxy",
 					     "ALL_PROXY" };
@@ -163,7 +166,7 @@ static bool take_proxy(struct sources *s, const char *name, const char *value)
 	return false;
 }
 
-static void read_environment(struct sources *s, char **envp, struct config_errors *e)
+static void read_environment(struct config_sources *s, char **envp, struct config_errors *e)
 {
 	char **to = envp;
 
@@ -215,8 +218,8 @@ static char *next_value(struct args *a)
 	return next;
 }
 
-static void take_flag(struct sources *s, struct args *a, const struct config_option *o, char *value,
-		      const char *where, struct config_errors *e)
+static void take_flag(struct config_sources *s, struct args *a, const struct config_option *o,
+		      char *value, const char *where, struct config_errors *e)
 {
 	if (!value)
 		value = next_value(a);
@@ -272,7 +275,7 @@ static void unknown_flag(const char *name, struct config_errors *e)
 }
 
 /* "--name" or "--name=value"; word is behind the dashes. */
-static void read_long(struct sources *s, struct args *a, char *word, struct config_errors *e)
+static void read_long(struct config_sources *s, struct args *a, char *word, struct config_errors *e)
 {
 	char *eq = strchrnul(word, '='), *value = *eq ? eq + 1 : NULL;
 	_cleanup_free_ char *name = strndup(word, (size_t)(eq - word));
@@ -316,7 +319,8 @@ static void read_long(struct sources *s, struct args *a, char *word, struct conf
 }
 
 /* "-k", "-kVALUE"; word is behind the dash and not empty. */
-static void read_short(struct sources *s, struct args *a, char *word, struct config_errors *e)
+static void read_short(struct config_sources *s, struct args *a, char *word,
+		       struct config_errors *e)
 {
 	char *value = word[1] ? word + 1 : NULL;
 	char where[3] = { '-', word[0], '\0' };
@@ -345,7 +349,8 @@ static void read_short(struct sources *s, struct args *a, char *word, struct con
 }
 
 /* Moves the words behind the options, as getopt_long() does; *rest is the first of them. */
-static int read_flags(struct sources *s, int argc, char **argv, int *rest, struct config_errors *e)
+static int read_flags(struct config_sources *s, int argc, char **argv, int *rest,
+		      struct config_errors *e)
 {
 	_cleanup_free_ char **words = calloc((size_t)argc + 1, sizeof(*words));
 	struct args a = { .argc = argc, .argv = argv, .words = words };
@@ -491,7 +496,7 @@ void config_load_key(struct config *c, struct config_errors *e)
 
 /* ------------------------------------------------------------------ all of it */
 
-static void apply_proxy(struct config *c, const struct sources *s,
+static void apply_proxy(struct config *c, const struct config_sources *s,
 			const struct config_file_facts *facts, struct config_errors *e)
 {
 	const struct config_option *o = config_find("output.proxy");
@@ -507,7 +512,7 @@ static void apply_proxy(struct config *c, const struct sources *s,
 	config_set(c, o, s->proxy, s->proxy_from, e);
 }
 
-static int load(struct config *c, struct sources *s, struct config_errors *e)
+static int load(struct config *c, struct config_sources *s, struct config_errors *e)
 {
 	const char *path = s->file ? s->file : CONFIG_DEFAULT_FILE;
 	struct config_file_facts facts = { 0 };
@@ -528,26 +533,51 @@ static int load(struct config *c, struct sources *s, struct config_errors *e)
 int config_load(struct config *c, int argc, char **argv, char **envp, enum config_action *action,
 		int *rest, struct config_errors *e)
 {
-	_cleanup_(sources_done) struct sources s = { .action = CONFIG_RUN };
+	struct config_sources *s = calloc(1, sizeof(*s));
 	int err;
 
+	if (!s) {
+		config_error(e, "out of memory");
+		return -ENOMEM;
+	}
+	config_sources_free(c->sources);
+	c->sources = s;
+	s->action = CONFIG_RUN;
 	/* Both before the file, which may be slow: a secret must not stand there meanwhile. */
-	read_environment(&s, envp, e);
-	err = read_flags(&s, argc, argv, rest, e);
+	read_environment(s, envp, e);
+	err = read_flags(s, argc, argv, rest, e);
 	if (err) {
 		config_error(e, "out of memory");
 		return err;
 	}
-	*action = s.action;
-	c->command_flags = s.command_flags;
-	if (s.action != CONFIG_RUN) {
+	*action = s->action;
+	c->command_flags = s->command_flags;
+	if (s->action != CONFIG_RUN) {
 		/* Who asks for help gets help, whatever else is wrong. */
 		config_errors_done(e);
 		config_errors_init(e);
 		return 0;
 	}
-	err = load(c, &s, e);
+	err = load(c, s, e);
 	if (err)
 		return err;
 	return e->n ? -EINVAL : 0;
+}
+
+int config_reload(const struct config *c, struct config **ret, struct config_errors *e)
+{
+	_cleanup_(config_freep) struct config *next = NULL;
+	int err;
+
+	err = config_new(&next);
+	if (err)
+		return err;
+	err = load(next, c->sources, e);
+	if (err)
+		return err;
+	config_load_key(next, e);
+	if (e->n)
+		return -EINVAL;
+	*ret = TAKE_PTR(next);
+	return 0;
 }

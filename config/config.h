@@ -83,6 +83,9 @@ struct config {
 	/* [log] */
 	int log_level; /* enum log_level */
 
+	/* What flags and environment said, for config_reload(); config.c's alone. */
+	struct config_sources *sources;
+
 	/* Of the command line alone: enum config_command_flag, ored. */
 	unsigned command_flags;
 	/* For a command that bears mistakes; NULL: none were made, or nobody asked. Borrowed. */
@@ -98,6 +101,13 @@ enum config_type {
 	CONFIG_BYTES,	 /* uint64_t, min to max; k, M, G are powers of 1024 */
 	CONFIG_DURATION, /* uint64_t milliseconds, min to max; ms, s, m, h; bare: seconds */
 	CONFIG_ENUM,	 /* int, an index into values */
+};
+
+/* Who takes a new value at SIGHUP. */
+enum config_live {
+	CONFIG_FROZEN,	       /* nobody: it counts at the next start */
+	CONFIG_LIVE_COLLECTOR, /* the collector, at once */
+	CONFIG_LIVE_SHIPPER,   /* the shipper, which is started again */
 };
 
 struct config_option {
@@ -116,6 +126,7 @@ struct config_option {
 	 * tidy the value in place, never make it longer.
 	 */
 	const char *(*check)(char *value);
+	enum config_live live;
 	bool internal; /* not for users: not shown in help and sample */
 };
 
@@ -187,6 +198,21 @@ enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION };
  */
 int config_load(struct config *c, int argc, char **argv, char **envp, enum config_action *action,
 		int *rest, struct config_errors *e);
+
+/*
+ * Reads the file and the key again, under the flags and the environment that c
+ * was loaded with, into a new struct, which is the caller's. 0; -EINVAL with
+ * mistakes in e, or -errno: *ret is untouched.
+ */
+int config_reload(const struct config *c, struct config **ret, struct config_errors *e);
+
+/*
+ * Where next differs from now: the names of live options go to live, those of
+ * frozen ones to frozen, with commas between them, and next gets now's value of
+ * the latter. *ret: the highest enum config_live of them. 0 or -ENOMEM.
+ */
+int config_compare(struct config *next, const struct config *now, struct buf *live,
+		   struct buf *frozen, enum config_live *ret);
 
 /* One INI file (inih); name is for messages. Mistakes go to e. */
 void config_read_file(struct config *c, FILE *f, const char *name, struct config_errors *e);

@@ -71,6 +71,8 @@ static void put_option(FILE *f, const struct config_option *o)
 		put(f, o->initial ? o->initial : "");
 		fputs(".\n", f);
 	}
+	if (o->live)
+		put_text(f, "A new value counts at SIGHUP.");
 	snprintf(section, sizeof(section), "%.*s", (int)len, o->key);
 	fputs(".br\n\\fI", f);
 	put(f, config_env_name(o, name));
@@ -203,6 +205,12 @@ void config_print_man(FILE *f, const struct config_command *commands, const char
 		"A clean stop: reports the flows that are open, waits for acknowledgements as long",
 		"as collector.stop_timeout says, detaches everything and prints the books.",
 		"A second one does not wait.",
+		".TP",
+		".B SIGHUP",
+		"Reads the file and the key again, and goes on with what can be changed while it",
+		"runs; the other changes are told and count at the next start.",
+		"A file with mistakes changes nothing.",
+		"Nothing is lost meanwhile.",
 		".TP",
 		".B SIGKILL",
 		"Nothing is lost: the kernel goes on collecting into the rings, and the next start",

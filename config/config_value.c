@@ -139,6 +139,7 @@ void config_free(struct config *c)
 		else if (o->type == CONFIG_STRING)
 			free(*config_string(c, o));
 	}
+	config_sources_free(c->sources);
 	free(c);
 }
 
@@ -472,4 +473,74 @@ int config_write(const struct config *c, struct buf *ret)
 			return err;
 	}
 	return 0;
+}
+
+static int add_name(struct buf *b, const char *key)
+{
+	return buf_printf(b, "%s%s", b->len ? ", " : "", key);
+}
+
+/* Both are of the same type: pointers change hands, so that each is freed once. */
+static void swap_values(struct config *a, struct config *b, const struct config_option *o)
+{
+	unsigned char tmp[sizeof(uint64_t)];
+	size_t size = config_is_string(o)      ? sizeof(char *)
+		      : o->type == CONFIG_BOOL ? sizeof(bool)
+		      : o->type == CONFIG_ENUM ? sizeof(int)
+					       : sizeof(uint64_t);
+
+	memcpy(tmp, config_field(a, o), size);
+	memcpy(config_field(a, o), config_field(b, o), size);
+	memcpy(config_field(b, o), tmp, size);
+}
+
+/* A copy of all values, without what was said on the command line. */
+static int copy_values(const struct config *c, struct config **ret)
+{
+	_cleanup_(config_freep) struct config *copy = NULL;
+	int err;
+
+	err = config_new(&copy);
+	if (err)
+		return err;
+	for (const struct config_option *o = config_options; o->key; o++) {
+		char **to = config_string(copy, o);
+		const char *from;
+
+		if (!config_is_string(o)) {
+			struct config shallow = *c;
+
+			swap_values(copy, &shallow, o);
+			continue;
+		}
+		from = *config_string(c, o);
+		config_wipe_string(*to);
+		*to = from ? strdup(from) : NULL;
+		if (from && !*to)
+			return -ENOMEM;
+	}
+	*ret = TAKE_PTR(copy);
+	return 0;
+}
+
+int config_compare(struct config *next, const struct config *now, struct buf *live,
+		   struct buf *frozen, enum config_live *ret)
+{
+	_cleanup_(config_freep) struct config *old = NULL;
+	int err;
+
+	err = copy_values(now, &old);
+	if (err)
+		return err;
+	*ret = CONFIG_FROZEN;
+	for (const struct config_option *o = config_options; o->key && !err; o++) {
+		if (is_same(next, old, o))
+			continue;
+		err = add_name(o->live ? live : frozen, o->key);
+		if (!o->live)
+			swap_values(next, old, o);
+		else if (o->live > *ret)
+			*ret = o->live;
+	}
+	return err;
 }

@@ -45,6 +45,11 @@ const char *config_env_name(const struct config_option *o, char ret[static CONFI
 /* Frees text that may be secret. NULL is fine. */
 void config_wipe_string(char *s);
 
+/* ------------------------------------------------------------------- config.c */
+
+/* Wipes what is secret. NULL is fine. */
+void config_sources_free(struct config_sources *s);
+
 /* -------------------------------------------------------------- config_file.c */
 
 /* What a file gave, besides the values. */

@@ -307,14 +307,9 @@ int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, str
 		}
 	}
 	/* Wishes that need no new programs hold for adopted ones, too. */
-	if (k->source[KERNEL_FLOWS].bss) {
-		struct flow_tunables *t = k->source[KERNEL_FLOWS].bss;
-
-		t->active_ns = opts->active_ns;
-		t->idle_ns = opts->idle_ns;
-		t->loopback = opts->loopback;
-		t->flush = 0;
-	}
+	kernel_set_timing(k, opts->active_ns, opts->idle_ns, opts->loopback);
+	if (k->source[KERNEL_FLOWS].bss)
+		((struct flow_tunables *)k->source[KERNEL_FLOWS].bss)->flush = 0;
 	*ret = TAKE_PTR(k);
 	return 0;
 }
@@ -381,6 +376,17 @@ uint64_t kernel_generation(const struct kernel *k)
 int kernel_ring_fd(const struct kernel *k, enum kernel_source source)
 {
 	return k->source[source].ring_fd;
+}
+
+void kernel_set_timing(struct kernel *k, uint64_t active_ns, uint64_t idle_ns, bool loopback)
+{
+	struct flow_tunables *t = k->source[KERNEL_FLOWS].bss;
+
+	if (!t)
+		return;
+	t->active_ns = active_ns;
+	t->idle_ns = idle_ns;
+	t->loopback = loopback;
 }
 
 int kernel_sweep(struct kernel *k, bool flush)

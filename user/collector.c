@@ -30,6 +30,7 @@
 #include "user/probe.h"
 #include "user/process.h"
 #include "user/record.h"
+#include "user/reload.h"
 #include "user/shipper_process.h"
 #include "user/source.h"
 #include "user/users.h"
@@ -46,6 +47,7 @@
 #define QUIET_MS      5
 #define QUIET_TURNS   100 /* on stopping */
 #define STUCK_LOG_MS  60000
+#define RELOAD_MS     1000 /* for the goodbyes of a shipper that is replaced */
 
 struct watched {
 	struct source *source;
@@ -54,7 +56,9 @@ struct watched {
 };
 
 struct collector {
-	const struct config *config;
+	const struct config *origin; /* what we were started with */
+	const struct config *config; /* what counts: that, or */
+	struct config *reloaded;     /* what SIGHUP brought */
 	struct loop *loop;
 	struct kernel *kernel;
 	int kernel_lock_fd;
@@ -370,10 +374,51 @@ static void leave_to_the_next(struct collector *c)
 		    c->config->spool_dir);
 }
 
+static void set_sweeps(struct collector *c)
+{
+	const struct config *config = c->config;
+
+	c->sweep_every_ms = (config->flows_idle_timeout_ms < config->flows_active_timeout_ms
+				     ? config->flows_idle_timeout_ms
+				     : config->flows_active_timeout_ms) /
+			    8;
+	if (c->sweep_every_ms < TICK_MS)
+		c->sweep_every_ms = TICK_MS;
+}
+
+/* Nothing stops: sources and spool go on, and the shipper changes between two batches. */
+static void reload(struct collector *c, uint64_t now_ms)
+{
+	struct config *next = NULL;
+	enum config_live live;
+
+	if (reload_config(c->origin, c->config, &next, &live) < 0)
+		return;
+	c->config = next;
+	shipper_set_config(c->shipper, next);
+	config_free(c->reloaded);
+	c->reloaded = next;
+	log_set_level((enum log_level)next->log_level);
+	if (c->kernel) {
+		kernel_set_timing(c->kernel, next->flows_active_timeout_ms * 1000000,
+				  next->flows_idle_timeout_ms * 1000000, next->flows_loopback);
+		set_sweeps(c);
+		c->next_sweep_ms = now_ms;
+	}
+	if (live == CONFIG_LIVE_SHIPPER)
+		shipper_restart(c->shipper, now_ms + RELOAD_MS);
+}
+
 static void on_signal(void *arg, int signo)
 {
 	struct collector *c = arg;
 	uint64_t now_ms = clock_mono_ms();
+
+	if (signo == SIGHUP) {
+		if (!c->stopping)
+			reload(c, now_ms);
+		return;
+	}
 
 	if (c->stopping) {
 		log_info("%s again: stopping now; the rest stays in the spool", sigdescr_np(signo));
@@ -504,12 +549,7 @@ static int open_kernel(struct collector *c)
 			log_warning("bpf: this kernel can not give %s",
 				    kernel_lacks(c->kernel, (enum kernel_source)i));
 	kernel_find_readers(c->kernel);
-	c->sweep_every_ms = (config->flows_idle_timeout_ms < config->flows_active_timeout_ms
-				     ? config->flows_idle_timeout_ms
-				     : config->flows_active_timeout_ms) /
-			    8;
-	if (c->sweep_every_ms < TICK_MS)
-		c->sweep_every_ms = TICK_MS;
+	set_sweeps(c);
 	return 0;
 }
 
@@ -619,6 +659,7 @@ static void done(struct collector *c)
 	loop_timer_cancel(&c->drain_timer);
 	loop_timer_cancel(&c->tick_timer);
 	shipper_free(c->shipper);
+	config_free(c->reloaded);
 	record_free(c->sink.record);
 	process_cache_free(c->sink.processes);
 	users_free(c->sink.users);
@@ -633,6 +674,7 @@ int collector_run(const struct config *config)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	_cleanup_(done) struct collector c = {
+		.origin = config,
 		.config = config,
 		.kernel_lock_fd = -1,
 		.commit_bytes = COMMIT_BYTES,

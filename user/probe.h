@@ -73,6 +73,9 @@ uint64_t kernel_generation(const struct kernel *k);
 /* A ring's map, or -1. Owned by k. */
 int kernel_ring_fd(const struct kernel *k, enum kernel_source source);
 
+/* From here on; reports that are due by them come with the next sweep. */
+void kernel_set_timing(struct kernel *k, uint64_t active_ns, uint64_t idle_ns, bool loopback);
+
 /* Walks the tables of flows: puts due reports into the ring; with flush, all. */
 int kernel_sweep(struct kernel *k, bool flush);
 

@@ -42,6 +42,7 @@ struct shipper_process {
 	bool killed;
 	uint64_t started_ms;
 	uint64_t pause_ms; /* before the next start */
+	bool restarting;   /* it was told to end, and is started again when it has */
 	bool stopping;
 	uint64_t deadline_ms;
 	shipper_stopped_fn stopped_fn;
@@ -202,6 +203,12 @@ static void reap(struct shipper_process *s)
 		tell_stopped(s, clean);
 		return;
 	}
+	if (s->restarting) {
+		s->restarting = false;
+		s->pause_ms = 0;
+		loop_timer_set(s->loop, &s->later, loop_now_ms(s->loop));
+		return;
+	}
 	s->stats.deaths++;
 	start_later(s);
 	log_error("shipper (pid %d): %s; starting it again in %" PRIu64 " ms, nothing is lost",
@@ -231,7 +238,11 @@ static void on_kill(void *arg, uint64_t now_ms)
 	if (s->killed) {
 		/* No CAP_KILL, or stuck in the kernel: the collector does not wait for that. */
 		forget_process(s);
-		tell_stopped(s, false);
+		s->restarting = false;
+		if (s->stopping)
+			tell_stopped(s, false);
+		else
+			loop_timer_set(s->loop, &s->later, now_ms);
 		return;
 	}
 	log_warning("shipper (pid %d): did not stop in time; killing it, what is not acknowledged "
@@ -371,10 +382,10 @@ static void on_later(void *arg, uint64_t now_ms)
 	struct shipper_process *s = arg;
 
 	(void)now_ms;
-	if (!s->stopping)
-		start(s);
-	else if (s->pid)
+	if (s->pid)
 		tell_stop(s);
+	else if (!s->stopping)
+		start(s);
 	else
 		tell_stopped(s, true);
 }
@@ -383,6 +394,7 @@ void shipper_stop(struct shipper_process *s, uint64_t deadline_ms, shipper_stopp
 {
 	if (s->stopping && s->deadline_ms < deadline_ms)
 		return;
+	s->restarting = false;
 	s->stopping = true;
 	s->deadline_ms = deadline_ms;
 	s->stopped_fn = fn;
@@ -394,6 +406,27 @@ void shipper_stop(struct shipper_process *s, uint64_t deadline_ms, shipper_stopp
 		/* fn is called from the loop, never from inside this. */
 		loop_timer_set(s->loop, &s->later, loop_now_ms(s->loop));
 	}
+}
+
+void shipper_set_config(struct shipper_process *s, const struct config *config)
+{
+	s->config = config;
+}
+
+void shipper_restart(struct shipper_process *s, uint64_t deadline_ms)
+{
+	if (s->stopping)
+		return;
+	if (!s->pid) {
+		/* What it died of may be what was mended. */
+		s->pause_ms = 0;
+		loop_timer_set(s->loop, &s->later, loop_now_ms(s->loop));
+		return;
+	}
+	s->restarting = true;
+	s->deadline_ms = deadline_ms;
+	tell_stop(s);
+	loop_timer_set(s->loop, &s->kill, deadline_ms + KILL_AFTER_MS);
 }
 
 /* ------------------------------------------------------------------ life */

@@ -42,6 +42,15 @@ int shipper_start(struct loop *loop, const struct config *config, struct shipper
 /* The spool has grown. Never blocks, cheap enough for every batch. */
 void shipper_wake(struct shipper_process *s);
 
+/* For the next start; borrowed from here on, instead of the one before. */
+void shipper_set_config(struct shipper_process *s, const struct config *config);
+
+/*
+ * It ends as with shipper_stop(), and is started again at once. What it had not
+ * seen acknowledged is sent again by the next one, under the same ids.
+ */
+void shipper_restart(struct shipper_process *s, uint64_t deadline_ms);
+
 /*
  * It sends what is in the spool now, and exits; at the latest at deadline_ms
  * (monotonic), a second after which it is killed. Then fn, from the loop.
