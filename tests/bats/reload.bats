@@ -56,9 +56,9 @@ assert_books() {
 	PORT=$PEER_PORT first_port=$PEER_PORT
 	write_config
 	started relp
-	emit 3000 1000 &
+	emit 1500 1000 &
 	emitter=$!
-	EMITTED=3000
+	EMITTED=1500
 	wait_until '[ "$(flows_arrived)" -gt 100 ]'
 
 	# The second one, on a port of its own; both write to one file, one after the other.
@@ -72,6 +72,7 @@ assert_books() {
 	write_config
 	reload 'reload: changed: output.port$'
 	wait "$emitter"
+	emit 200
 	# It is the one that is used.
 	wait_until '[ "$(flows_arrived)" -gt 0 ]'
 	kill -TERM "$FIRST_PEER"
@@ -146,8 +147,8 @@ assert_books() {
 	PORT=$PEER_PORT
 	write_config
 	started relp
-	emit 3000 1000 &
-	EMITTED=3000
+	emit 1500 1000 &
+	EMITTED=1500
 	for i in 1 2 3 4 5; do
 		write_config "[output]" "connect_timeout = $((10 + i))s"
 		reload 'reload: changed: output.connect_timeout$'
