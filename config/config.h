@@ -16,6 +16,7 @@
 
 enum config_region { REGION_FRA1, REGION_FRA2, REGION_MCO1, REGION_UAE1, REGION_USA1, REGION_SGP1 };
 enum config_flow_schema { FLOW_SCHEMA_BOTH, FLOW_SCHEMA_IPFIX, FLOW_SCHEMA_ECS };
+enum config_direction { DIRECTION_BOTH, DIRECTION_IN, DIRECTION_OUT };
 enum config_journal_schema { JOURNAL_SCHEMA_AUTO, JOURNAL_SCHEMA_RAW, JOURNAL_SCHEMA_ECS };
 
 /* Units are in the names. Strings are owned; NULL means "not given". */
@@ -59,6 +60,12 @@ struct config {
 	uint64_t flows_idle_timeout_ms;
 	uint64_t flows_max;
 	int flows_schema; /* enum config_flow_schema */
+	/* Which flows: lists as in config/flow_filter.h; NULL: all. */
+	char *flows_networks, *flows_ports, *flows_protocols;
+	char *flows_users, *flows_processes, *flows_cgroups;
+	int flows_direction; /* enum config_direction */
+	bool flows_private;
+	uint64_t flows_sample;
 
 	/* [journal] */
 	bool journal;

@@ -25,8 +25,10 @@ struct kernel_opts {
 	uint64_t flows_max;
 	uint64_t active_ns, idle_ns;
 	bool loopback;
+	const struct flow_rules *rules; /* which flows; NULL: all */
 };
 
+struct flow_rules;
 struct kernel;
 
 /* The counters of a source, summed over CPUs. */
@@ -72,6 +74,12 @@ uint64_t kernel_generation(const struct kernel *k);
 
 /* A ring's map, or -1. Owned by k. */
 int kernel_ring_fd(const struct kernel *k, enum kernel_source source);
+
+/* The folder where cgroup v2 is mounted; the caller closes it. -ENOENT: text says so. */
+int cgroup_root_open(char *text, size_t size);
+
+/* Other rules from here on: flows that are followed already stay. 0 or -errno. */
+int kernel_set_rules(struct kernel *k, const struct flow_rules *rules);
 
 /* Walks the tables of flows: puts due reports into the ring; with flush, all. */
 int kernel_sweep(struct kernel *k, bool flush);
