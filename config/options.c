@@ -18,6 +18,7 @@
 #define HOUR	  (3600 * SECOND)
 
 static const char *const region_values[] = { "fra1", "fra2", "mco1", "uae1", "usa1", "sgp1", NULL };
+static const char *const output_values[] = { "https", "relp", "syslog", "stdout", "file", NULL };
 static const char *const sync_values[] = { "none", "interval", "batch", NULL };
 static const char *const flow_schema_values[] = { "both", "ipfix", "ecs", NULL };
 static const char *const direction_values[] = { "both", "in", "out", NULL };
@@ -39,7 +40,7 @@ const struct config_option config_options[] = {
 	  .help = "The Sekoia.io region of the intake" },
 
 	{ .key = "output.type", .flag = "output", .letter = 'o', .type = CONFIG_STRING, AT(output),
-	  .initial = "https", .metavar = "TYPE",
+	  .initial = "https", .values = output_values, .metavar = "TYPE",
 	  .help = "How events leave: https, relp, syslog, stdout or file; several with commas",
 	  .check = config_check_outputs },
 	{ .key = "output.host", .type = CONFIG_STRING, AT(output_host), .metavar = "HOST",
@@ -182,6 +183,11 @@ const struct config_option config_options[] = {
 };
 /* clang-format on */
 _Static_assert(sizeof(config_options) / sizeof(*config_options) <= CONFIG_OPTIONS_MAX, "more rows");
+
+const struct config_command_flag_row config_command_flags[] = {
+	{ COMMAND_JSON, "json", "Print JSON, for programs: with the commands that say so" },
+	{ 0 },
+};
 
 const struct config_endpoint config_endpoints[] = {
 	[REGION_FRA1] = { "fra1", "intake.sekoia.io", "" },

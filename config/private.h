@@ -61,6 +61,13 @@ unsigned config_distance(const char *a, const char *b);
 /* Is that few enough to say "did you mean"? */
 bool config_is_near(unsigned distance, const char *given);
 
+/* -------------------------------------------------------------- config_print.c */
+
+/* "1s to 1h", "yes or no", "fra1, fra2"; empty for texts. */
+void config_format_allowed(const struct config_option *o, char *ret, size_t size);
+/* "FILE", "yes|no": what a flag's value is called. */
+const char *config_metavar(const struct config_option *o);
+
 /* -------------------------------------------------------------- config_check.c */
 
 /*

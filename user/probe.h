@@ -100,3 +100,21 @@ struct kernel_exec {
 };
 int kernel_find_exec(const struct kernel *k, uint32_t pid, uint64_t start_ns,
 		     struct kernel_exec *ret);
+
+/* What became of one program when it was tried. Valid during the call. */
+struct kernel_trial {
+	enum kernel_source source;
+	const char *source_name; /* "flows" */
+	const char *program;
+	int err;	  /* 0: it loads and attaches; else -errno */
+	const char *why;  /* "load", "attach": what failed */
+	bool used;	  /* kernel_new() would run it */
+	const char *lost; /* what is lost without it, for people; NULL: nothing */
+};
+
+/*
+ * Loads and attaches each program by itself and lets it go again: pins nothing,
+ * and leaves what runs alone. Its maps are small, whatever opts says.
+ */
+int kernel_try(const struct kernel_opts *opts,
+	       void (*fn)(void *arg, const struct kernel_trial *trial), void *arg);
