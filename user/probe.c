@@ -799,6 +799,21 @@ void kernel_detach(struct kernel *k)
 	}
 }
 
+const char *kernel_dir(const struct kernel *k)
+{
+	return k->dir;
+}
+
+uint64_t kernel_next_loss_epoch(struct kernel *k, enum kernel_source source)
+{
+	struct flow_tunables *flow = k->source[KERNEL_FLOWS].bss;
+	struct journal_tunables *journal = k->source[KERNEL_JOURNAL].bss;
+
+	if (source == KERNEL_FLOWS && flow)
+		return flow->loss_epoch++;
+	return source == KERNEL_JOURNAL && journal ? journal->loss_epoch++ : 0;
+}
+
 bool kernel_was_adopted(const struct kernel *k)
 {
 	return k->adopted;
