@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "user/collector.h"
+#include "user/command_status.h"
 #include "user/probe.h"
 #include "user/util/cleanup.h"
 #include "user/util/log.h"
@@ -45,6 +46,11 @@ const struct config_command commands[] = {
 	  .help = "Capture and deliver: what is done without a command",
 	  .needs_key = true,
 	  .run = run_collector },
+	{ .name = "status",
+	  .args = "[json|metrics]",
+	  .help = "Show the books of the collector that runs; 0: well, 1: none, 2: look at it",
+	  .max_args = 1,
+	  .run = command_status },
 	{ .name = "cleanup",
 	  .help = "Remove what a collector that was killed left in the kernel",
 	  .run = run_cleanup },
