@@ -11,9 +11,19 @@
 #include <string.h>
 
 #include "bpf/events.h"
+#include "user/capture.h"
 #include "user/util/cleanup.h"
 
-static const char *const source_names[KERNEL_SOURCES] = { "flows", "journal", "processes" };
+/* Losses from here on are of a new epoch. Returns the one before. */
+static uint64_t next_epoch(struct kernel *k, enum kernel_source source)
+{
+	struct flow_tunables *flow = k->source[KERNEL_FLOWS].bss;
+	struct journal_tunables *journal = k->source[KERNEL_JOURNAL].bss;
+
+	if (source == KERNEL_FLOWS && flow)
+		return flow->loss_epoch++;
+	return source == KERNEL_JOURNAL && journal ? journal->loss_epoch++ : 0;
+}
 
 static void widen(struct kernel_span *span, uint64_t first_ns, uint64_t last_ns)
 {
@@ -48,7 +58,7 @@ int kernel_take_losses(struct kernel *k, enum kernel_source source, struct kerne
 	_cleanup_close_ int fd = -1;
 	int n_cpus = libbpf_num_possible_cpus(), err;
 	uint64_t epoch;
-	char path[512];
+	struct place place;
 
 	*ret = (struct kernel_losses){ 0 };
 	if (n_cpus < 1)
@@ -56,11 +66,10 @@ int kernel_take_losses(struct kernel *k, enum kernel_source source, struct kerne
 	per_cpu = calloc((size_t)n_cpus, sizeof(*per_cpu));
 	if (!per_cpu)
 		return -ENOMEM;
-	snprintf(path, sizeof(path), "%s/%s/maps/losses", kernel_dir(k), source_names[source]);
-	fd = bpf_obj_get(path);
+	fd = bpf_obj_get(at(&place, "%s/%s/maps/losses", k->dir, kernel_sources[source].name));
 	if (fd < 0)
 		return -errno;
-	epoch = kernel_next_loss_epoch(k, source);
+	epoch = next_epoch(k, source);
 	err = read_window(fd, COUNT_RING_FULL, epoch, per_cpu, n_cpus, &ret->ring_full);
 	if (!err)
 		err = read_window(fd, COUNT_NO_ROOM, epoch, per_cpu, n_cpus, &ret->no_room);
@@ -117,14 +126,13 @@ static int read_folder(const char *dir, struct kernel_program *ret, int n, int m
 int kernel_get_programs(const struct kernel *k, struct kernel_program *ret, int max)
 {
 	static const char *const folders[] = { "links", "sweeps" };
-	char dir[512];
+	struct place place;
 	int n = 0;
 
 	for (int i = 0; i < KERNEL_SOURCES; i++) {
 		for (int j = 0; j < 2; j++) {
-			snprintf(dir, sizeof(dir), "%s/%s/%s", kernel_dir(k), source_names[i],
-				 folders[j]);
-			n = read_folder(dir, ret, n, max);
+			at(&place, "%s/%s/%s", k->dir, kernel_sources[i].name, folders[j]);
+			n = read_folder(place.path, ret, n, max);
 		}
 	}
 	return n;

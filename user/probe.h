@@ -62,12 +62,6 @@ int kernel_cleanup(const char *dir);
 /* Ends the capture: nothing is seen from here on; rings and tables stay readable. */
 void kernel_detach(struct kernel *k);
 
-/* The folder of the pins: SOURCE/maps, SOURCE/links, SOURCE/sweeps. Owned by k. */
-const char *kernel_dir(const struct kernel *k);
-
-/* Losses from here on are of a new epoch: struct loss_window. Returns the one before. */
-uint64_t kernel_next_loss_epoch(struct kernel *k, enum kernel_source source);
-
 bool kernel_was_adopted(const struct kernel *k);
 bool kernel_has(const struct kernel *k, enum kernel_source source);
 /* What a source lacks on this kernel, for people: NULL if nothing. */
