@@ -64,7 +64,7 @@ const struct books_row books_rows[] = {
 	  .help = "Left out by the configuration, such as flows from this host to itself" },
 	{ KERNEL(ring_full), .key = "ring_full", .always = true,
 	  .help = "Lost: the ring was full, because the collector did not keep up or was away",
-	  .lost = "lost", .cause = "the ring was full", .cure = "a larger ring.%s holds more" },
+	  .lost = "lost", .cause = "the ring was full", .cure = "a larger one holds more" },
 	{ KERNEL(no_room), .key = "no_room", .always = true,
 	  .help = "Lost: the table of flows was full, or a message could not be read",
 	  .lost = "lost", .cause = "no room", .cure = "a larger flows.max follows more flows at once" },
@@ -172,13 +172,19 @@ const struct books_item *books_find(const struct books *b, enum books_scope scop
 	return NULL;
 }
 
+/* What exec saw is no event: it says who an event is about. */
+bool books_is_shown(const struct books_item *item)
+{
+	return item->scope != BOOKS_KERNEL || strcmp(item->name, "processes") != 0;
+}
+
 void books_print(FILE *f, const struct books *b)
 {
 	for (int i = 0; i < b->n_items; i++) {
 		const struct books_item *item = &b->items[i];
 		const struct books_scope_row *scope = &books_scopes[item->scope];
 
-		if (!scope->in_lines || !strcmp(item->name, "processes"))
+		if (!scope->in_lines || !books_is_shown(item))
 			continue;
 		fprintf(f, "books: %s%s%s", scope->name, item->name[0] ? "." : "", item->name);
 		for (const struct books_row *row = books_rows; row->key; row++) {

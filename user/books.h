@@ -63,7 +63,7 @@ struct books_row {
 	bool always;	   /* in the lines even when it is 0; other gauges are in none */
 	const char *help;  /* what it means; one sentence without its full stop */
 	const char *lost;  /* what to say when it grew, because that is a loss; NULL: it is none */
-	const char *cure;  /* what to do about it; "%s" is the item's name */
+	const char *cure;  /* what to do about it; of a ring, behind its size */
 	const char *cause; /* "the ring was full" */
 };
 extern const struct books_row books_rows[]; /* ended by a NULL key; in order of scopes */
@@ -159,6 +159,9 @@ static inline uint64_t books_value(const struct books_item *item, const struct b
 {
 	return *(const uint64_t *)((const char *)&item->daemon + row->offset);
 }
+
+/* To people: all that is about events. */
+bool books_is_shown(const struct books_item *item);
 
 /* A line for each hop: "books: NAME key=N key=N". */
 void books_print(FILE *f, const struct books *b);

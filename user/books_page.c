@@ -7,6 +7,8 @@
 #include "user/books.h"
 #include "user/self_record.h"
 
+#define PAGE_WIDTH 79
+
 /* The first error stays: what comes after it is not written either. */
 struct page {
 	const struct books *books;
@@ -77,16 +79,16 @@ static void put_table(struct page *p, enum books_scope scope, const char *title,
 	for (int i = 0; i < b->n_items; i++) {
 		const struct books_item *item = &b->items[i];
 
-		if (item->scope != scope)
+		if (item->scope != scope || !books_is_shown(item))
 			continue;
 		if (!begun) {
-			put(p, "\n%-*s", 80 - n * width - 1, title);
+			put(p, "\n%-*s", PAGE_WIDTH - n * width, title);
 			for (int k = 0; k < n; k++)
 				put(p, " %*s", width - 1, keys[k]);
 			put(p, "\n");
 		}
 		begun = true;
-		put(p, "  %-*s", 80 - n * width - 3, item->name);
+		put(p, "  %-*s", PAGE_WIDTH - n * width - 2, item->name);
 		for (int k = 0; k < n; k++)
 			for (const struct books_row *row = books_rows; row->key; row++)
 				if (row->scope == scope && !strcmp(row->key, keys[k]))
@@ -203,10 +205,10 @@ int books_put_page(const struct books *b, struct buf *ret)
 	struct page p = { .books = b, .buf = ret };
 
 	put_head(&p);
-	TABLE(&p, BOOKS_KERNEL, "KERNEL", 9, "seen", "submitted", "filtered", "ring_full",
+	TABLE(&p, BOOKS_KERNEL, "KERNEL", 10, "seen", "submitted", "filtered", "ring_full",
 	      "no_room", "missed", "live");
-	TABLE(&p, BOOKS_SOURCE, "SOURCE", 9, "samples", "records", "filtered", "own", "bad",
-	      "too_large", "lost");
+	TABLE(&p, BOOKS_SOURCE, "SOURCE", 10, "samples", "records", "filtered", "own", "too_large",
+	      "lost");
 	put_outputs(&p);
 	TABLE(&p, BOOKS_LOSS, "LOST", 14, "lost", "told");
 	put_places(&p);

@@ -249,7 +249,7 @@ static void judge(struct books *b, const struct books_inputs *in, pid_t shipper)
 			      (unsigned long long)item->output.waiting);
 	}
 	for (int i = 0; (l = losses_get(in->losses, i)); i++)
-		if (l->lost && l->last_us && b->real_us - l->last_us < RECENT_NS / 1000)
+		if (l->row && l->lost && l->last_us && b->real_us - l->last_us < RECENT_NS / 1000)
 			wrong(b, "%s: events %s within the last ten minutes", l->name,
 			      l->row->lost);
 }

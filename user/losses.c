@@ -55,6 +55,24 @@ static void name_of(char ret[static LOSS_NAME_SIZE], const char *scope, const ch
 	snprintf(ret, LOSS_NAME_SIZE, "%.10s.%.14s.%.13s", scope, item, key);
 }
 
+/* The row and the item that a name was made of. A row may be of another version, and gone. */
+static void know_row(struct loss *loss)
+{
+	const char *dot = strchr(loss->name, '.'), *last = strrchr(loss->name, '.');
+
+	loss->row = NULL;
+	if (!dot || last == dot)
+		return;
+	snprintf(loss->item, sizeof(loss->item), "%.*s", (int)(last - dot - 1), dot + 1);
+	for (const struct books_row *row = books_rows; row->key && !loss->row; row++) {
+		char name[LOSS_NAME_SIZE];
+
+		name_of(name, books_scopes[row->scope].name, loss->item, row->key);
+		if (row->lost && !strcmp(name, loss->name))
+			loss->row = row;
+	}
+}
+
 bool losses_has_grown(const struct losses *l, const char *scope, const char *item, const char *key,
 		      uint64_t generation, uint64_t value)
 {
@@ -84,9 +102,8 @@ bool losses_note(struct losses *l, const struct books_row *row, const char *scop
 		loss = &l->list[l->n++];
 		*loss = (struct loss){ .generation = generation };
 		memcpy(loss->name, name, sizeof(name));
+		know_row(loss);
 	}
-	loss->row = row;
-	snprintf(loss->item, sizeof(loss->item), "%s", item);
 	was = loss->generation == generation ? loss->counted : 0;
 	was_noticed = loss->generation == generation ? loss->noticed : 0;
 	if (noticed < value)
@@ -115,7 +132,6 @@ struct loss *losses_due(struct losses *l, uint64_t now_ms, bool all)
 	for (int i = 0; i < l->n; i++) {
 		struct loss *loss = &l->list[i];
 
-		/* Without a row: of an earlier run, and nothing was heard of it since. */
 		if (loss->row && loss->lost > loss->told && (all || now_ms >= loss->tell_ms))
 			return loss;
 	}
@@ -202,6 +218,7 @@ int losses_restore(struct losses *l, struct slice bytes)
 			.last_us = saved.last_us,
 		};
 		memcpy(loss->name, saved.name, sizeof(loss->name));
+		know_row(loss);
 		l->n = (int)i + 1;
 	}
 	l->version = head.version;

@@ -32,8 +32,8 @@ struct loss {
 	uint64_t lost, told;	    /* for as long as the spool exists */
 	uint64_t first_us, last_us; /* of what was not told, or was told last; since the epoch */
 	/* Not saved: */
-	const struct books_row *row;
-	char item[LOSS_NAME_SIZE]; /* "flows" */
+	const struct books_row *row; /* NULL: of a version that counted other things */
+	char item[LOSS_NAME_SIZE];   /* "flows" */
 	uint64_t tell_ms, pause_ms, own_told;
 };
 

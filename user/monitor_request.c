@@ -49,10 +49,12 @@ int monitor_parse(struct slice bytes, enum monitor_page *ret)
 		line.len--;
 	if (!is_printable(line))
 		return -EBADMSG;
+	end = line.p + line.len;
 	method = word(&line);
 	path = word(&line);
 	version = word(&line);
-	if (!method.len || !path.len || path.p[0] != '/' || line.len || !is_version(version))
+	if (!method.len || !path.len || path.p[0] != '/' || version.p + version.len != end ||
+	    !is_version(version))
 		return -EBADMSG;
 	if (!is_whole(bytes))
 		return bytes.len >= MONITOR_REQUEST_MAX ? -EMSGSIZE : 0;

@@ -77,25 +77,33 @@ static void open_event(struct record *r, struct json_writer *w, const char *kind
 	json_str(w, "action", action);
 }
 
+/* "; ring.flows is 8 MiB, a larger one holds more", or nothing. */
+static void put_cure(const struct loss *loss, uint64_t size, char *ret, size_t ret_size)
+{
+	char text[SELF_SIZE_TEXT];
+	bool is_flows = !strcmp(loss->item, "flows");
+
+	*ret = 0;
+	if (!loss->row->cure)
+		return;
+	if (size)
+		snprintf(ret, ret_size, "; ring.%s is %s, %s", loss->item,
+			 self_format_bytes(size, text), loss->row->cure);
+	else if (loss->row->scope != BOOKS_KERNEL || is_flows)
+		snprintf(ret, ret_size, "; %s", loss->row->cure);
+}
+
 void self_record_loss(struct record *r, const struct loss *loss, uint64_t now_us, uint64_t size,
 		      struct msg *ret)
 {
 	uint64_t n = loss->lost - loss->told;
-	char from[CLOCK_RFC3339_SIZE], to[CLOCK_RFC3339_SIZE], size_text[SELF_SIZE_TEXT];
-	char cure[96] = "";
+	char from[CLOCK_RFC3339_SIZE], to[CLOCK_RFC3339_SIZE], cure[128];
 	struct json_writer w;
 	int len;
 
 	clock_format_rfc3339(loss->first_us, from);
 	clock_format_rfc3339(loss->last_us, to);
-	if (loss->row->cure) {
-		len = 0;
-		if (size)
-			len = snprintf(cure, sizeof(cure), "; ring.%.16s is %s", loss->item,
-				       self_format_bytes(size, size_text));
-		snprintf(cure + len, sizeof(cure) - (size_t)len, "%s%s", size ? ", " : "; ",
-			 size ? "a larger one holds more" : loss->row->cure);
-	}
+	put_cure(loss, size, cure, sizeof(cure));
 	len = snprintf(r->text, sizeof(r->text), "%llu %s %s between %s and %s: %s%s",
 		       (unsigned long long)n, noun(loss, n == 1), loss->row->lost, from, to,
 		       loss->row->cause, cure);
