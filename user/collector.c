@@ -21,6 +21,7 @@
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "config/config.h"
 #include "output/spool.h"
@@ -730,6 +731,7 @@ static int open_sink(struct collector *c)
 	if (!err)
 		err = users_new(NULL, &c->sink.users);
 	interfaces_init(&c->sink.interfaces);
+	c->sink.own.collector = (uint32_t)getpid();
 	c->sink.add = on_add;
 	c->sink.next_seq = on_next_seq;
 	c->sink.is_full = is_full;

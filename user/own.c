@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "user/own.h"
 
-#include <unistd.h>
-
 void own_add(struct own *o, uint32_t pid, uint64_t from_ns, uint64_t to_ns)
 {
 	uint32_t at = o->n++ % OWN_MAX;
@@ -31,7 +29,7 @@ bool own_has_pid(const struct own *o, uint32_t pid)
 {
 	if (!pid)
 		return false;
-	if (pid == (uint32_t)getpid())
+	if (pid == o->collector)
 		return true;
 	for (uint32_t back = 1; back <= 2 && back <= o->n; back++)
 		if (o->list[(o->n - back) % OWN_MAX].pid == pid)

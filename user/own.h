@@ -14,6 +14,7 @@
 #define OWN_MAX 8
 
 struct own {
+	uint32_t collector; /* our number */
 	struct {
 		uint32_t pid;		 /* 0: none */
 		uint64_t from_ns, to_ns; /* CLOCK_BOOTTIME: it began in between */
@@ -27,5 +28,5 @@ void own_add(struct own *o, uint32_t pid, uint64_t from_ns, uint64_t to_ns);
 /* By its number and its start. Without a start it is not ours. */
 bool own_has(const struct own *o, const struct task_ref *task);
 
-/* By its number alone: the newest of ours, and the collector. */
+/* By its number alone: the collector, and the newest of those that were added. */
 bool own_has_pid(const struct own *o, uint32_t pid);
