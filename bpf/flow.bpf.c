@@ -16,6 +16,11 @@ struct {
 
 struct flow_tunables tunables;
 
+static __always_inline void lost(u32 which)
+{
+	count_loss(which, tunables.loss_epoch);
+}
+
 /*
  * Unique on this host for 800 days: no CPU begins two flows within 16 ns. It
  * says nothing about kernel addresses, as a socket's would.

@@ -84,6 +84,12 @@ struct config {
 	char *hostname;
 	uint64_t stop_timeout_ms;
 
+	/* [monitor] */
+	char *monitor_socket; /* "off": none */
+
+	/* [heartbeat] */
+	uint64_t heartbeat_ms; /* 0: none */
+
 	/* [shipper] */
 	char *shipper_user;
 

@@ -172,6 +172,13 @@ const struct config_option config_options[] = {
 	  .initial = "5s", .min = 0, .max = HOUR, .metavar = "TIME",
 	  .help = "How long a clean stop waits for acknowledgements; the rest stays in the spool" },
 
+	{ .key = "monitor.socket", .type = CONFIG_STRING, AT(monitor_socket),
+	  .initial = "/run/sekoia-ebpf/monitor", .metavar = "FILE",
+	  .help = "A Unix socket for \"status\" and Prometheus, root's alone; off: none" },
+	{ .key = "heartbeat.interval", .type = CONFIG_DURATION, AT(heartbeat_ms), .initial = "5m",
+	  .min = 0, .max = 600 * SECOND, .metavar = "TIME",
+	  .help = "Send the books as an event this often, so that a silent host is seen; 0: never" },
+
 	{ .key = "shipper.user", .type = CONFIG_STRING, AT(shipper_user), .initial = "sekoia-ebpf",
 	  .metavar = "USER",
 	  .help = "The user that the shipper runs as; nobody, if there is no such user" },

@@ -150,7 +150,9 @@ TEST(the_table_keeps_its_own_rules)
 		CHECK(config_find(o->key) == o);
 		CHECK(o->help && o->help[strlen(o->help) - 1] != '.');
 		CHECK(o->type == CONFIG_BOOL || o->metavar);
-		CHECK((o->type == CONFIG_ENUM) == (o->values != NULL));
+		/* A string may be a list of these words. */
+		CHECK(!o->values || o->type == CONFIG_ENUM || o->type == CONFIG_STRING);
+		CHECK(o->values || o->type != CONFIG_ENUM);
 		CHECK(is_text(o) || o->initial);
 		CHECK(is_text(o) || !o->check);
 	}
