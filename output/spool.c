@@ -200,6 +200,7 @@ static void segment_remove(struct spool *s, bool acknowledged)
 	s->stats.dropped_segments++;
 	had = MAX(acknowledged_seq(s), first_seq - 1);
 	s->stats.dropped += last > had ? last - had : 0;
+	s->stats.dropped_unknown += last > had ? last - had : 0;
 }
 
 /* ------------------------------------------------------------------ retention */
@@ -1079,6 +1080,15 @@ void spool_tick(struct spool *s, uint64_t now_ms)
 	    seg->first_seq <= s->state.last_seq && acknowledged_seq(s) >= s->state.last_seq &&
 	    append_empty(s, &s->state, true) == 0)
 		remove_acknowledged(s);
+}
+
+void spool_get_ahead(struct spool *s, uint64_t cursor_seq, struct spool_ahead *ret)
+{
+	uint64_t gone = MIN(s->state.removed_seq, s->state.last_seq);
+
+	*ret = (struct spool_ahead){ .dropped = gone > cursor_seq ? gone - cursor_seq : 0 };
+	if (s->state.last_seq > cursor_seq)
+		ret->waiting = s->state.last_seq - cursor_seq - ret->dropped;
 }
 
 void spool_get_stats(const struct spool *s, struct spool_stats *ret)

@@ -71,7 +71,7 @@ void books_print(FILE *f, const struct books *b)
 	fputc('\n', f);
 	for (const char *p = b->config->output; *p;) {
 		size_t n = strcspn(p, ",");
-		uint64_t from, gone;
+		struct spool_ahead ahead;
 		struct spool_cursor c;
 		char name[32];
 
@@ -80,17 +80,14 @@ void books_print(FILE *f, const struct books *b)
 		if (spool_cursor_peek(b->config->spool_dir, name, &c) < 0 ||
 		    c.spool_id != spool_id(b->spool))
 			continue;
-		/* What the limit took is dropped, though its reader has not come to it yet. */
-		from = c.cursor_seq;
-		gone = s.removed_seq > from ? s.removed_seq - from : 0;
-		from += gone;
+		/* What was given up is dropped, though its reader has not come to it yet. */
+		spool_get_ahead(b->spool, c.cursor_seq, &ahead);
 		fprintf(f, "books: output.%s", name);
 		put(f, "acknowledged", c.acked);
 		put(f, "rejected", c.rejected);
-		put(f, "dropped", c.lost_limit + gone);
+		put(f, "dropped", c.lost_limit + c.lost_age + ahead.dropped);
 		put(f, "damaged", c.lost_damage);
-		/* The cursor may be a moment ahead of the numbers that we took before it. */
-		put(f, "waiting", s.last_seq > from ? s.last_seq - from : 0);
+		put(f, "waiting", ahead.waiting);
 		put_if(f, "before", c.start_seq);
 		put(f, "sent", c.sent);
 		put_if(f, "connects", c.connects);

@@ -19,7 +19,7 @@ struct spool;
 struct books {
 	const struct config *config;
 	const struct kernel *kernel; /* may be NULL */
-	const struct spool *spool;
+	struct spool *spool;
 	struct source *const *sources;
 	int n_sources;
 };
