@@ -70,6 +70,7 @@ bool config_is_near(unsigned distance, const char *given);
  */
 const char *config_check_intake_key(char *value);
 const char *config_check_outputs(char *value);
+const char *config_check_drop_order(char *value);
 const char *config_check_host(char *value);
 const char *config_check_hostname(char *value);
 const char *config_check_path(char *value);

@@ -17,7 +17,7 @@
 #include "output/spool_private.h"
 #include "user/util/clock.h"
 
-#define MIN_BYTES	(1u << 20) /* four batches of one message of the greatest size */
+#define MIN_BYTES	(1u << 20) /* two batches that each have two messages of the greatest size */
 #define SEGMENT_DEFAULT (16u << 20)
 #define SEGMENT_MIN	4096u
 #define SEGMENTS	16384	    /* about as many files as max_bytes may be spread over */
@@ -116,7 +116,7 @@ static int copy_options(struct spool *s, const struct spool_opts *opts)
 	memcpy(s->drop_steps, opts->drop_steps, sizeof(s->drop_steps));
 	s->n_drop_steps = MIN(opts->n_drop_steps, MSG_CLASSES);
 	s->thin_budget = THIN_BYTES;
-	s->body_max = MIN(SPOOL_BODY_MAX, s->max_bytes / 4 - SPOOL_ROOM);
+	s->body_max = MIN(SPOOL_BODY_MAX, s->max_bytes / 2 - SPOOL_ROOM);
 	s->sync = opts->sync;
 	s->sync_interval_ms = opts->sync_interval_ms;
 	s->reader_uid = opts->reader_uid;
@@ -186,13 +186,6 @@ int spool_add(struct spool *s, const struct msg *m)
 	s->body_len += (size_t)size;
 	s->n_records++;
 	return 0;
-}
-
-int spool_check(const struct msg *m)
-{
-	ssize_t size = spool_record_size(m);
-
-	return size < 0 ? (int)size : 0;
 }
 
 /* Puts the n positions into st; *ret_moved: at least one of them is new there. */

@@ -106,12 +106,10 @@ uint64_t spool_next_seq(const struct spool *s);
 /*
  * Copies m into the batch being built; m->seq is ignored, the spool numbers.
  * -EMSGSIZE: above MSG_MAX_BYTES in all, or one of host, app, procid and route
- * above 65,535. -EINVAL: no such class. -ENOBUFS: the batch is full, commit first.
+ * above 65,535. -EINVAL: no such class. -ENOBUFS: the batch is full, commit first;
+ * not while less than an eighth of max_bytes and less than 512 KiB are pending.
  */
 int spool_add(struct spool *s, const struct msg *m);
-
-/* What spool_add() would say of m with an empty batch: 0, -EMSGSIZE or -EINVAL. */
-int spool_check(const struct msg *m);
 
 /*
  * Writes the batch and the n positions behind it. Without events, writes only

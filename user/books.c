@@ -43,6 +43,25 @@ static void print_kernel(FILE *f, const struct kernel *k, enum kernel_source sou
 	fputc('\n', f);
 }
 
+/* Of what is dropped: for its age, and of which class; the rest is not known. */
+static void put_losses(FILE *f, const struct spool_cursor *c, const struct spool_ahead *ahead)
+{
+	static const char *const keys[] = { [MSG_JOURNAL] = "dropped_journal",
+					    [MSG_FLOW] = "dropped_flows",
+					    [MSG_KERNEL] = "dropped_kernel",
+					    [MSG_SELF] = "dropped_self" };
+	uint64_t by_class[MSG_CLASSES] = { 0 }, old = c->lost_age;
+
+	for (int class = 0; class < MSG_CLASSES; class ++) {
+		old += ahead->lost[SPOOL_LOST_AGE][class];
+		for (int reason = 0; reason < SPOOL_LOSSES; reason++)
+			by_class[class] += c->lost[reason][class] + ahead->lost[reason][class];
+	}
+	put_if(f, "dropped_old", old);
+	for (int class = 0; class < MSG_CLASSES; class ++)
+		put_if(f, keys[class], by_class[class]);
+}
+
 void books_print(FILE *f, const struct books *b)
 {
 	struct spool_stats s;
@@ -87,6 +106,7 @@ void books_print(FILE *f, const struct books *b)
 		put(f, "rejected", c.rejected);
 		put(f, "dropped", c.lost_limit + c.lost_age + ahead.dropped);
 		put(f, "damaged", c.lost_damage);
+		put_losses(f, &c, &ahead);
 		put(f, "waiting", ahead.waiting);
 		put_if(f, "before", c.start_seq);
 		put(f, "sent", c.sent);
