@@ -408,17 +408,9 @@ static ssize_t fill(struct spool_reader *r)
 	}
 	n = MIN(CHUNK, WINDOW - r->len);
 	got = spool_pread(r->seg_fd, r->buf + r->len, n, r->off + r->len);
-	if (got == -EIO && ++r->eio > EIO_TRIES) {
-		/* A page that the disk does not give back is damage like any other. */
-		uint64_t at = r->off + r->len;
-		struct stat st;
-
-		if (fstat(r->seg_fd, &st) < 0 || (uint64_t)st.st_size <= at)
-			return -EIO;
-		n = (size_t)MIN(n, MIN(4096 - at % 4096, (uint64_t)st.st_size - at));
-		memset(r->buf + r->len, 0, n);
-		got = (ssize_t)n;
-	}
+	/* A page that the disk does not give back is damage like any other. */
+	if (got == -EIO && ++r->eio > EIO_TRIES)
+		got = spool_pread_zeroes(r->seg_fd, r->buf + r->len, n, r->off + r->len);
 	if (got < 0)
 		return got;
 	r->eio = 0;

@@ -22,7 +22,7 @@ struct window {
 	bool eof;
 };
 
-/* Moves the window on behind pos. 0 or -errno. */
+/* Moves the window on behind pos; a page that can not be read is damage. 0 or -errno. */
 static int window_fill(struct window *w)
 {
 	ssize_t n;
@@ -31,11 +31,16 @@ static int window_fill(struct window *w)
 	w->off += w->pos;
 	w->len -= w->pos;
 	w->pos = 0;
-	n = spool_pread(w->fd, w->buf + w->len, WINDOW - w->len, w->off + w->len);
-	if (n < 0)
-		return (int)n;
-	w->eof = w->len + (size_t)n < WINDOW;
-	w->len += (size_t)n;
+	do {
+		n = spool_pread(w->fd, w->buf + w->len, WINDOW - w->len, w->off + w->len);
+		if (n == -EIO)
+			n = spool_pread_zeroes(w->fd, w->buf + w->len, WINDOW - w->len,
+					       w->off + w->len);
+		if (n < 0)
+			return (int)n;
+		w->len += (size_t)n;
+	} while (n && w->len < WINDOW);
+	w->eof = n == 0;
 	return 0;
 }
 
