@@ -16,6 +16,7 @@
 
 enum config_region { REGION_FRA1, REGION_FRA2, REGION_MCO1, REGION_UAE1, REGION_USA1, REGION_SGP1 };
 enum config_flow_schema { FLOW_SCHEMA_BOTH, FLOW_SCHEMA_IPFIX, FLOW_SCHEMA_ECS };
+enum config_direction { DIRECTION_BOTH, DIRECTION_IN, DIRECTION_OUT };
 enum config_journal_schema { JOURNAL_SCHEMA_AUTO, JOURNAL_SCHEMA_RAW, JOURNAL_SCHEMA_ECS };
 
 /* Units are in the names. Strings are owned; NULL means "not given". */
@@ -48,6 +49,8 @@ struct config {
 	/* [spool] */
 	char *spool_dir;
 	uint64_t spool_max_bytes;
+	char *spool_drop_order;	   /* of "journal", "flows", "kernel", with commas; or "oldest" */
+	uint64_t spool_max_age_ms; /* 0: none */
 	uint64_t spool_segment_bytes;
 	int spool_sync; /* enum spool_sync */
 	uint64_t spool_sync_interval_ms;
@@ -59,6 +62,12 @@ struct config {
 	uint64_t flows_idle_timeout_ms;
 	uint64_t flows_max;
 	int flows_schema; /* enum config_flow_schema */
+	/* Which flows: lists as in config/flow_filter.h; NULL: all. */
+	char *flows_networks, *flows_ports, *flows_protocols;
+	char *flows_users, *flows_processes, *flows_cgroups;
+	int flows_direction; /* enum config_direction */
+	bool flows_private;
+	uint64_t flows_sample;
 
 	/* [journal] */
 	bool journal;
@@ -76,6 +85,12 @@ struct config {
 	char *btf;
 	char *hostname;
 	uint64_t stop_timeout_ms;
+
+	/* [monitor] */
+	char *monitor_socket; /* "off": none */
+
+	/* [heartbeat] */
+	uint64_t heartbeat_ms; /* 0: none */
 
 	/* [shipper] */
 	char *shipper_user;

@@ -31,15 +31,15 @@ static void put_values(FILE *f, const struct config_option *o)
 		fprintf(f, "%s%s", i ? " " : "", o->values[i]);
 }
 
-/* Commands whose arguments are a choice of words say so: "ls|cat|verify". */
+/* Commands whose first argument is a choice of words say so: "ls|cat|verify [DIR]". */
 static bool has_choice(const struct config_command *command)
 {
-	return command->args && strchr(command->args, '|') && !strpbrk(command->args, " []<>");
+	return command->args && command->args[strcspn(command->args, "|[<")] == '|';
 }
 
 static void put_choice(FILE *f, const char *args)
 {
-	for (; *args; args++)
+	for (; *args && *args != ' '; args++)
 		fputc(*args == '|' ? ' ' : *args, f);
 }
 

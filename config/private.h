@@ -82,10 +82,18 @@ const char *config_metavar(const struct config_option *o);
  */
 const char *config_check_intake_key(char *value);
 const char *config_check_outputs(char *value);
+const char *config_check_drop_order(char *value);
 const char *config_check_host(char *value);
 const char *config_check_hostname(char *value);
 const char *config_check_path(char *value);
 const char *config_check_proxy(char *value);
+/* In flow_filter.c. */
+const char *config_check_networks(char *value);
+const char *config_check_ports(char *value);
+const char *config_check_protocols(char *value);
+const char *config_check_users(char *value);
+const char *config_check_commands(char *value);
+const char *config_check_cgroups(char *value);
 
 /* Does any output leave this host, and so need a key? */
 bool config_has_network_output(const struct config *c);

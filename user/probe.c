@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "user/capture.h"
+#include "user/flow_rules.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -318,7 +319,17 @@ static int source_attach(enum kernel_source source, const struct variant_row *v,
 					   .loopback = o->loopback };
 		__u32 zero = 0;
 
-		err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
+		if (o->rules) {
+			struct flow_rules_maps maps = {
+				bpf_object__find_map_fd_by_name(obj, "flow_networks"),
+				bpf_object__find_map_fd_by_name(obj, "flow_ports"),
+				bpf_object__find_map_fd_by_name(obj, "flow_owners"),
+			};
+
+			err = flow_rules_apply(o->rules, &maps, &t);
+		}
+		if (!err)
+			err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
 	} else if (bss && source == KERNEL_JOURNAL) {
 		static const char *const names[JOURNAL_NAMES] = { "systemd-journal", "rsyslogd",
 								  "syslog-ng", "syslogd" };

@@ -25,8 +25,10 @@ struct kernel_opts {
 	uint64_t flows_max;
 	uint64_t active_ns, idle_ns;
 	bool loopback;
+	const struct flow_rules *rules; /* which flows; NULL: all */
 };
 
+struct flow_rules;
 struct kernel;
 
 /* The counters of a source, summed over CPUs. */
@@ -75,6 +77,12 @@ int kernel_ring_fd(const struct kernel *k, enum kernel_source source);
 
 /* From here on; reports that are due by them come with the next sweep. */
 void kernel_set_timing(struct kernel *k, uint64_t active_ns, uint64_t idle_ns, bool loopback);
+
+/* The folder where cgroup v2 is mounted; the caller closes it. -ENOENT: text says so. */
+int cgroup_root_open(char *text, size_t size);
+
+/* Other rules from here on: flows that are followed already stay. 0 or -errno. */
+int kernel_set_rules(struct kernel *k, const struct flow_rules *rules);
 
 /* Walks the tables of flows: puts due reports into the ring; with flush, all. */
 int kernel_sweep(struct kernel *k, bool flush);

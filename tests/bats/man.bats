@@ -169,6 +169,7 @@ complete_bash() {
 	[ "$(complete_bash sekoia-ebpf check --js)" = --json ]
 	[ "$(complete_bash sekoia-ebpf --region fra1 ch)" = check ]
 	[ -z "$(complete_bash sekoia-ebpf check ch)" ]
+	[ "$(complete_bash sekoia-ebpf spool v)" = verify ]
 	[ -z "$(complete_bash sekoia-ebpf --intake-key a)" ]
 	[ "$(complete_bash sekoia-ebpf --shipper-user nobo)" = nobody ]
 	mkdir "$T/a folder"
