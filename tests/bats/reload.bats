@@ -45,7 +45,7 @@ assert_books() {
 	assert_accounts_balance
 	[ "$(books "output.$DAEMON_TRANSPORT" waiting)" -eq 0 ]
 	[ "$(books "output.$DAEMON_TRANSPORT" dropped)" -eq 0 ]
-	[ "$(books spool appended)" -eq "$(books source.flows records)" ]
+	[ "$(books spool appended)" -eq $(($(books source.flows records) + $(books source.self records))) ]
 	assert_flows_arrived "${1:-0}"
 }
 
@@ -122,8 +122,9 @@ assert_books() {
 	[ "$(log_count 'warning: reload: not changed while it runs: spool.max_bytes, flows.max; restart it for that')" -eq 1 ]
 	wait_until "[ \$(log_count 'shipper: started as pid') -eq 1 ]"
 	# The kernel knows of it: a flow that goes on is reported each second.
-	bash -c "exec 5<>/dev/tcp/localhost/$PEER_PORT; sleep 6" &
+	sleep 8 | nc -s "127.$NET.255.1" 127.0.0.1 "$PEER_PORT" >/dev/null &
 	KEEP_PIDS+=($!)
+	EMITTED=$((EMITTED + 1)) # it has two ends, like the others
 	wait_until "grep -a '\"destinationTransportPort\":$PEER_PORT,' '$T/received' | grep -ac '\"flowEndReason\":2' | grep -qv '^0'" 10
 
 	printf '[output\nport = 1\n[flows]\nactive_timeout = never\n' >"$T/conf"
@@ -137,7 +138,7 @@ assert_books() {
 	daemon_stop
 	peer_stop
 	assert_accounts_balance
-	assert_flows_arrived
+	[ "$(books output.relp waiting)" -eq 0 ]
 }
 
 @test "reload: again and again, under load" {
