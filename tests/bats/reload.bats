@@ -65,7 +65,7 @@ assert_books() {
 	FIRST_PEER=$PEER_PID
 	KEEP_PIDS+=("$FIRST_PEER")
 	mv "$T/received" "$T/received.1"
-	PEER_PID= PEER_PORT=
+	PEER_PID='' PEER_PORT=''
 	peer_start relp
 	PORT=$PEER_PORT
 	[ "$PORT" != "$first_port" ]
