@@ -92,7 +92,7 @@ only() {
 	# The totals are those of the list, and each program of the tables is in it.
 	[ "$(jq '.ok + .twin + .warn + .fail' "$T/check.json")" -eq "$(jq '.checks | length' "$T/check.json")" ]
 	[ "$(jq '[.checks[] | select(.check | startswith("bpf."))] | length' "$T/check.json")" -eq \
-		"$(sed -n '/struct program_row programs\[\]/,/^};/p' "$TOP"/user/*.c | grep -c '{ KERNEL_')" ]
+		"$(sed -n '/^const struct program_row kernel_programs\[\]/,/^};/p' "$TOP"/user/*.c | grep -c '{ KERNEL_')" ]
 	# Nothing was sent, and nothing stays.
 	[ "$(peer_count)" -eq 0 ]
 	[ ! -e "$T/spool" ]
@@ -140,7 +140,7 @@ only() {
 	# A wrong word on the command line is not for check to bear.
 	run -2 "$SEKOIA" --config /dev/null check everything
 	run -2 "$SEKOIA" --config /dev/null cleanup --json
-	[[ $output == *"--json: cleanup does not take it; these commands do: check"* ]]
+	[[ $output == *"--json: cleanup does not take it; these commands do: check, "* ]]
 }
 
 @test "check: no bpffs" {

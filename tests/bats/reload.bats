@@ -94,7 +94,7 @@ assert_books() {
 	wait_for_flows
 	peer_stop
 	# The intake has got a new key, and the file gets it.
-	PEER_ARGS=()
+
 	TEST_KEY=ffffffffffffffffffffffffffffffff
 	peer_start https
 	emit 20
