@@ -103,7 +103,7 @@ struct config {
 
 	/* Of the command line alone: enum config_command_flag, ored. */
 	unsigned command_flags;
-	/* For a command that bears mistakes; NULL: none were made, or nobody asked. Borrowed. */
+	/* For a command that bears mistakes: those that were made. Borrowed. */
 	const struct config_errors *mistakes;
 };
 

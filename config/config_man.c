@@ -227,7 +227,7 @@ void config_print_man(FILE *f, const struct config_command *commands, const char
 		"Mistakes in the configuration or on the command line; each is told.",
 		".SH FILES",
 		".TP",
-		".I " CONFIG_DEFAULT_FILE,
+		".I " CONFIG_DEFAULT_FILE, /* NOLINT(bugprone-suspicious-missing-comma) */
 		"The configuration.",
 		".TP",
 		".I /var/lib/sekoia-ebpf/spool",

@@ -107,15 +107,14 @@ int main(int argc, char **argv, char **envp)
 	usage = errors.n > loaded;
 	if (command && command->needs_key)
 		config_load_key(c, &errors);
-	if (errors.n && !usage && command->bears_mistakes) {
-		c->mistakes = &errors;
-	} else if (errors.n) {
+	if (!command || (errors.n && (usage || !command->bears_mistakes))) {
 		fprintf(stderr, "%.*s", (int)errors.text.len, buf_data(&errors.text));
 		fprintf(stderr, "sekoia-ebpf: %d %s; try --help\n", errors.n,
 			errors.n == 1 ? "mistake" : "mistakes");
 		config_errors_done(&errors);
 		return EXIT_USAGE;
 	}
+	c->mistakes = &errors;
 	log_set_level((enum log_level)c->log_level);
 	err = command->run(c, argc - rest, argv + rest);
 	config_errors_done(&errors);

@@ -431,7 +431,9 @@ static int try_row(const struct program_row *row, const struct kernel_opts *o, i
 	if (!obj)
 		return -errno;
 	bpf_object__for_each_program(prog, obj)
+	{
 		bpf_program__set_autoload(prog, !strcmp(bpf_program__name(prog), row->name));
+	}
 	*ret_why = "load";
 	err = set_sizes(obj, row->source, o);
 	if (!err)

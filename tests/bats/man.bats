@@ -123,13 +123,13 @@ OTHERS='docker|podman|kubectl|helm|systemctl|journalctl|curl|git |qemu|setpriv|o
 @test "texts: each make target and each file that README and docs link to exists" {
 	local word file
 
-	for word in $(grep -ohE '`make [a-z-]+' "$TOP/README.md" "$TOP"/docs/*.md | sed 's/.make //' | sort -u); do
+	while IFS= read -r word; do
 		grep -qE "^$word:" "$TOP/Makefile" || { echo "no such target: $word"; return 1; }
-	done
+	done < <(grep -ohE '`make [a-z-]+' "$TOP/README.md" "$TOP"/docs/*.md | sed 's/.make //' | sort -u)
 	for file in "$TOP/README.md" "$TOP"/docs/*.md; do
-		for word in $(grep -oE '\]\([^)#]+' "$file" | cut -c3- | grep -v '^http'); do
+		while IFS= read -r word; do
 			[ -e "$(dirname "$file")/$word" ] || { echo "$file: no such file: $word"; return 1; }
-		done
+		done < <(grep -oE '\]\([^)#]+' "$file" | cut -c3- | grep -v '^http')
 	done
 }
 
