@@ -73,11 +73,11 @@ assert_said() {
 		SEKOIA_OUTPUT_TIMEOUT: "0" is too small; allowed: 1s to 1h
 		--region: "mars" is not known; allowed: fra1, fra2, mco1, uae1, usa1, sgp1
 		-k: the value is not an intake key; allowed: 16 to 128 letters and digits
-		"frobnicate" is not a command; allowed: run, cleanup
+		"frobnicate" is not a command; allowed: run, 
 		sekoia-ebpf: 19 mistakes; try --help
 	END
 	# A newer version may know more commands.
-	sed -i 's/\(is not a command; allowed: run, cleanup\).*/\1/' "$T/out"
+	sed -i 's/\(is not a command; allowed: run, \).*/\1/' "$T/out"
 	diff -u "$T/want" "$T/out"
 }
 
@@ -143,7 +143,7 @@ assert_said() {
 
 @test "a command that is none, or a word too many" {
 	refused --config /dev/null --intake-key-file "$T/key" frobnicate
-	grep -q '^"frobnicate" is not a command; allowed: run, cleanup' "$T/out"
+	grep -q '^"frobnicate" is not a command; allowed: run, .*cleanup' "$T/out"
 	refused --config /dev/null --intake-key-file "$T/key" run extra
 	grep -q '^"extra": run takes no arguments$' "$T/out"
 	refused --config /dev/null --intake-key-file "$T/key" --output
