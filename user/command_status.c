@@ -106,12 +106,12 @@ int command_status(const struct config *c, int argc, char **argv)
 	struct buf answer;
 	int err;
 
-	if (argc && !strcmp(argv[0], "json")) {
+	if (c->command_flags & COMMAND_JSON)
 		page = "/status";
-	} else if (argc && !strcmp(argv[0], "metrics")) {
+	if (argc && !strcmp(argv[0], "metrics")) {
 		page = "/metrics";
 	} else if (argc) {
-		log_error("status: \"%s\" is no form of it; allowed: json, metrics, or nothing",
+		log_error("status: \"%s\" is no form of it; allowed: metrics, --json, or nothing",
 			  argv[0]);
 		return STATUS_NOT_RUNNING;
 	}

@@ -166,7 +166,7 @@ now_us() {
 	daemon_start https
 	emit 20
 	wait_for_flows
-	wait_until '[ "$("$SEKOIA" --config /dev/null --monitor-socket "$T/monitor" status json | jq .source.flows.own)" -gt 0 ]'
+	wait_until '[ "$("$SEKOIA" --config /dev/null --monitor-socket "$T/monitor" status --json | jq .source.flows.own)" -gt 0 ]'
 	# The connections that end with the shipper.
 	daemon_stop
 	peer_stop
@@ -186,14 +186,14 @@ now_us() {
 		--output-host localhost --output-port "$PEER_PORT" --tls-ca "$T/certs/ca.pem" \
 		--monitor-socket "$T/monitor" --flows-enable no --kernel-log no --log-level debug
 	DAEMON_PID=$STARTED
-	wait_until '"$SEKOIA" --config /dev/null --monitor-socket "$T/monitor" status json >"$T/status"'
+	wait_until '"$SEKOIA" --config /dev/null --monitor-socket "$T/monitor" status --json >"$T/status"'
 	in_room logger -t others "a line of another program"
 	wait_until 'grep -q "a line of another program" "$T/received"'
 	# The shipper is started again: its lines, and the collector's about that.
 	kill -KILL "$(pgrep -f '^sekoia-ebpf: shipper' -P "$DAEMON_PID")"
 	in_room logger -t others "a second line"
 	wait_until 'grep -q "a second line" "$T/received"'
-	wait_until '"$SEKOIA" --config /dev/null --monitor-socket "$T/monitor" status json | jq -e ".source.journal.own > 2"'
+	wait_until '"$SEKOIA" --config /dev/null --monitor-socket "$T/monitor" status --json | jq -e ".source.journal.own > 2"'
 	kill -INT "$DAEMON_PID"
 	wait "$DAEMON_PID"
 	DAEMON_PID=

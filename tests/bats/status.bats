@@ -20,7 +20,7 @@ status() {
 
 # number PATH: from the JSON of status, "output.https.waiting".
 number() {
-	status json | jq ".$1"
+	status --json | jq ".$1"
 }
 
 get() {
@@ -33,7 +33,7 @@ raw() {
 }
 
 wait_delivered() {
-	wait_until 'status json | jq -e ".spool.appended == .output.https.acknowledged and .spool.appended >= '"$1"'" >/dev/null'
+	wait_until 'status --json | jq -e ".spool.appended == .output.https.acknowledged and .spool.appended >= '"$1"'" >/dev/null'
 }
 
 @test "status: for people, in 80 columns; the same numbers everywhere" {
@@ -52,7 +52,7 @@ wait_delivered() {
 	done
 	[ "$(awk 'length($0) > 79' "$T/page" | wc -l)" -eq 0 ]
 	get /metrics >"$T/metrics"
-	status json >"$T/json"
+	status --json >"$T/json"
 	[ "$(jq -r .version "$T/json")" = "$("$SEKOIA" --version | cut -d' ' -f2)" ]
 	# The socket is root's alone.
 	[ "$(stat -c '%a %u' "$T/monitor")" = "600 0" ]
@@ -87,7 +87,7 @@ wait_delivered() {
 	emit 100
 	wait_for_flows
 	wait_delivered 200
-	status json >"$T/json"
+	status --json >"$T/json"
 	jq -e '.kernel.flows | .seen == .submitted + .filtered + .ring_full + .no_room + .missed + .live' "$T/json"
 	jq -e '.spool.appended == .output.https.acknowledged + .output.https.rejected + .output.https.dropped +
 		.output.https.damaged + .output.https.waiting' "$T/json"
@@ -114,9 +114,9 @@ wait_delivered() {
 	[[ $output == *"no collector answers"* ]]
 	run -1 "$SEKOIA" --config /dev/null --monitor-socket off status
 	[[ $output == *"monitor.socket is off"* ]]
-	run -2 status json metrics
+	run -2 status metrics metrics
 	run -1 status yaml
-	[[ $output == *"allowed: json, metrics, or nothing"* ]]
+	[[ $output == *"allowed: metrics, --json, or nothing"* ]]
 	# The dead one's socket is replaced, a living one's is not.
 	daemon_start https
 	run -0 status
