@@ -49,6 +49,8 @@ struct config {
 	/* [spool] */
 	char *spool_dir;
 	uint64_t spool_max_bytes;
+	char *spool_drop_order;	   /* of "journal", "flows", "kernel", with commas; or "oldest" */
+	uint64_t spool_max_age_ms; /* 0: none */
 	uint64_t spool_segment_bytes;
 	int spool_sync; /* enum spool_sync */
 	uint64_t spool_sync_interval_ms;

@@ -86,6 +86,8 @@ struct books_spool {
 
 struct books_output {
 	uint64_t acknowledged, rejected, dropped, damaged, waiting, before;
+	uint64_t dropped_old; /* of the dropped: too old; and of which class, as far as known */
+	uint64_t dropped_journal, dropped_flows, dropped_kernel, dropped_self;
 	uint64_t sent, sent_bytes, connects, failures;
 	uint64_t settled_dropped; /* dropped, as far as its reader has come */
 };
@@ -137,7 +139,7 @@ struct books {
 struct books_inputs {
 	const struct config *config;
 	struct kernel *kernel;
-	const struct spool *spool;
+	struct spool *spool;
 	struct source *const *sources;
 	int n_sources;
 	const struct losses *losses;

@@ -126,38 +126,64 @@ static void read_spool(struct books *b, const struct books_inputs *in, const str
 	};
 }
 
-static void read_output(struct books *b, const struct books_inputs *in, const struct spool_stats *s,
-			const char *name, size_t len)
+/* Of which class, and why. */
+static void read_drops(struct books_output *o, const struct spool_cursor *c,
+		       const struct spool_ahead *ahead)
 {
+	uint64_t *const by_class[MSG_CLASSES] = {
+		[MSG_JOURNAL] = &o->dropped_journal,
+		[MSG_FLOW] = &o->dropped_flows,
+		[MSG_KERNEL] = &o->dropped_kernel,
+		[MSG_SELF] = &o->dropped_self,
+	};
+
+	o->dropped_old = c->lost_age;
+	for (int class = 0; class < MSG_CLASSES; class ++) {
+		o->dropped_old += ahead->lost[SPOOL_LOST_AGE][class];
+		for (int reason = 0; reason < SPOOL_LOSSES; reason++)
+			*by_class[class] += c->lost[reason][class] + ahead->lost[reason][class];
+	}
+}
+
+static void read_output(struct books *b, const struct books_inputs *in, const struct spool_stats *s,
+			enum books_extent extent, const char *name, size_t len)
+{
+	struct spool_ahead ahead = { 0 };
 	struct spool_cursor c;
 	struct books_item *item;
-	uint64_t from, gone;
+	uint64_t from;
 	char text[32];
 
 	snprintf(text, sizeof(text), "%.*s", (int)len, name);
 	if (spool_cursor_peek(in->config->spool_dir, text, &c) < 0 ||
 	    c.spool_id != spool_id(in->spool))
 		return;
-	/* What the limit took is dropped, though its reader has not come to it yet. */
-	from = c.cursor_seq;
-	gone = s->removed_seq > from ? s->removed_seq - from : 0;
-	from += gone;
+	/* What was given up is dropped, though its reader has not come to it yet. */
+	if (extent == BOOKS_READ_ALL) {
+		spool_get_ahead(in->spool, c.cursor_seq, &ahead);
+	} else {
+		from = c.cursor_seq;
+		ahead.dropped = s->removed_seq > from ? s->removed_seq - from : 0;
+		from += ahead.dropped;
+		/* The cursor may be a moment ahead of the numbers that we took before it. */
+		ahead.waiting = s->last_seq > from ? s->last_seq - from : 0;
+	}
 	item = add(b, BOOKS_OUTPUT, text, strlen(text));
 	item->generation = c.spool_id;
 	item->output = (struct books_output){
 		.acknowledged = c.acked,
 		.rejected = c.rejected,
-		.dropped = c.lost_limit + gone,
-		.settled_dropped = c.lost_limit,
+		.dropped = c.lost_limit + c.lost_age + ahead.dropped,
+		.settled_dropped = c.lost_limit + c.lost_age,
 		.damaged = c.lost_damage,
-		/* The cursor may be a moment ahead of the numbers that we took before it. */
-		.waiting = s->last_seq > from ? s->last_seq - from : 0,
+		.waiting = ahead.waiting,
 		.before = c.start_seq,
 		.sent = c.sent,
 		.sent_bytes = c.sent_bytes,
 		.connects = c.connects,
 		.failures = c.failures,
 	};
+	read_drops(&item->output, &c, &ahead);
 	if (strcmp(text, "stdout") != 0 && strcmp(text, "file") != 0)
 		snprintf(item->peer, sizeof(item->peer), "%.79s",
 			 in->config->output_host ? in->config->output_host
@@ -169,12 +195,12 @@ static void read_output(struct books *b, const struct books_inputs *in, const st
 }
 
 static void read_outputs(struct books *b, const struct books_inputs *in,
-			 const struct spool_stats *s)
+			 const struct spool_stats *s, enum books_extent extent)
 {
 	for (const char *p = in->config->output; *p;) {
 		size_t n = strcspn(p, ",");
 
-		read_output(b, in, s, p, n);
+		read_output(b, in, s, extent, p, n);
 		p += n + (p[n] == ',');
 	}
 }
@@ -271,7 +297,7 @@ void books_read(struct books *b, const struct books_inputs *in, enum books_exten
 	read_kernel(b, in, extent);
 	read_sources(b, in);
 	if (extent == BOOKS_READ_LOSSES) {
-		read_outputs(b, in, &s);
+		read_outputs(b, in, &s, extent);
 		return;
 	}
 	snprintf(b->hostname, sizeof(b->hostname), "%.255s", in->hostname ? in->hostname : "");
@@ -279,7 +305,7 @@ void books_read(struct books *b, const struct books_inputs *in, enum books_exten
 		shipper_get_stats(in->shipper, &shipper);
 	read_rings(b, in);
 	read_spool(b, in, &s);
-	read_outputs(b, in, &s);
+	read_outputs(b, in, &s, extent);
 	read_losses(b, in);
 	read_process(b, "collector", getpid());
 	if (shipper.pid)

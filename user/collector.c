@@ -7,9 +7,9 @@
  * (a full disk) stays in the batch and in the rings; nothing is drained until
  * it went through, so the kernel keeps what fits and counts the rest.
  *
- * A sample can be more than a batch has room for. What is committed in the midst
- * of it carries the position before it: after a crash between its parts the
- * sample is taken again, so that its first records come twice and none is lost.
+ * A sample can be more records than a batch should have. Its source then stops
+ * when the sink is full, and goes on with it behind the commit; how far it had
+ * come is in what it prepares for that, so that a crash there repeats nothing.
  */
 #define _GNU_SOURCE
 #include "user/collector.h"
@@ -27,7 +27,6 @@
 #include "output/spool.h"
 #include "user/books.h"
 #include "user/flow_rules.h"
-#include "user/held.h"
 #include "user/host.h"
 #include "user/losses.h"
 #include "user/monitor.h"
@@ -46,7 +45,7 @@
 #define DRAIN_MS      100	  /* how long an event waits at the most */
 #define TICK_MS	      1000	  /* clocks, users, spool, sweeps */
 #define COMMIT_BYTES  (512 << 10) /* a batch is committed when it has this much, */
-#define COMMIT_PART   8		  /* or this part of a small spool: a batch is a quarter at most */
+#define COMMIT_PART   8		  /* or this part of a small spool: a batch is half of it at most */
 #define DRAIN_SAMPLES 20000	  /* per turn of the loop, so that signals get their turn */
 #define QUIET_MS      5
 #define QUIET_TURNS   100 /* on stopping */
@@ -84,13 +83,10 @@ struct collector {
 	struct loop_timer drain_timer, tick_timer;
 	uint64_t next_sweep_ms, sweep_every_ms;
 	uint64_t commit_bytes;
-	struct held held; /* what did not fit into the batch when the spool got stuck, */
-	const struct source *held_of; /* from this source, */
-	uint64_t held_position;	      /* which had been read up to here before */
-	const struct source *taking;  /* whose records come in now */
-	uint64_t stuck_since_ms;      /* 0: commits go through */
+	uint64_t stuck_since_ms; /* 0: commits go through */
 	uint64_t stuck_logged_ms;
-	uint64_t drops_told, drops_told_ms;
+	struct spool_stats drops_told;
+	uint64_t drops_told_ms;
 	bool stuck_told; /* this time; a disk that is full on and off is told once a minute */
 	bool stopping, stopped_clean;
 	bool leave_kernel; /* what it holds is not in the spool */
@@ -121,13 +117,12 @@ static int prepare(struct collector *c)
 	return err;
 }
 
-/* whole: no sample has a part of its records elsewhere. */
-static int commit_batch(struct collector *c, bool whole)
+static int commit(struct collector *c)
 {
 	struct spool_position positions[SOURCE_MAX];
 	size_t bytes;
 	uint32_t events = spool_pending(c->spool, &bytes);
-	int err = whole ? prepare(c) : 0;
+	int err = prepare(c);
 
 	for (int i = 0; i < c->n_sources; i++) {
 		const struct source *s = c->sources[i].source;
@@ -135,7 +130,7 @@ static int commit_batch(struct collector *c, bool whole)
 		positions[i] = (struct spool_position){
 			.source = s->ops->id,
 			.generation = s->generation,
-			.position = s == c->held_of ? c->held_position : s->position,
+			.position = s->position,
 		};
 	}
 	if (!err)
@@ -162,81 +157,34 @@ static int commit_batch(struct collector *c, bool whole)
 		watch_sources(c, true);
 	}
 	for (int i = 0; i < c->n_sources; i++)
-		if (c->sources[i].source != c->held_of)
-			c->sources[i].source->ops->release(c->sources[i].source);
+		c->sources[i].source->ops->release(c->sources[i].source);
 	if (c->shipper && events)
 		shipper_wake(c->shipper);
 	return 0;
 }
 
-/* Puts what was held into the empty batch, as much as fits. False: nothing was held. */
-static bool add_held(struct collector *c)
-{
-	const struct msg *m = held_first(&c->held);
-
-	if (!m)
-		return false;
-	while (m && !spool_add(c->spool, m)) {
-		held_drop_first(&c->held);
-		m = held_first(&c->held);
-	}
-	if (!m)
-		c->held_of = NULL;
-	return true;
-}
-
-static int commit(struct collector *c)
-{
-	int err;
-
-	do {
-		err = commit_batch(c, !c->held_of);
-	} while (!err && add_held(c));
-	return err;
-}
-
-static int hold(struct collector *c, const struct msg *m)
-{
-	int err = spool_check(m);
-
-	if (!err)
-		err = held_add(&c->held, m);
-	if (!err && !c->held_of) {
-		c->held_of = c->taking;
-		c->held_position = c->taking->position;
-	}
-	return err;
-}
-
-/* struct sink: a full batch is committed with the positions before this sample. */
 static int on_add(void *arg, const struct msg *m)
 {
 	struct collector *c = arg;
-	int err;
 
-	if (held_count(&c->held))
-		return hold(c, m);
-	err = spool_add(c->spool, m);
-	if (err != -ENOBUFS)
-		return err;
-	return commit_batch(c, false) ? hold(c, m) : spool_add(c->spool, m);
+	return spool_add(c->spool, m);
 }
 
 static uint64_t on_next_seq(void *arg)
 {
 	struct collector *c = arg;
 
-	return spool_next_seq(c->spool) + held_count(&c->held);
+	return spool_next_seq(c->spool);
 }
 
-/* struct sink: is it time for a commit, or is one overdue? */
+/* struct sink: is it time for a commit? Below that, any message has room. */
 static bool is_full(void *arg)
 {
 	struct collector *c = arg;
 	size_t bytes;
 
 	spool_pending(c->spool, &bytes);
-	return bytes >= c->commit_bytes || held_count(&c->held);
+	return bytes >= c->commit_bytes;
 }
 
 /* ------------------------------------------------------------------- books */
@@ -326,7 +274,6 @@ static bool drain(struct collector *c, uint64_t now_ms)
 		for (int i = 0; i < c->n_sources; i++) {
 			struct source *s = c->sources[i].source;
 
-			c->taking = s;
 			for (int n = 0; n < 256; n++) {
 				if (s->ops->take(s, &c->sink) <= 0)
 					break;
@@ -370,26 +317,51 @@ static void flush_sources(struct collector *c, bool all)
 	for (int i = 0; i < c->n_sources; i++) {
 		struct source *s = c->sources[i].source;
 
-		c->taking = s;
 		while (s->ops->flush && !s->ops->flush(s, &c->sink, all))
 			if (commit(c))
 				return;
 	}
 }
 
-/* A limit that is reached is told once a minute, with what it cost. */
+/* What is given up is told once a minute, with what it was. */
 static void tell_drops(struct collector *c, uint64_t now_ms)
 {
+	static const char *const limits[] = { [SPOOL_LOST_LIMIT] = "at its limit (spool.max_bytes)",
+					      [SPOOL_LOST_AGE] =
+						      "events are older than spool.max_age" };
+	static const char *const names[] = { [MSG_JOURNAL] = "journal lines",
+					     [MSG_FLOW] = "flows",
+					     [MSG_KERNEL] = "kernel events",
+					     [MSG_SELF] = "of its own" };
 	struct spool_stats s;
 
 	spool_get_stats(c->spool, &s);
-	if (s.dropped == c->drops_told ||
+	if (s.dropped == c->drops_told.dropped ||
 	    (c->drops_told_ms && now_ms - c->drops_told_ms < STUCK_LOG_MS))
 		return;
-	log_warning("spool %s: at its limit (spool.max_bytes): the oldest events are dropped "
-		    "before the intake has taken them, %llu since the last such line",
-		    c->config->spool_dir, (unsigned long long)(s.dropped - c->drops_told));
-	c->drops_told = s.dropped;
+	for (int reason = 0; reason < SPOOL_LOSSES; reason++) {
+		uint64_t unknown = s.dropped_unknown - c->drops_told.dropped_unknown;
+		char what[160] = "";
+		size_t len = 0;
+
+		for (int class = 0; class < MSG_CLASSES; class ++) {
+			uint64_t n = s.drops[reason][class].events -
+				     c->drops_told.drops[reason][class].events;
+
+			if (n)
+				len += (size_t)snprintf(what + len, sizeof(what) - len, "%s%llu %s",
+							len ? ", " : "", (unsigned long long)n,
+							names[class]);
+		}
+		if (unknown && reason == SPOOL_LOST_LIMIT)
+			len += (size_t)snprintf(what + len, sizeof(what) - len, "%s%llu events",
+						len ? ", " : "", (unsigned long long)unknown);
+		if (len)
+			log_warning("spool %s: %s: dropped before the intake has taken them: %s "
+				    "since the last such line",
+				    c->config->spool_dir, limits[reason], what);
+	}
+	c->drops_told = s;
 	c->drops_told_ms = now_ms;
 }
 
@@ -541,6 +513,24 @@ static int check_reader(const struct collector *c, const char *user, uid_t uid, 
 	return err;
 }
 
+/* spool.drop_order, whose words were checked: "oldest" is no step at all. */
+static void read_drop_order(const char *text, struct spool_opts *o)
+{
+	static const struct {
+		const char *name;
+		enum msg_class class;
+	} names[] = { { "journal", MSG_JOURNAL }, { "flows", MSG_FLOW }, { "kernel", MSG_KERNEL } };
+
+	for (const char *p = text; *p && o->n_drop_steps < MSG_CLASSES;) {
+		size_t n = strcspn(p, ",");
+
+		for (size_t i = 0; i < 3; i++)
+			if (strlen(names[i].name) == n && strncmp(names[i].name, p, n) == 0)
+				o->drop_steps[o->n_drop_steps++] = 1u << names[i].class;
+		p += n + (p[n] == ',');
+	}
+}
+
 static int open_spool(struct collector *c)
 {
 	const struct config *config = c->config;
@@ -549,6 +539,7 @@ static int open_spool(struct collector *c)
 	struct spool_opts o = {
 		.dir = config->spool_dir,
 		.max_bytes = config->spool_max_bytes,
+		.max_age_ms = config->spool_max_age_ms,
 		.segment_bytes = config->spool_segment_bytes,
 		.sync = (enum spool_sync)config->spool_sync,
 		.sync_interval_ms = (uint32_t)config->spool_sync_interval_ms,
@@ -557,6 +548,7 @@ static int open_spool(struct collector *c)
 	const char *user;
 	int err;
 
+	read_drop_order(config->spool_drop_order, &o);
 	for (const char *p = config->output; *p && o.n_outputs < 8;) {
 		size_t n = strcspn(p, ",");
 
@@ -782,7 +774,6 @@ static void done(struct collector *c)
 	users_free(c->sink.users);
 	losses_free(c->losses);
 	free(c->books);
-	held_done(&c->held);
 	spool_free(c->spool);
 	kernel_free(c->kernel);
 	close_fd(c->kernel_lock_fd);

@@ -9,6 +9,7 @@
 #include "user/collector.h"
 #include "user/command_check.h"
 #include "user/command_status.h"
+#include "user/command_spool.h"
 #include "user/probe.h"
 #include "user/util/cleanup.h"
 #include "user/util/log.h"
@@ -62,5 +63,10 @@ const struct config_command commands[] = {
 	{ .name = "cleanup",
 	  .help = "Remove what a collector that was killed left in the kernel",
 	  .run = run_cleanup },
+	{ .name = "spool",
+	  .args = "ls|cat|verify [DIR]",
+	  .max_args = 3,
+	  .help = "Show what waits in a spool, each event of it, or whether it is whole",
+	  .run = command_spool },
 	{ 0 },
 };
