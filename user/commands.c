@@ -8,8 +8,8 @@
 
 #include "user/collector.h"
 #include "user/command_check.h"
-#include "user/command_status.h"
 #include "user/command_spool.h"
+#include "user/command_status.h"
 #include "user/probe.h"
 #include "user/util/cleanup.h"
 #include "user/util/log.h"
