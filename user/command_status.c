@@ -81,7 +81,7 @@ static long header(struct slice head, const char *name)
 static int show(const char *path, struct buf *answer)
 {
 	struct slice all = buf_slice(answer), head = all;
-	const char *end = all.len ? memmem(all.p, all.len, "\r\n\r\n", 4) : NULL;
+	const char *end = all.p ? memmem(all.p, all.len, "\r\n\r\n", 4) : NULL;
 	long length = -1, wrongs = -1;
 
 	if (end) {
