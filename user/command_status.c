@@ -69,7 +69,8 @@ static int ask(const char *path, const char *page, struct buf *ret)
 	}
 }
 
-/* The number behind a header's name, or -1. */
+/* The number behind a header's name, or -1. head ends with a line's end, where a number ends, too.
+ */
 static long header(struct slice head, const char *name)
 {
 	const char *at = memmem(head.p, head.len, name, strlen(name));
@@ -80,14 +81,15 @@ static long header(struct slice head, const char *name)
 static int show(const char *path, struct buf *answer)
 {
 	struct slice all = buf_slice(answer), head = all;
-	const char *end = all.len ? memmem(all.p, all.len, "\r\n\r\n", 4) : NULL;
-	long length, wrongs;
+	const char *end = all.p ? memmem(all.p, all.len, "\r\n\r\n", 4) : NULL;
+	long length = -1, wrongs = -1;
 
-	if (end)
+	if (end) {
 		head.len = (size_t)(end + 2 - all.p);
-	length = header(head, "\r\nContent-Length: ");
-	wrongs = header(head, "\r\nSekoia-Wrong: ");
-	if (!end || all.len < 13 || memcmp(all.p, "HTTP/1.0 200 ", 13) != 0 || wrongs < 0 ||
+		length = header(head, "\r\nContent-Length: ");
+		wrongs = header(head, "\r\nSekoia-Wrong: ");
+	}
+	if (!end || head.len < 13 || memcmp(head.p, "HTTP/1.0 200 ", 13) != 0 || wrongs < 0 ||
 	    length != (long)(all.len - head.len - 2)) {
 		log_error("%s: the answer is not a collector's, or not whole; is another program "
 			  "behind it, or is it busy? Try again",

@@ -161,7 +161,7 @@ wait_delivered() {
 	[ "$(printf 'nonsense\r\n\r\n' | raw | head -c 12)" = "HTTP/1.0 400" ]
 	head -c 100000 /dev/zero | tr '\0' x | raw >"$T/out" 2>&1 || true
 	# Eight say nothing: the ninth is refused, until their time is over.
-	for i in 1 2 3 4 5 6 7 8; do
+	for ((i = 0; i < 8; i++)); do
 		(sleep 8 | raw) >/dev/null 2>&1 3>&- &
 		KEEP_PIDS+=($!)
 	done
