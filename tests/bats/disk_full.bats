@@ -27,14 +27,14 @@ small_disk() {
 
 # Everything that is free goes to another file.
 fill_disk() {
-	dd if=/dev/zero of="$T/disk/filler" bs=4k oflag=append conv=notrunc 2>/dev/null || true
+	dd if=/dev/zero of="$T/disk/filler" bs=16k oflag=append conv=notrunc 2>/dev/null || true
 	[ "$(stat -f -c %a "$T/disk")" -eq 0 ]
 }
 
 stuck='can not be written|events wait in the kernel'
 
 @test "disk full: said once, the kernel keeps the events, all arrive when there is room" {
-	small_disk 16m
+	small_disk 64m
 	peer_start https
 	daemon_start https
 	emit 20
@@ -61,7 +61,7 @@ stuck='can not be written|events wait in the kernel'
 }
 
 @test "disk full: the collector is killed meanwhile; the next one has every event once" {
-	small_disk 16m
+	small_disk 64m
 	peer_start https
 	daemon_start https
 	emit 20
@@ -85,7 +85,7 @@ stuck='can not be written|events wait in the kernel'
 }
 
 @test "disk full: stopped meanwhile, what the spool has not stays in the kernel" {
-	small_disk 16m
+	small_disk 64m
 	peer_start https
 	daemon_start https
 	emit 20
@@ -106,10 +106,18 @@ stuck='can not be written|events wait in the kernel'
 	[ ! -e "$BPF_DIR" ] || [ -z "$(ls "$BPF_DIR")" ]
 }
 
+lines_arrived() {
+	grep -Eo "disk-full-[0-9]+" "$T/received" | sort -u | wc -l
+}
+
+lines_in_spool() {
+	"$SEKOIA" --config /dev/null spool cat "$T/disk/spool" | grep -Eo "disk-full-[0-9]+" | sort -u | wc -l
+}
+
 # One sample of a stream can need more room than a batch has.
 @test "disk full: in the midst of the lines of one sample" {
 	need_journald
-	small_disk 16m
+	small_disk 64m
 	DAEMON_ARGS+=(--flows-enable no --journal-enable yes)
 	peer_start https
 	daemon_start https
@@ -129,6 +137,39 @@ stuck='can not be written|events wait in the kernel'
 	[ "$(books output.https damaged)" -eq 0 ]
 	[ "$(books output.https dropped)" -eq 0 ]
 	[ "$(grep -Eo "disk-full-[0-9]+" "$T/received" | sort | uniq -d | wc -l)" -eq 0 ]
+}
+
+# The first batches of the sample are in the spool, and the collector dies before the others.
+@test "disk full: killed in the midst of the lines of one sample; each comes once" {
+	need_journald
+	small_disk 64m
+	DAEMON_ARGS+=(--flows-enable no --journal-enable yes)
+	peer_start https
+	daemon_start https
+	journald_start
+	in_room systemd-cat -t disk-full seq -f "disk-full-%g" 1 100
+	wait_until 'peer_summary received >/dev/null; [ "$(lines_arrived)" -eq 100 ]'
+	# Room for a batch, but not for all of the sample, and nobody takes any of it.
+	peer_stop KILL
+	dd if=/dev/zero of="$T/disk/filler" bs=64k count=$(($(stat -f -c '%a * %S' "$T/disk") / 65536 - 14)) 2>/dev/null
+	seq -f "disk-full-%g" 101 2500 >"$T/lines"
+	in_room systemd-cat -t disk-full dd if="$T/lines" bs=64k status=none
+	wait_until '[ "$(log_count "No space left")" -eq 1 ]'
+	[ "$(lines_in_spool)" -gt 100 ]
+	[ "$(lines_in_spool)" -lt 2400 ]
+	daemon_kill
+	rm "$T/disk/filler"
+	peer_start https
+	daemon_start https
+	wait_until 'peer_summary received >/dev/null; [ "$(lines_arrived)" -eq 2500 ]'
+	daemon_stop
+	peer_stop
+	assert_accounts_balance
+	[ "$(books output.https damaged)" -eq 0 ]
+	# Under one number each: its death made none of them twice.
+	jq -r 'select(.log.logger == "journal") | "\(.event.id) \(.event.reason)"' "$T/received" |
+		sort -u | cut -d' ' -f2 | grep disk-full- | sort | uniq -d >"$T/twice"
+	[ ! -s "$T/twice" ]
 }
 
 @test "spool directory deleted while running: made again, nothing lost" {
@@ -221,7 +262,7 @@ mount_image() {
 }
 
 @test "read-only: remounted between two runs, and back" {
-	small_disk 8m
+	small_disk 64m
 	peer_start https
 	daemon_start https
 	emit 20
