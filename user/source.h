@@ -11,6 +11,7 @@
 
 #include "output/msg.h"
 #include "user/interfaces.h"
+#include "user/own.h"
 #include "user/util/buf.h"
 
 struct kernel;
@@ -21,8 +22,8 @@ struct source;
 struct users;
 
 /* The numbers in the spool: never give one to another source. */
-enum source_id { SOURCE_FLOWS = 1, SOURCE_JOURNAL = 2, SOURCE_KERNEL_LOG = 3 };
-#define SOURCE_MAX 3
+enum source_id { SOURCE_FLOWS = 1, SOURCE_JOURNAL = 2, SOURCE_KERNEL_LOG = 3, SOURCE_SELF = 4 };
+#define SOURCE_MAX 4
 
 /* What stands beside the kernel's own counters in the books. */
 struct source_stats {
@@ -30,6 +31,7 @@ struct source_stats {
 	uint64_t records;   /* appended */
 	uint64_t bad;	    /* samples that nobody of ours wrote */
 	uint64_t filtered;  /* samples that are not for us */
+	uint64_t own;	    /* what we did ourselves: connections to the intake, log lines */
 	uint64_t too_large; /* records that the spool would not have */
 	uint64_t lost;	    /* known to be missing: gaps in numbers */
 };
@@ -63,6 +65,9 @@ struct source_ops {
 	 */
 	bool (*flush)(struct source *s, struct sink *sink, bool all);
 
+	/* Of the ring, in bytes. NULL: there is none. */
+	void (*get_ring)(const struct source *s, uint64_t *ret_size, uint64_t *ret_fill);
+
 	void (*free)(struct source *s);
 };
 
@@ -80,6 +85,7 @@ struct sink {
 	struct process_cache *processes;
 	struct users *users;
 	struct interfaces interfaces;
+	struct own own; /* who we are ourselves */
 	uint64_t now_ms;
 
 	/*
