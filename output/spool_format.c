@@ -307,13 +307,15 @@ int spool_hole_decode(const struct msg *m, struct spool_hole *ret)
 	struct spool_hole hole = { .first = m->seq };
 	uint64_t sum = 0;
 
-	if (m->json.len % RUN_SIZE || m->json.len > SPOOL_HOLE_MAX - SPOOL_RECORD_HEADER)
+	if (m->json.len % RUN_SIZE || m->json.len > SPOOL_HOLE_MAX - SPOOL_RECORD_HEADER ||
+	    (const char *)at != m->host.p)
 		return -EBADMSG;
 	for (; at < end; at += RUN_SIZE) {
 		uint64_t n = get64(at + 2);
 
-		if (at[0] >= SPOOL_LOSSES || at[1] >= MSG_CLASSES || n > SPOOL_SEQ_MAX)
-			return -EBADMSG;
+		if (at[0] >= SPOOL_LOSSES || at[1] >= MSG_CLASSES || n == 0 || n > SPOOL_SEQ_MAX ||
+		    hole.lost[at[0]][at[1]])
+			return -EBADMSG; /* each once */
 		hole.lost[at[0]][at[1]] = n;
 		sum += n;
 		if (sum > SPOOL_SEQ_MAX)

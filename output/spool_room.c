@@ -17,9 +17,8 @@
 
 #include "output/spool_private.h"
 
-#define WORTH_PART 64 /* of a segment's bytes: less than that is not worth writing the rest again  \
-		       */
-#define AGE_PARTS 16  /* of the greatest age: what one segment may span */
+#define WORTH_PART 64 /* of its bytes: for less a segment is not written again */
+#define AGE_PARTS  16 /* of the greatest age: what one segment may span */
 
 uint64_t acknowledged_seq(const struct spool *s)
 {

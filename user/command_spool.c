@@ -114,6 +114,7 @@ static int ls_item(void *arg, const struct spool_item *item)
 static int ls_file(void *arg, const struct spool_file *f)
 {
 	struct looking *l = arg;
+	uint64_t kernel = f->of_class[MSG_KERNEL] + f->of_class[MSG_SELF];
 	char size[16], age[16];
 
 	if (!l->told++)
@@ -122,8 +123,7 @@ static int ls_file(void *arg, const struct spool_file *f)
 	printf("%11llu %11llu %5s %8llu %8llu %7llu %7llu %6llu %4s\n",
 	       (unsigned long long)f->first_seq, (unsigned long long)f->last_seq,
 	       size_text(f->bytes, size), (unsigned long long)f->of_class[MSG_JOURNAL],
-	       (unsigned long long)f->of_class[MSG_FLOW],
-	       (unsigned long long)(f->of_class[MSG_KERNEL] + f->of_class[MSG_SELF]),
+	       (unsigned long long)f->of_class[MSG_FLOW], (unsigned long long)kernel,
 	       (unsigned long long)f->dropped, (unsigned long long)f->damaged,
 	       age_text(l->now_us, f->oldest_us, age));
 	return 0;
@@ -268,6 +268,8 @@ static int cat(const char *dir, struct looking *l)
 
 static int verify_item(void *arg, const struct spool_item *item)
 {
+	uint64_t n;
+
 	(void)arg;
 	switch (item->kind) {
 	case SPOOL_ITEM_EVENT:
@@ -278,9 +280,10 @@ static int verify_item(void *arg, const struct spool_item *item)
 		       (unsigned long long)item->offset, item->what);
 		break;
 	case SPOOL_ITEM_MISSING:
+		n = item->last - item->first + 1;
 		printf("%s: %llu missing: %llu to %llu\n", item->file[0] ? item->file : "-",
-		       (unsigned long long)(item->last - item->first + 1),
-		       (unsigned long long)item->first, (unsigned long long)item->last);
+		       (unsigned long long)n, (unsigned long long)item->first,
+		       (unsigned long long)item->last);
 		break;
 	case SPOOL_ITEM_TORN:
 		printf("%s: byte %llu: a batch that was never complete, %llu bytes\n"

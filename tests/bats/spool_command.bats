@@ -17,13 +17,15 @@ spool() {
 	"$SEKOIA" --config /dev/null --spool-dir "$T/spool" spool "$@"
 }
 
-# The intake is away: all that is emitted waits.
+# The intake is away: all that is emitted waits, in four batches or more.
 spool_with() {
 	peer_start https
 	peer_stop KILL
 	daemon_start https --collector-stop-timeout 0s --spool-segment-bytes 64k
-	emit "$1"
-	wait_until '[ "$(emitted_in "$T/spool")" -eq $((2 * EMITTED)) ]'
+	for _ in 1 2 3 4; do
+		emit $(($1 / 4))
+		wait_until '[ "$(emitted_in "$T/spool")" -eq $((2 * EMITTED)) ]'
+	done
 }
 
 # Events of this test in DIR.
@@ -70,7 +72,7 @@ flip() {
 @test "verify: each kind of damage is found, at its byte, and counted" {
 	spool_with 100
 	daemon_stop || true
-	local n segment offset size header body seq records
+	local n segment offset size header seq
 	n=$(books spool appended)
 	segment=$(find "$T/spool" -name '*.seg' | sort | head -n 1)
 	read -r _ offset size seq < <("$PEERS/spoolmap" "$segment" | grep '^record' | sed -n 5p)
@@ -84,7 +86,7 @@ flip() {
 	flip "$segment" $((offset + size - 1))
 	spool verify
 	# The head of a batch: its events are found without it.
-	read -r _ offset header body _ records < <("$PEERS/spoolmap" "$segment" | grep '^batch' | head -n 1)
+	read -r _ offset _ < <("$PEERS/spoolmap" "$segment" | grep '^batch' | head -n 1)
 	flip "$segment" $((offset + 20))
 	run -1 spool verify
 	[ "${lines[0]}" = "${segment##*/}: byte $offset: head of a batch: does not match its sum" ]
@@ -115,7 +117,7 @@ flip() {
 }
 
 @test "what was dropped is shown as that" {
-	spool_with 10
+	spool_with 12
 	daemon_stop || true
 	daemon_start https --collector-stop-timeout 0s --spool-max-bytes 1M --spool-segment-bytes 64k
 	emit 1200
