@@ -171,13 +171,51 @@ _Static_assert(sizeof(struct capture_tunables) == 24, "wire");
  */
 enum carried { CARRIED_SKIPPED, CARRIED_COUNTERS };
 
+/* Which lists of the filter have something in them; ONLY: something that is wanted. */
+enum flow_filter_bit {
+	FILTER_NETWORKS = 1 << 0,
+	FILTER_NETWORKS_ONLY = 1 << 1,
+	FILTER_PORTS = 1 << 2,
+	FILTER_PORTS_ONLY = 1 << 3,
+	FILTER_PROTOCOLS = 1 << 4,
+	FILTER_DIRECTION = 1 << 5,
+	FILTER_PRIVATE = 1 << 6, /* not from one private address to another */
+	FILTER_USERS = 1 << 7,	 /* these three are the kinds of struct filter_owner, too */
+	FILTER_USERS_ONLY = 1 << 8,
+	FILTER_COMMANDS = 1 << 9,
+	FILTER_COMMANDS_ONLY = 1 << 10,
+	FILTER_CGROUPS = 1 << 11,
+	FILTER_CGROUPS_ONLY = 1 << 12,
+};
+
+enum filter_verdict { FILTER_WANTED = 1, FILTER_UNWANTED = 2 };
+
+#define FILTER_NETWORKS_MAX 512 /* twice a list: the next one is there before this one goes */
+#define FILTER_OWNERS_MAX   1536
+#define FILTER_PORT_WORDS   1024
+
+struct filter_network {
+	__u32 prefix_len;
+	__u32 address[4]; /* network order; IPv4 as ::ffff:a.b.c.d */
+};
+
+struct filter_owner {
+	__u32 kind, pad;
+	__u64 value[2]; /* uid, cgroup id, or the bytes of comm */
+};
+
 /* What the user space sets in the .bss of the flow objects, at any time. */
 struct flow_tunables {
 	struct capture_tunables capture;
 	__u64 attached_ns; /* CLOCK_BOOTTIME */
 	__u64 active_ns, idle_ns;
 	__u32 loopback;
-	__u32 flush; /* report everything at the next sweep, as FLOW_END_FORCED */
+	__u32 flush;	    /* report everything at the next sweep, as FLOW_END_FORCED */
+	__u32 filter;	    /* enum flow_filter_bit */
+	__u32 direction;    /* enum flow_direction: the wanted one of FILTER_DIRECTION */
+	__u64 protocols[4]; /* a bitmap of those that are wanted */
+	__u32 sample_rate;  /* one flow in so many; 0 and 1: all */
+	__u32 pad;
 };
 
 /* What exec saw: for processes that are gone when their events are read. */

@@ -30,5 +30,6 @@ static __always_inline u64 flow_new_id(u64 boot_ns)
 
 #include "bpf/handover.bpf.h"
 
+#include "bpf/flow_filter.bpf.h"
 #include "bpf/flow_packet.bpf.h"
 #include "bpf/flow_tcp.bpf.h"

@@ -346,6 +346,11 @@ static __always_inline void tcp_report_end(u64 key, struct tcp_flow *f,
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		return;
 	}
+	if (!filter_allows_owner(e)) {
+		count(COUNT_FILTERED);
+		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+		return;
+	}
 	count(COUNT_SUBMITTED);
 	bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
 }
@@ -370,17 +375,21 @@ static __always_inline bool tcp_is_loopback(struct sock *sk)
 	       c->skc_daddr == c->skc_rcv_saddr;
 }
 
-/* Counts it, and says whether it is wanted. */
-static __always_inline bool tcp_is_wanted(struct sock *sk, u32 *flags)
+/* Whatever its owner. Sets FLOW_LOOPBACK in *flags when it is that. */
+static __always_inline bool tcp_is_wanted(struct sock *sk, u8 direction, u32 *flags)
 {
-	count(COUNT_SEEN);
-	if (!tcp_is_loopback(sk))
+	struct tcp_names n;
+
+	if (tcp_is_loopback(sk)) {
+		*flags |= FLOW_LOOPBACK;
+		if (!tunables.loopback)
+			return false;
+	}
+	if (!tunables.filter)
 		return true;
-	*flags |= FLOW_LOOPBACK;
-	if (tunables.loopback)
-		return true;
-	count(COUNT_FILTERED);
-	return false;
+	tcp_read_names(&n, sk);
+	return filter_allows(n.ip_version, IPPROTO_TCP, direction, n.local, n.remote, n.local_port,
+			     n.remote_port);
 }
 
 /* A flow that leaves TCP_CLOSE or SYN_RECV. at is 1 in softirq. */
@@ -389,15 +398,20 @@ static __always_inline void tcp_flow_begin(struct sock *sk, u32 at, u8 direction
 	u64 key = (u64)sk;
 	struct tcp_flow *f;
 	u32 flags = 0;
+	u64 now;
 	int err;
 
-	if (!tcp_is_wanted(sk, &flags))
+	count(COUNT_SEEN);
+	now = bpf_ktime_get_boot_ns();
+	if (!tcp_is_wanted(sk, direction, &flags) || !filter_samples(now)) {
+		count(COUNT_FILTERED);
 		return;
+	}
 	f = bpf_map_lookup_elem(&tcp_scratch, &at);
 	if (!f)
 		return;
-	f->start_ns = bpf_ktime_get_boot_ns();
-	f->id = flow_new_id(f->start_ns);
+	f->start_ns = now;
+	f->id = flow_new_id(now);
 	f->flags = flags;
 	f->direction = direction;
 	f->tcp_flags = 0x02; /* SYN */
@@ -498,10 +512,12 @@ static __always_inline void tcp_flow_adopt(struct sock *sk, int oldstate)
 	f = bpf_map_lookup_elem(&tcp_scratch, &at);
 	if (!tp || !f)
 		return;
-	/* One that was filtered at its start was counted then. */
-	if (!tunables.loopback && tcp_is_loopback(sk))
+	/* One that was filtered at its start was counted then. These do not decide alike now: */
+	if (tunables.sample_rate > 1 || tunables.filter & (FILTER_DIRECTION | FILTER_PORTS))
 		return;
-	tcp_is_wanted(sk, &flags);
+	if (!tcp_is_wanted(sk, FLOW_OUT, &flags))
+		return;
+	count(COUNT_SEEN);
 	count(COUNT_ADOPTED);
 	__builtin_memset(f, 0, sizeof(*f));
 	f->start_ns = tunables.attached_ns;
@@ -691,8 +707,12 @@ int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 			}
 			f->reported = now;
 			f->report++;
-			count(COUNT_REPORTS);
-			bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
+			if (filter_allows_owner(e)) {
+				count(COUNT_REPORTS);
+				bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
+			} else {
+				bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+			}
 		} else {
 			count(COUNT_REPORTS_RING_FULL);
 		}

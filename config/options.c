@@ -18,8 +18,10 @@
 #define HOUR	  (3600 * SECOND)
 
 static const char *const region_values[] = { "fra1", "fra2", "mco1", "uae1", "usa1", "sgp1", NULL };
+static const char *const output_values[] = { "https", "relp", "syslog", "stdout", "file", NULL };
 static const char *const sync_values[] = { "none", "interval", "batch", NULL };
 static const char *const flow_schema_values[] = { "both", "ipfix", "ecs", NULL };
+static const char *const direction_values[] = { "both", "in", "out", NULL };
 static const char *const journal_schema_values[] = { "auto", "raw", "ecs", NULL };
 static const char *const log_level_values[] = { "error", "warning", "info", "debug", NULL };
 
@@ -38,7 +40,7 @@ const struct config_option config_options[] = {
 	  .help = "The Sekoia.io region of the intake" },
 
 	{ .key = "output.type", .flag = "output", .letter = 'o', .type = CONFIG_STRING, AT(output),
-	  .initial = "https", .metavar = "TYPE",
+	  .initial = "https", .values = output_values, .metavar = "TYPE",
 	  .help = "How events leave: https, relp, syslog, stdout or file; several with commas",
 	  .check = config_check_outputs },
 	{ .key = "output.host", .type = CONFIG_STRING, AT(output_host), .metavar = "HOST",
@@ -115,6 +117,32 @@ const struct config_option config_options[] = {
 	{ .key = "flows.schema", .type = CONFIG_ENUM, AT(flows_schema), .initial = "both",
 	  .values = flow_schema_values, .metavar = "WHICH",
 	  .help = "The keys of a flow record: IPFIX names, ECS objects, or both" },
+	{ .key = "flows.networks", .type = CONFIG_STRING, AT(flows_networks), .metavar = "LIST",
+	  .help = "Only flows with an end in one of these networks; with a !, none with an end there",
+	  .check = config_check_networks },
+	{ .key = "flows.ports", .type = CONFIG_STRING, AT(flows_ports), .metavar = "LIST",
+	  .help = "Only flows from or to these ports, or ranges of ports; with a !, none of them",
+	  .check = config_check_ports },
+	{ .key = "flows.protocols", .type = CONFIG_STRING, AT(flows_protocols), .metavar = "LIST",
+	  .help = "Only these protocols, by name or number; with a !, all others",
+	  .check = config_check_protocols },
+	{ .key = "flows.users", .type = CONFIG_STRING, AT(flows_users), .metavar = "LIST",
+	  .help = "Only flows of these users' processes; with a !, none of them",
+	  .check = config_check_users },
+	{ .key = "flows.processes", .type = CONFIG_STRING, AT(flows_processes), .metavar = "LIST",
+	  .help = "Only flows of processes of these names; with a !, none of them",
+	  .check = config_check_commands },
+	{ .key = "flows.cgroups", .type = CONFIG_STRING, AT(flows_cgroups), .metavar = "LIST",
+	  .help = "Only flows of processes in just these cgroups; with a !, none of them",
+	  .check = config_check_cgroups },
+	{ .key = "flows.direction", .type = CONFIG_ENUM, AT(flows_direction), .initial = "both",
+	  .values = direction_values, .metavar = "WHICH",
+	  .help = "Only flows that others began (in), or that this host began (out)" },
+	{ .key = "flows.private", .type = CONFIG_BOOL, AT(flows_private), .initial = "yes",
+	  .help = "Capture flows from one private address to another, too" },
+	{ .key = "flows.sample", .type = CONFIG_NUMBER, AT(flows_sample), .initial = "1", .min = 1,
+	  .max = 1000000, .metavar = "N",
+	  .help = "Capture one flow in N; the others are counted as filtered" },
 
 	{ .key = "journal.enable", .type = CONFIG_BOOL, AT(journal), .initial = "yes",
 	  .help = "Capture what journald, rsyslogd or syslog-ng read" },
@@ -155,6 +183,11 @@ const struct config_option config_options[] = {
 };
 /* clang-format on */
 _Static_assert(sizeof(config_options) / sizeof(*config_options) <= CONFIG_OPTIONS_MAX, "more rows");
+
+const struct config_command_flag_row config_command_flags[] = {
+	{ COMMAND_JSON, "json", "Print JSON, for programs: with the commands that say so" },
+	{ 0 },
+};
 
 const struct config_endpoint config_endpoints[] = {
 	[REGION_FRA1] = { "fra1", "intake.sekoia.io", "" },

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "user/capture.h"
+#include "user/flow_rules.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -669,6 +670,11 @@ int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, str
 		t->idle_ns = opts->idle_ns;
 		t->loopback = opts->loopback;
 		t->flush = 0;
+		err = opts->rules ? kernel_set_rules(k, opts->rules) : 0;
+		if (err) {
+			say(text, text_size, "the filter of flows: %s", log_strerror(err));
+			return err;
+		}
 	}
 	*ret = TAKE_PTR(k);
 	return 0;
@@ -722,6 +728,25 @@ uint64_t kernel_lost(const struct kernel *k, enum kernel_source source)
 uint64_t kernel_generation(const struct kernel *k)
 {
 	return k->now.generation;
+}
+
+int kernel_set_rules(struct kernel *k, const struct flow_rules *rules)
+{
+	_cleanup_close_ int networks = -1, ports = -1, owners = -1;
+
+	if (!k->now.source[KERNEL_FLOWS].bss)
+		return 0;
+	networks = capture_open_map(&k->now, KERNEL_FLOWS, "flow_networks");
+	if (networks < 0)
+		return networks;
+	ports = capture_open_map(&k->now, KERNEL_FLOWS, "flow_ports");
+	if (ports < 0)
+		return ports;
+	owners = capture_open_map(&k->now, KERNEL_FLOWS, "flow_owners");
+	if (owners < 0)
+		return owners;
+	return flow_rules_apply(rules, &(struct flow_rules_maps){ networks, ports, owners },
+				k->now.source[KERNEL_FLOWS].bss);
 }
 
 int kernel_ring_fd(const struct kernel *k, enum kernel_source source)

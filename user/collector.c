@@ -25,6 +25,7 @@
 #include "config/config.h"
 #include "output/spool.h"
 #include "user/books.h"
+#include "user/flow_rules.h"
 #include "user/held.h"
 #include "user/host.h"
 #include "user/probe.h"
@@ -58,6 +59,8 @@ struct collector {
 	struct loop *loop;
 	struct kernel *kernel;
 	int kernel_lock_fd;
+	struct flow_rules *rules;
+	int cgroup_root_fd;
 	struct spool *spool;
 	struct shipper_process *shipper;
 	struct sink sink;
@@ -318,6 +321,20 @@ static void tell_drops(struct collector *c, uint64_t now_ms)
 	c->drops_told_ms = now_ms;
 }
 
+/* A cgroup's id is another one when its service has been started again. */
+static void refresh_rules(struct collector *c)
+{
+	_cleanup_(flow_rules_freep) struct flow_rules *now = NULL;
+	char text[200];
+
+	if (!c->kernel || !c->config->flows_cgroups ||
+	    flow_rules_new(c->config, c->cgroup_root_fd, NULL, text, sizeof(text), &now) < 0 ||
+	    flow_rules_equal(now, c->rules) || kernel_set_rules(c->kernel, now) < 0)
+		return;
+	flow_rules_free(c->rules);
+	c->rules = TAKE_PTR(now);
+}
+
 static void on_tick(void *arg, uint64_t now_ms)
 {
 	struct collector *c = arg;
@@ -328,6 +345,7 @@ static void on_tick(void *arg, uint64_t now_ms)
 		flush_sources(c, false);
 	spool_tick(c->spool, now_ms);
 	tell_drops(c, now_ms);
+	refresh_rules(c);
 	if (c->kernel && now_ms >= c->next_sweep_ms) {
 		c->next_sweep_ms = now_ms + c->sweep_every_ms;
 		kernel_sweep(c->kernel, false);
@@ -527,6 +545,13 @@ static int open_kernel(struct collector *c)
 
 	if (!config->flows && !config->journal)
 		return 0;
+	c->cgroup_root_fd = cgroup_root_open(text, sizeof(text));
+	err = flow_rules_new(config, c->cgroup_root_fd, NULL, text, sizeof(text), &c->rules);
+	if (err) {
+		log_error("%s", text);
+		return err;
+	}
+	o.rules = c->rules;
 	err = kernel_lock(config->bpf_dir, text, sizeof(text), &c->kernel_lock_fd);
 	if (!err)
 		err = kernel_new(&o, text, sizeof(text), &c->kernel);
@@ -669,6 +694,8 @@ static void done(struct collector *c)
 	spool_free(c->spool);
 	kernel_free(c->kernel);
 	close_fd(c->kernel_lock_fd);
+	close_fd(c->cgroup_root_fd);
+	flow_rules_free(c->rules);
 	loop_free(c->loop);
 }
 
@@ -678,6 +705,7 @@ int collector_run(const struct config *config)
 	_cleanup_(done) struct collector c = {
 		.config = config,
 		.kernel_lock_fd = -1,
+		.cgroup_root_fd = -1,
 		.commit_bytes = COMMIT_BYTES,
 	};
 	int err;

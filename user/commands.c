@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "user/collector.h"
+#include "user/command_check.h"
 #include "user/probe.h"
 #include "user/util/cleanup.h"
 #include "user/util/log.h"
@@ -45,6 +46,12 @@ const struct config_command commands[] = {
 	  .help = "Capture and deliver: what is done without a command",
 	  .needs_key = true,
 	  .run = run_collector },
+	{ .name = "check",
+	  .help = "Can this host do it? Tries kernel, rights, disk, network and key",
+	  .flags = COMMAND_JSON,
+	  .needs_key = true,
+	  .bears_mistakes = true,
+	  .run = command_check },
 	{ .name = "cleanup",
 	  .help = "Remove what a collector that was killed left in the kernel",
 	  .run = run_cleanup },

@@ -944,10 +944,41 @@ TEST(help_fits_the_terminal_and_names_all)
 		snprintf(line, sizeof(line), "\n  %s ", command->name);
 		CHECK_HAS(text, line);
 	}
+	for (const struct config_command_flag_row *f = config_command_flags; f->name; f++) {
+		char line[64];
+
+		snprintf(line, sizeof(line), "\n      --%s ", f->name);
+		CHECK_HAS(text, line);
+	}
 	CHECK_HAS(text, "  -k, --intake-key KEY ");
 	CHECK_HAS(text, "      --output-requests-per-second N\n");
 	CHECK_HAS(text, "      --flows-loopback yes|no");
 	CHECK_HAS(text, "(64k to 9M; default 2M)");
+}
+
+/* Flags of commands stand anywhere, belong to no file and no variable, and eat no word. */
+TEST(command_flags)
+{
+	static const struct {
+		const char *flags;
+		unsigned want;
+		const char *word, *mistake;
+	} cases[] = {
+		{ "--json check", COMMAND_JSON, "check", NULL },
+		{ "check --json", COMMAND_JSON, "check", NULL },
+		{ "check", 0, "check", NULL },
+		{ "check -- --json", 0, "check", NULL },
+		{ "--json=yes check", COMMAND_JSON, "check", "--json: takes no value\n" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		_loaded_ struct loaded l;
+
+		load(&l, "/dev/null", NULL, cases[i].flags);
+		CHECK_INT(l.c->command_flags, cases[i].want);
+		CHECK_STR(l.argv[l.rest], cases[i].word);
+		CHECK_STR(l.text, cases[i].mistake ? cases[i].mistake : "");
+	}
 }
 
 /* UPDATE=1 writes the file instead: after a change of the table. */
