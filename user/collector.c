@@ -47,6 +47,7 @@
 #define QUIET_MS      5
 #define QUIET_TURNS   100 /* on stopping */
 #define STUCK_LOG_MS  60000
+#define HAND_OVER_MS  500
 
 struct watched {
 	struct source *source;
@@ -403,8 +404,7 @@ static void leave_to_the_next(struct collector *c, const char *which)
 }
 
 /*
- * For a successor, which is another version perhaps: the kernel goes on collecting,
- * and nothing is waited for.
+ * For a successor, which is another version perhaps: the kernel goes on collecting.
  */
 static void hand_over(struct collector *c, uint64_t now_ms)
 {
@@ -413,7 +413,8 @@ static void hand_over(struct collector *c, uint64_t now_ms)
 	drain_all(c, now_ms);
 	watch_sources(c, false);
 	loop_timer_cancel(&c->drain_timer);
-	shipper_stop(c->shipper, now_ms, on_shipper_stopped, c);
+	/* Answers that are on their way save the next one from sending that again. */
+	shipper_stop(c->shipper, now_ms + HAND_OVER_MS, on_shipper_stopped, c);
 }
 
 static void on_signal(void *arg, int signo)

@@ -75,8 +75,7 @@ const struct source_row kernel_sources[KERNEL_SOURCES] = {
 	[KERNEL_PROCESSES] = { "processes", NULL, process_bpf__elf_bytes },
 };
 
-/* The .bss of the flow and the journal object is exactly this, and the .rodata two sizes. */
-_Static_assert(sizeof(struct flow_bpf__rodata) == 2 * sizeof(__u32), "");
+/* The .bss of the flow and the journal object is exactly this. */
 _Static_assert(sizeof(((struct flow_bpf *)0)->bss->tunables) == sizeof(struct flow_tunables), "");
 
 static bool has_word(const char *words, const char *word)
@@ -276,8 +275,10 @@ static int set_before(struct bpf_object *obj, enum kernel_source source,
 	static const struct {
 		const char *table, *outer;
 	} tables[] = { { "tcp_flows", "tcp_before" }, { "packet_flows", "packet_before" } };
-	struct flow_bpf__rodata sizes = { 0 };
+	_cleanup_free_ struct flow_bpf__rodata *sizes = NULL;
+	const void *rodata;
 	struct bpf_map *m;
+	size_t size;
 	int err = 0;
 
 	m = bpf_object__find_map_by_name(obj, "marks");
@@ -288,6 +289,13 @@ static int set_before(struct bpf_object *obj, enum kernel_source source,
 	}
 	if (err || source != KERNEL_FLOWS)
 		return err;
+	/* There are constants of the compiler's own behind our two. */
+	m = bpf_object__find_map_by_name(obj, ".rodata");
+	rodata = m ? bpf_map__initial_value(m, &size) : NULL;
+	sizes = rodata && size >= sizeof(*sizes) ? malloc(size) : NULL;
+	if (!sizes)
+		return -ENOMEM;
+	memcpy(sizes, rodata, size);
 	for (int i = 0; i < 2; i++) {
 		_cleanup_close_ int fd = capture_open_map(before, source, tables[i].table);
 		struct bpf_map_info info = { 0 };
@@ -297,14 +305,14 @@ static int set_before(struct bpf_object *obj, enum kernel_source source,
 			return fd;
 		if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
 			return -errno;
-		*(i ? &sizes.packet_before_size : &sizes.tcp_before_size) = info.value_size;
+		*(i ? &sizes->packet_before_size : &sizes->tcp_before_size) = info.value_size;
 		m = bpf_object__find_map_by_name(obj, tables[i].outer);
 		err = bpf_map__set_value_size(bpf_map__inner_map(m), info.value_size);
 		if (err)
 			return err;
 	}
 	m = bpf_object__find_map_by_name(obj, ".rodata");
-	return m ? bpf_map__set_initial_value(m, &sizes, sizeof(sizes)) : -ENOENT;
+	return bpf_map__set_initial_value(m, sizes, size);
 }
 
 /* The tables themselves, as soon as there is something to put them into. */

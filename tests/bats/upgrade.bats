@@ -108,12 +108,12 @@ took_over() {
 }
 
 @test "the new version is killed at any moment of it: each flow once, every byte" {
-	local round
+	local round rounds=${UPGRADE_ROUNDS:-10}
 
 	peer_start https
 	daemon_start https
-	traffic_start 3000
-	for ((round = 1; round <= ${UPGRADE_ROUNDS:-10}; round++)); do
+	traffic_start $((1000 + 200 * rounds))
+	for ((round = 1; round <= rounds; round++)); do
 		daemon_kill
 		# The same version again, or another: the one that was replaced, perhaps.
 		with "$( ((RANDOM % 3)) && echo "$NEXT" || echo "$SEKOIA")" daemon_begin https

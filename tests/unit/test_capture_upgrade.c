@@ -111,7 +111,7 @@ static void connect_again_and_again(int listener)
 			;
 		close(b);
 		close(a);
-		if (i % 16 == 0)
+		if (i % 8 == 0)
 			nap(1);
 	}
 }
@@ -147,7 +147,7 @@ static void log_again_and_again(void)
 		if (write(pair[0], &n, sizeof(n)) < 0 || read(pair[1], &n, sizeof(n)) < 0)
 			break;
 		shared->messages = n + 1;
-		if (n % 32 == 0)
+		if (n % 8 == 0)
 			nap(1);
 	}
 }
@@ -333,8 +333,11 @@ TEST(one_takes_over_from_the_other)
 		lost += !read_times[n];
 		twice += read_times[n] > 1;
 	}
-	printf("# %u messages: %llu lost, %llu twice\n", shared->messages, (unsigned long long)lost,
-	       (unsigned long long)twice);
+	CHECK_INT(kernel_get_counters(kernel, KERNEL_JOURNAL, &c), 0);
+	printf("# %u messages: %llu lost, %llu twice, ring full %llu\n", shared->messages,
+	       (unsigned long long)lost, (unsigned long long)twice,
+	       (unsigned long long)c.ring_full);
+	CHECK_INT(c.ring_full, 0);
 	CHECK(seen > 100);
 	CHECK_INT(lost, 0);
 	CHECK_INT(twice, 0);
