@@ -187,7 +187,8 @@ static void read_flows(struct ring *ring)
 		    i < CONNECTIONS_MAX) {
 			bytes_of[i] += e.out_bytes;
 			ends[i] += !!(e.flags & FLOW_LAST);
-			if (e.user.tgid != (uint32_t)children[0] || e.direction != FLOW_OUT)
+			if (e.user.tgid != (uint32_t)children[0] || e.direction != FLOW_OUT ||
+			    e.flags & FLOW_NO_START)
 				ends[i] += 100;
 		} else if (e.protocol == IPPROTO_UDP && e.local_port == udp_from &&
 			   e.remote_port == udp_to) {
