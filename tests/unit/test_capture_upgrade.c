@@ -25,7 +25,7 @@
 
 #define CONNECTIONS_MAX 60000
 #define MESSAGES_MAX	400000
-#define ROUNDS		6
+#define ROUNDS		4
 #define NET		(127u << 24 | 64u << 16)
 
 static char dir[64];
