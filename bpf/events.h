@@ -82,6 +82,18 @@ enum counter {
 	COUNTERS,
 };
 
+/*
+ * When a counter of losses went up: the first and the last time within an epoch.
+ * User space begins an epoch whenever it asks; of two one is read, the other written.
+ */
+struct loss_window {
+	struct {
+		__u64 epoch;
+		__u64 first_ns, last_ns; /* CLOCK_BOOTTIME */
+	} half[2];
+};
+_Static_assert(sizeof(struct loss_window) == 48, "wire");
+
 enum flow_direction { FLOW_IN, FLOW_OUT }; /* IANA 61: we accepted, we connected */
 
 /* IANA 136 flowEndReason */
@@ -216,6 +228,7 @@ struct flow_tunables {
 	__u64 protocols[4]; /* a bitmap of those that are wanted */
 	__u32 sample_rate;  /* one flow in so many; 0 and 1: all */
 	__u32 pad;
+	__u64 loss_epoch;
 };
 
 /* What exec saw: for processes that are gone when their events are read. */
@@ -240,6 +253,7 @@ _Static_assert(sizeof(struct process_exec_info) == 16 + 256 + 512 + EVENTS_EXTRA
 struct journal_tunables {
 	struct capture_tunables capture;
 	__u64 names[JOURNAL_NAMES][2]; /* NUL-padded; 0: none */
+	__u64 loss_epoch;
 };
 
 enum journal_flag {

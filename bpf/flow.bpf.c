@@ -19,6 +19,11 @@ struct flow_tunables tunables;
 /* Of the values in the tables of the capture before ours. */
 const volatile __u32 tcp_before_size, packet_before_size;
 
+static __always_inline void lost(u32 which)
+{
+	count_loss(which, tunables.loss_epoch);
+}
+
 /*
  * Unique on this host for 800 days: no CPU begins two flows within 16 ns. It
  * says nothing about kernel addresses, as a socket's would.

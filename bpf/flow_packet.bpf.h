@@ -199,7 +199,7 @@ static __always_inline int packet_count(struct __sk_buff *skb, bool out)
 		f = bpf_map_lookup_elem(&packet_flows, &key);
 		if (!f) {
 			count(COUNT_SEEN);
-			count(COUNT_NO_ROOM);
+			lost(COUNT_NO_ROOM);
 			return 1;
 		}
 	}

@@ -337,7 +337,7 @@ static __always_inline void tcp_report_end(u64 key, struct tcp_flow *f,
 	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
 	if (!e) {
 		if (tcp_take(key, f))
-			count(COUNT_RING_FULL);
+			lost(COUNT_RING_FULL);
 		return;
 	}
 	/* Filled before it is taken: after that the entry may be another flow's. */
@@ -427,11 +427,11 @@ static __always_inline void tcp_flow_begin(struct sock *sk, u32 at, u8 direction
 	err = bpf_map_update_elem(&tcp_flows, &key, f, BPF_NOEXIST);
 	if (err == -EEXIST) {
 		/* The socket that was here went away while no program of ours ran. */
-		count(COUNT_MISSED);
+		lost(COUNT_MISSED);
 		err = bpf_map_update_elem(&tcp_flows, &key, f, BPF_ANY);
 	}
 	if (err)
-		count(COUNT_NO_ROOM);
+		lost(COUNT_NO_ROOM);
 }
 
 /* Tells how the flow ended, as far as this side can know. */
@@ -529,7 +529,7 @@ static __always_inline void tcp_flow_adopt(struct sock *sk, int oldstate)
 	tcp_read_names(&names, sk);
 	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
 	if (!e) {
-		count(COUNT_RING_FULL);
+		lost(COUNT_RING_FULL);
 		return;
 	}
 	tcp_event_fill(e, f, &names, &f->final, FLOW_END_DETECTED);

@@ -49,6 +49,8 @@ struct config {
 	/* [spool] */
 	char *spool_dir;
 	uint64_t spool_max_bytes;
+	char *spool_drop_order;	   /* of "journal", "flows", "kernel", with commas; or "oldest" */
+	uint64_t spool_max_age_ms; /* 0: none */
 	uint64_t spool_segment_bytes;
 	int spool_sync; /* enum spool_sync */
 	uint64_t spool_sync_interval_ms;
@@ -83,6 +85,12 @@ struct config {
 	char *btf;
 	char *hostname;
 	uint64_t stop_timeout_ms;
+
+	/* [monitor] */
+	char *monitor_socket; /* "off": none */
+
+	/* [heartbeat] */
+	uint64_t heartbeat_ms; /* 0: none */
 
 	/* [shipper] */
 	char *shipper_user;

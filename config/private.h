@@ -77,6 +77,7 @@ const char *config_metavar(const struct config_option *o);
  */
 const char *config_check_intake_key(char *value);
 const char *config_check_outputs(char *value);
+const char *config_check_drop_order(char *value);
 const char *config_check_host(char *value);
 const char *config_check_hostname(char *value);
 const char *config_check_path(char *value);

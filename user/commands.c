@@ -8,6 +8,8 @@
 
 #include "user/collector.h"
 #include "user/command_check.h"
+#include "user/command_spool.h"
+#include "user/command_status.h"
 #include "user/probe.h"
 #include "user/util/cleanup.h"
 #include "user/util/log.h"
@@ -52,8 +54,19 @@ const struct config_command commands[] = {
 	  .needs_key = true,
 	  .bears_mistakes = true,
 	  .run = command_check },
+	{ .name = "status",
+	  .args = "[metrics]",
+	  .flags = COMMAND_JSON,
+	  .help = "Show the books of the collector that runs; 0: well, 1: none, 2: look at it",
+	  .max_args = 1,
+	  .run = command_status },
 	{ .name = "cleanup",
 	  .help = "Remove what a collector that was killed left in the kernel",
 	  .run = run_cleanup },
+	{ .name = "spool",
+	  .args = "ls|cat|verify [DIR]",
+	  .max_args = 3,
+	  .help = "Show what waits in a spool, each event of it, or whether it is whole",
+	  .run = command_spool },
 	{ 0 },
 };

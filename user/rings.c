@@ -99,6 +99,16 @@ uint64_t rings_waiting(const struct rings *r)
 	return n;
 }
 
+uint64_t rings_size(const struct rings *r)
+{
+	return ring_size(r->list[r->at].ring);
+}
+
+uint64_t rings_fill(const struct rings *r)
+{
+	return ring_fill(r->list[r->at].ring);
+}
+
 void rings_release(struct rings *r, uint64_t position)
 {
 	for (int i = 0; i < r->at; i++) {

@@ -41,6 +41,8 @@ void rings_unread(struct rings *r, uint64_t position);
 uint64_t rings_position(const struct rings *r);
 uint64_t rings_generation(const struct rings *r);
 uint64_t rings_waiting(const struct rings *r);
+uint64_t rings_size(const struct rings *r);
+uint64_t rings_fill(const struct rings *r);
 
 /* What was read up to position, and all rings before this one: given back. */
 void rings_release(struct rings *r, uint64_t position);

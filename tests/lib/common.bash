@@ -139,6 +139,7 @@ daemon_begin() {
 		--spool-dir "$T/spool" --collector-bpf-dir "$BPF_DIR" --output-host localhost \
 		--output-port "${PEER_PORT:-1}" --tls-ca "$T/certs/ca.pem" \
 		--output-retry-max 500ms --output-requests-per-second 0 \
+		--monitor-socket "$T/monitor" --heartbeat-interval 0 \
 		"${DAEMON_ARGS[@]}" "$@" >>"$T/stdout" 2>>"$T/daemon.log" 3>&- &
 	DAEMON_PID=$!
 }

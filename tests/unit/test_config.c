@@ -150,7 +150,9 @@ TEST(the_table_keeps_its_own_rules)
 		CHECK(config_find(o->key) == o);
 		CHECK(o->help && o->help[strlen(o->help) - 1] != '.');
 		CHECK(o->type == CONFIG_BOOL || o->metavar);
-		CHECK((o->type == CONFIG_ENUM) == (o->values != NULL));
+		/* A string may be a list of these words. */
+		CHECK(!o->values || o->type == CONFIG_ENUM || o->type == CONFIG_STRING);
+		CHECK(o->values || o->type != CONFIG_ENUM);
 		CHECK(is_text(o) || o->initial);
 		CHECK(is_text(o) || !o->check);
 	}
@@ -195,6 +197,15 @@ static const struct {
 	{ "output.port", "1 ", "is not a number" },
 	{ "flows.max", "1023", "is too small; allowed: 1024 to 4194304" },
 
+	{ "spool.drop_order", "kernel,journal", NULL, 0 },
+	{ "spool.drop_order", "oldest", NULL, 0 },
+	{ "spool.drop_order", "flows", NULL, 0 },
+	{ "spool.drop_order", "flows,self", "is not an order; allowed: journal, flows, kernel" },
+	{ "spool.drop_order", "flows,", "is not an order" },
+	{ "spool.drop_order", "oldest,flows", "is not an order" },
+	{ "spool.drop_order", "flows,kernel,flows", "names something twice" },
+	{ "spool.max_age", "168h", NULL, 168ull * 3600 * 1000 },
+	{ "spool.max_age", "0", NULL, 0 },
 	{ "spool.max_bytes", "1M", NULL, 1 << 20 },
 	{ "spool.max_bytes", "2048k", NULL, 2 << 20 },
 	{ "spool.max_bytes", "1048576", NULL, 1 << 20 },
