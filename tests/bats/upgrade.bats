@@ -43,7 +43,7 @@ traffic_start() {
 }
 
 traffic_check() {
-	local pid kind
+	local pid kind left_out starts
 
 	for pid in "${TRAFFIC[@]}"; do
 		wait "$pid"
@@ -54,8 +54,13 @@ traffic_check() {
 	assert_all_delivered
 	[ "$(books kernel.flows ring_full)" -eq 0 ]
 	[ "$(books kernel.flows no_room)" -eq 0 ]
-	# One book for all of them: what was submitted to whichever ring is in the spool, once.
-	[ "$(books spool appended)" -eq $(($(books kernel.flows submitted) + $(books kernel.flows reports))) ]
+	# One book for all of them: what was submitted to whichever ring is in the spool, once, but
+	# our own connections, a few for each start.
+	left_out=$(($(books kernel.flows submitted) + $(books kernel.flows reports) - $(books spool appended)))
+	starts=$(grep -c 'connected to' "$T/daemon.log")
+	echo "left out: $left_out in $starts starts"
+	[ "$left_out" -ge 0 ]
+	[ "$left_out" -le $((4 * starts + 4)) ]
 	# Between an answer of the intake and a kill a batch may be sent twice; its number tells.
 	[ "$(jq -r .event.id "$T/received" | sort -u | wc -l)" -eq "$(books spool appended)" ]
 	for kind in tcp long udp; do
