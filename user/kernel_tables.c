@@ -155,7 +155,7 @@ int capture_get_counters(const struct capture *c, enum kernel_source source, int
 int kernel_get_counters(const struct kernel *k, enum kernel_source source,
 			struct kernel_counters *ret)
 {
-	uint64_t sum[COUNTERS] = { 0 }, one[COUNTERS], carried;
+	uint64_t sum[COUNTERS] = { 0 }, one[COUNTERS] = { 0 }, carried;
 	const struct source_state *now = &k->now.source[source];
 	const struct capture *oldest = NULL;
 	__u32 at;
