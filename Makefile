@@ -52,7 +52,8 @@ FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(filter-out tests/fuzz/driver
 PEERS := $(patsubst tests/peers/%.c,$(O)/tests/peers/%,$(wildcard tests/peers/*.c))
 BENCHES := $(patsubst tests/bench/%.c,$(O)/tests/bench/%,$(wildcard tests/bench/*.c))
 ALL_TEXTS := $(O)/man/sekoia-ebpf.8 $(O)/completions/sekoia-ebpf.bash $(O)/completions/_sekoia-ebpf
-PROGRAMS := $(UNIT) $(FUZZ) $(PEERS) $(BENCHES)
+GROWN := $(O)/grown
+PROGRAMS := $(UNIT) $(FUZZ) $(PEERS) $(BENCHES) $(GROWN)/sekoia-ebpf
 C_FILES := $(wildcard bpf/*.[ch] user/*.[ch] user/util/*.[ch] output/*.[ch] config/*.[ch] \
 	tests/unit/*.[ch] tests/fuzz/*.[ch] tests/peers/*.[ch] tests/bench/*.[ch] tests/lib/*.[ch] deploy/*.c)
 
@@ -89,6 +90,25 @@ $(LIB): $(LIB_OBJ)
 	$(call say,AR,$@)$(AR) rcs $@ $^
 
 $(O)/sekoia-ebpf: $(MAIN_OBJ) $(LIB)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+# The next version, as far as its predecessor can tell: samples and tables have grown.
+# Only what knows them is built again; it comes before the library and replaces its part.
+GROWN_OBJ := $(patsubst %.c,$(GROWN)/obj/%.o,$(shell grep -l 'bpf/events\.h' user/*.c))
+$(GROWN)/obj/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(call say,BPF,$@)$(CLANG) $(BPF_CFLAGS) -DEVENTS_GROWN $(DEPFLAGS) -c $< -o $@
+	$(Q)llvm-strip -g $@ 2>/dev/null || llvm-strip-14 -g $@
+
+$(GROWN)/gen/bpf/%.skel.h: $(GROWN)/obj/bpf/%.bpf.o
+	@mkdir -p $(@D)
+	$(call say,SKEL,$@)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+
+$(GROWN)/obj/%.o: %.c $(O)/flags | $(SKEL:$(O)/%=$(GROWN)/%)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) -I$(GROWN)/gen $(CPPFLAGS) -DEVENTS_GROWN $(CFLAGS) $(DEPFLAGS) -c $< -o $@
+
+$(GROWN)/sekoia-ebpf: $(MAIN_OBJ) $(GROWN_OBJ) $(LIB)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
 $(O)/tests/fuzz/%: $(O)/obj/tests/fuzz/%.o $(O)/obj/tests/fuzz/driver.o $(LIB)

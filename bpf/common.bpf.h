@@ -33,6 +33,23 @@ static __always_inline void count(u32 which)
 		__sync_fetch_and_add(c, 1);
 }
 
+/* What was counted is the other capture's to count. */
+static __always_inline void count_back(u32 which)
+{
+	u64 *c = bpf_map_lookup_elem(&counters, &which);
+
+	if (c)
+		__sync_fetch_and_add(c, -1);
+}
+
+/* enum carried in events.h; user space alone writes it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CARRIED_COUNTERS + COUNTERS);
+	__type(key, u32);
+	__type(value, u64);
+} carried SEC(".maps");
+
 /* By enum counter: those of losses. The least and the greatest of all CPUs are what counts. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -4,8 +4,20 @@
  * widths, padding spelled out, sizes asserted. Byte order is the host's unless
  * a comment says otherwise; addresses are in network order.
  *
- * EVENTS_LAYOUT names this layout and that of the pinned maps. Change it with
- * any change here: a collector adopts only pins of its own layout.
+ * A collector adopts pins that its own binary could have made; those of another
+ * binary, older or newer, it drains and replaces. So that it can read them:
+ *
+ *   - the structs of samples, and the values of the tables that are taken over
+ *     (tcp_flow, packet_flow, event_task, process_exec_info), only ever grow, at
+ *     their end; an event_task, being a part of others, does not. Who reads one
+ *     takes what both know: what an older one lacks is zero, what a newer one has
+ *     beyond is not looked at. A new flag is a new bit; a reader masks what it
+ *     does not know.
+ *   - keys, names of maps and sources, and the tunables up to what is there now
+ *     never change.
+ *
+ * What can not keep to this changes EVENTS_FORMAT: then the pins are of no use to
+ * each other, and what the old ones hold is counted as lost.
  */
 #pragma once
 
@@ -13,7 +25,16 @@
 #include <linux/types.h>
 #endif
 
-#define EVENTS_LAYOUT 3
+#define EVENTS_FORMAT 1
+
+/* "The next version", for the tests of an upgrade: all that may grow has grown. */
+#ifdef EVENTS_GROWN
+#define EVENTS_EXTRA_BYTES 64
+#define EVENTS_EXTRA	   __u64 extra[EVENTS_EXTRA_BYTES / 8];
+#else
+#define EVENTS_EXTRA_BYTES 0
+#define EVENTS_EXTRA
+#endif
 
 enum event_type {
 	EVENT_NONE,
@@ -129,8 +150,38 @@ struct event_flow {
 	__u32 retransmits;    /* segments, in this report */
 	__u32 srtt_us;
 	__u32 report; /* number of this report, from 0 */
+	EVENTS_EXTRA
 };
-_Static_assert(sizeof(struct event_flow) == 16 + 80 + 96 + 32 + 8 + 4 + 28, "wire");
+#define EVENT_FLOW_MIN (16 + 80 + 96 + 32 + 8 + 4 + 28) /* of the first version */
+_Static_assert(sizeof(struct event_flow) == EVENT_FLOW_MIN + EVENTS_EXTRA_BYTES, "wire");
+
+/*
+ * Who else captures. At a handover the programs of two captures are attached for a
+ * moment, and one event runs those that were attached first, then the others: of
+ * two that run both, the older one leaves a mark, which the newer one takes away.
+ */
+enum capture_before {
+	BEFORE_NOBODY,
+	BEFORE_TABLES, /* one whose programs are gone; its tables are still to be taken over */
+	BEFORE_MARKED, /* one that sees to the events that it has marked */
+	BEFORE_ALL,    /* one that sees to all events: ours are for nothing yet */
+};
+
+/* What every object's tunables begin with. Never changes. */
+struct capture_tunables {
+	__u64 generation; /* random, of this set of rings: never 0 once it is attached */
+	__u32 format;	  /* EVENTS_FORMAT */
+	__u32 marking;	  /* there is one behind us: tell it what we have seen to */
+	__u32 before;	  /* enum capture_before */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct capture_tunables) == 24, "wire");
+
+/*
+ * The numbers of the captures before this one, in a map called carried: enum
+ * counter at CARRIED_COUNTERS, and what the kernel skipped.
+ */
+enum carried { CARRIED_SKIPPED, CARRIED_COUNTERS };
 
 /* Which lists of the filter have something in them; ONLY: something that is wanted. */
 enum flow_filter_bit {
@@ -167,7 +218,7 @@ struct filter_owner {
 
 /* What the user space sets in the .bss of the flow objects, at any time. */
 struct flow_tunables {
-	__u64 generation;  /* random, of this set of rings: never 0 once it is attached */
+	struct capture_tunables capture;
 	__u64 attached_ns; /* CLOCK_BOOTTIME */
 	__u64 active_ns, idle_ns;
 	__u32 loopback;
@@ -189,8 +240,9 @@ struct process_exec_info {
 	__u32 args_len;			      /* of args; the last one may be cut */
 	char filename[PROCESS_FILENAME_SIZE]; /* of the binary, an interpreter's for a script */
 	char args[PROCESS_ARGS_SIZE];	      /* NUL between them */
+	EVENTS_EXTRA
 };
-_Static_assert(sizeof(struct process_exec_info) == 16 + 256 + 512, "wire");
+_Static_assert(sizeof(struct process_exec_info) == 16 + 256 + 512 + EVENTS_EXTRA_BYTES, "wire");
 
 /*
  * The log daemons that the journal tap listens to: those of these names, as in
@@ -199,7 +251,7 @@ _Static_assert(sizeof(struct process_exec_info) == 16 + 256 + 512, "wire");
 #define JOURNAL_NAMES	4
 #define JOURNAL_READERS 64
 struct journal_tunables {
-	__u64 generation;
+	struct capture_tunables capture;
 	__u64 names[JOURNAL_NAMES][2]; /* NUL-padded; 0: none */
 	__u64 loss_epoch;
 };
@@ -224,6 +276,8 @@ struct event_journal {
 	__u32 len;	/* bytes that follow this struct */
 	__u32 path_len; /* of path */
 	char path[40];	/* of the reader's socket: /run/systemd/journal/socket */
-	__u8 data[];
+	EVENTS_EXTRA
+	__u8 data[]; /* the last len of the sample's h.size */
 };
-_Static_assert(sizeof(struct event_journal) == 16 + 24 + 32 + 40, "wire");
+#define EVENT_JOURNAL_MIN (16 + 24 + 32 + 40) /* of the first version */
+_Static_assert(sizeof(struct event_journal) == EVENT_JOURNAL_MIN + EVENTS_EXTRA_BYTES, "wire");

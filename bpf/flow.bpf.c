@@ -16,6 +16,9 @@ struct {
 
 struct flow_tunables tunables;
 
+/* Of the values in the tables of the capture before ours. */
+const volatile __u32 tcp_before_size, packet_before_size;
+
 static __always_inline void lost(u32 which)
 {
 	count_loss(which, tunables.loss_epoch);
@@ -29,6 +32,8 @@ static __always_inline u64 flow_new_id(u64 boot_ns)
 {
 	return ((u64)bpf_get_smp_processor_id() << 52) | ((boot_ns >> 4) & ((1ull << 52) - 1));
 }
+
+#include "bpf/handover.bpf.h"
 
 #include "bpf/flow_filter.bpf.h"
 #include "bpf/flow_packet.bpf.h"

@@ -32,6 +32,7 @@ struct packet_flow {
 	u8 direction;
 	u8 ending; /* idle at the last sweep */
 	u32 pad;
+	EVENTS_EXTRA
 };
 
 struct {
@@ -40,6 +41,20 @@ struct {
 	__type(key, struct packet_key);
 	__type(value, struct packet_flow);
 } packet_flows SEC(".maps");
+
+/* Those of the capture before ours, until they are all in ours. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__array(
+		values, struct {
+			__uint(type, BPF_MAP_TYPE_HASH);
+			__uint(max_entries, 1);
+			__uint(key_size, sizeof(struct packet_key));
+			__uint(value_size, sizeof(struct packet_flow)); /* theirs */
+		});
+} packet_before SEC(".maps");
 
 /* Who made a socket, by its cookie: cgroup_skb runs in softirqs and can not ask. */
 struct {
@@ -323,5 +338,54 @@ int packet_sweep(struct bpf_iter__bpf_map_elem *ctx)
 		bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
 	else
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+/*
+ * Walks the flows of the capture before ours, whose programs are gone. One that
+ * has gone on meanwhile is both: theirs by name and history, and the sum.
+ */
+SEC("iter/bpf_map_elem")
+int packet_take_over(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct packet_key *keyp = ctx->key, key;
+	struct packet_flow theirs = {}, *ours, *there;
+	u32 zero = 0, size = packet_before_size;
+	void *table;
+
+	if (!keyp)
+		return 0;
+	__builtin_memcpy(&key, keyp, sizeof(key));
+	table = bpf_map_lookup_elem(&packet_before, &zero);
+	if (!table)
+		return 0;
+	there = bpf_map_lookup_elem(table, &key);
+	if (!there)
+		return 0;
+	if (size > sizeof(theirs))
+		size = sizeof(theirs);
+	if (bpf_probe_read_kernel(&theirs, size, there))
+		return 0;
+	if (bpf_map_update_elem(&packet_flows, &key, &theirs, BPF_NOEXIST)) {
+		ours = bpf_map_lookup_elem(&packet_flows, &key);
+		if (!ours)
+			return 0; /* no room: theirs is reported as it is */
+		__sync_fetch_and_add(&ours->out_bytes, theirs.out_bytes);
+		__sync_fetch_and_add(&ours->in_bytes, theirs.in_bytes);
+		__sync_fetch_and_add(&ours->out_packets, theirs.out_packets);
+		__sync_fetch_and_add(&ours->in_packets, theirs.in_packets);
+		ours->rep_out_bytes = theirs.rep_out_bytes;
+		ours->rep_in_bytes = theirs.rep_in_bytes;
+		ours->rep_out_packets = theirs.rep_out_packets;
+		ours->rep_in_packets = theirs.rep_in_packets;
+		ours->id = theirs.id;
+		ours->start_ns = theirs.start_ns;
+		ours->from_ns = theirs.from_ns;
+		ours->report = theirs.report;
+		ours->direction = theirs.direction;
+		ours->icmp_type_code = theirs.icmp_type_code;
+		count_back(COUNT_SEEN); /* it was seen once */
+	}
+	bpf_map_delete_elem(table, &key);
 	return 0;
 }

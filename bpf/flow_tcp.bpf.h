@@ -41,6 +41,7 @@ struct tcp_flow {
 	u8 tcp_state;
 	u8 ended; /* reported, but the table would not let go of it */
 	u8 pad[4];
+	EVENTS_EXTRA
 };
 
 /* What the socket itself knows as long as it is there. */
@@ -58,6 +59,23 @@ struct {
 	__type(key, u64);
 	__type(value, struct tcp_flow);
 } tcp_flows SEC(".maps");
+
+/*
+ * Those of the capture before ours, until they are all in ours. Theirs is what is
+ * in their table: whoever deletes it there has it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__array(
+		values, struct {
+			__uint(type, BPF_MAP_TYPE_HASH);
+			__uint(max_entries, 1);
+			__uint(key_size, sizeof(u64));
+			__uint(value_size, sizeof(struct tcp_flow)); /* theirs */
+		});
+} tcp_before SEC(".maps");
 
 /* Who called listen() on a port: the first guess at who owns what is accepted there. */
 struct listen_key {
@@ -233,6 +251,59 @@ static __always_inline void tcp_event_fill(struct event_flow *e, const struct tc
 }
 
 /*
+ * Moves a flow from the table of the capture before ours. Its events come one
+ * after the other, so there is at most one other who does it: the walk. No pointer
+ * of ours stays valid over it. A function of its own has a stack of its own.
+ */
+static __noinline int tcp_take_over(u64 key)
+{
+	struct tcp_flow theirs = {}, *there, *ours;
+	u32 zero = 0, size = tcp_before_size;
+	void *table = bpf_map_lookup_elem(&tcp_before, &zero);
+
+	if (!table)
+		return 0;
+	there = bpf_map_lookup_elem(table, &key);
+	if (!there)
+		return 0;
+	if (size > sizeof(theirs))
+		size = sizeof(theirs);
+	if (bpf_probe_read_kernel(&theirs, size, there))
+		return 0;
+	if (theirs.ended) {
+		bpf_map_delete_elem(table, &key);
+		return 0;
+	}
+	/* There already: the other one is at it. No room: it stays where it is. */
+	if (bpf_map_update_elem(&tcp_flows, &key, &theirs, BPF_NOEXIST))
+		return 0;
+	if (!bpf_map_delete_elem(table, &key))
+		return 0;
+	/* It was taken over, and has ended, since we looked. */
+	ours = bpf_map_lookup_elem(&tcp_flows, &key);
+	if (ours && ours->id == theirs.id)
+		bpf_map_delete_elem(&tcp_flows, &key);
+	return 0;
+}
+
+static __always_inline struct tcp_flow *tcp_find(u64 key)
+{
+	struct tcp_flow *f = bpf_map_lookup_elem(&tcp_flows, &key);
+
+	if (f || !tunables.capture.before)
+		return f;
+	tcp_take_over(key);
+	return bpf_map_lookup_elem(&tcp_flows, &key);
+}
+
+/* The older capture has reported how this flow ended. It may have been ours by mistake. */
+static __always_inline void tcp_forget(u64 key)
+{
+	if (!bpf_map_delete_elem(&tcp_flows, &key))
+		count_back(COUNT_SEEN);
+}
+
+/*
  * Takes f out of the table: false when somebody else just did, and so reports
  * it. Another error means that the lock of the bucket could not be had: then
  * the next sweep takes it away. An int, not a long: older kernels call the
@@ -246,6 +317,14 @@ static __always_inline bool tcp_take(u64 key, struct tcp_flow *f)
 		return false;
 	if (err)
 		f->ended = 1;
+	if (tunables.capture.before) {
+		/* While it is being taken over it is in both tables. */
+		u32 zero = 0;
+		void *table = bpf_map_lookup_elem(&tcp_before, &zero);
+
+		if (table)
+			bpf_map_delete_elem(table, &key);
+	}
 	return true;
 }
 
@@ -468,18 +547,26 @@ int BPF_PROG(tcp_set_state, struct sock *sk, int oldstate, int newstate)
 		return 0;
 	switch (newstate) {
 	case TCP_SYN_SENT:
+		if (handover_is_others(key))
+			return 0;
 		tcp_flow_begin(sk, 0, FLOW_OUT);
+		handover_mark(key);
 		return 0;
 	case TCP_ESTABLISHED:
-		if (oldstate == TCP_SYN_RECV)
-			tcp_flow_begin(sk, 1, FLOW_IN);
+		if (oldstate != TCP_SYN_RECV || handover_is_others(key))
+			return 0;
+		tcp_flow_begin(sk, 1, FLOW_IN);
+		handover_mark(key);
 		return 0;
 	case TCP_FIN_WAIT1:
 	case TCP_LAST_ACK:
 		/* The owner closes: process context, and the last to tell who it was. */
-		f = bpf_map_lookup_elem(&tcp_flows, &key);
+		if (handover_is_others(key))
+			return 0;
+		f = tcp_find(key);
 		if (f && !f->task.tgid)
 			task_current(&f->task);
+		handover_mark(key);
 		return 0;
 	case TCP_LISTEN: {
 		struct listen_key lk = {};
@@ -494,12 +581,17 @@ int BPF_PROG(tcp_set_state, struct sock *sk, int oldstate, int newstate)
 	case TCP_CLOSE:
 		if (oldstate == TCP_LISTEN || oldstate == TCP_CLOSE)
 			return 0;
-		f = bpf_map_lookup_elem(&tcp_flows, &key);
+		if (handover_is_others(key)) {
+			tcp_forget(key);
+			return 0;
+		}
+		f = tcp_find(key);
 		if (f)
 			tcp_flow_end(sk, f, oldstate);
 		else if (oldstate != TCP_SYN_RECV && oldstate != TCP_NEW_SYN_RECV &&
 			 oldstate != TCP_SYN_SENT)
 			tcp_flow_adopt(sk, oldstate);
+		handover_mark(key);
 		return 0;
 	}
 	return 0;
@@ -514,10 +606,17 @@ SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(tcp_destroy, struct sock *sk)
 {
 	u64 key = (u64)sk;
-	struct tcp_flow *f = bpf_map_lookup_elem(&tcp_flows, &key);
+	struct tcp_flow *f;
 
-	if (f && !f->closing && !f->ended)
+	if (handover_is_others(key)) {
+		tcp_forget(key);
+		return 0;
+	}
+	f = tcp_find(key);
+	if (f && !f->closing && !f->ended) {
 		tcp_flow_end(sk, f, f->tcp_state);
+		handover_mark(key);
+	}
 	return 0;
 }
 
@@ -528,8 +627,28 @@ int BPF_PROG(tcp_reader, struct sock *sk)
 	u64 key = (u64)sk;
 	struct tcp_flow *f = bpf_map_lookup_elem(&tcp_flows, &key);
 
-	if (f && !f->task.tgid)
-		task_current(&f->task);
+	if (f) {
+		if (!f->task.tgid)
+			task_current(&f->task);
+		handover_mark(key);
+	} else if (tunables.capture.before) {
+		if (handover_is_others(key))
+			return 0;
+		f = tcp_find(key);
+		if (f && !f->task.tgid)
+			task_current(&f->task);
+	}
+	return 0;
+}
+
+/* Walks the flows of the capture before ours, whose programs are gone. */
+SEC("iter/bpf_map_elem")
+int tcp_take_over_all(struct bpf_iter__bpf_map_elem *ctx)
+{
+	u64 *key = ctx->key;
+
+	if (key)
+		tcp_take_over(*key);
 	return 0;
 }
 

@@ -15,6 +15,8 @@ struct {
 
 struct journal_tunables tunables;
 
+#include "bpf/handover.bpf.h"
+
 static __always_inline void lost(u32 which)
 {
 	count_loss(which, tunables.loss_epoch);
@@ -285,11 +287,16 @@ static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct j
 {
 	struct unix_skb_parms *cb;
 	struct sock *sk;
+	u64 thread;
 
 	sk = skb->sk;
 	if (!sk || sk->__sk_common.skc_family != AF_UNIX)
 		return false;
-	m->tgid = bpf_get_current_pid_tgid() >> 32;
+	/* A thread reads one message at a time. */
+	thread = bpf_get_current_pid_tgid();
+	if (handover_is_others(thread))
+		return false;
+	m->tgid = thread >> 32;
 	if (!bpf_map_lookup_elem(&readers, &m->tgid))
 		return false;
 	cb = (struct unix_skb_parms *)&skb->cb;
@@ -297,6 +304,7 @@ static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct j
 	if (len <= 0 && (skb->len || !BPF_CORE_READ(cb, fp)))
 		return false;
 	count(COUNT_SEEN);
+	handover_mark(thread);
 	m->skb = skb;
 	m->socket = (u64)sk;
 	m->reader = NULL;

@@ -12,5 +12,6 @@ while ((SECONDS < end)); do
 	round=$((round + 1))
 	echo "round $round, $(((end - SECONDS) / 60)) minutes left"
 	bats "${files[@]}"
+	UPGRADE_ROUNDS=200 bats tests/bats/upgrade.bats
 done
 echo "$round rounds without a failure"

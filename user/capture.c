@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/membarrier.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,10 +23,13 @@
 #include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bpf/events.h"
+#include "user/ring.h"
 #include "user/util/log.h"
 
 const char *at(struct place *p, const char *fmt, ...)
@@ -149,290 +153,205 @@ int kernel_lock(const char *dir, char *text, size_t text_size, int *ret_fd)
 	}
 }
 
-/* ------------------------------------------------------------------- adopt */
+/* --------------------------------------------------------------- one folder */
 
-static int open_pin(const char *dir, const char *source, const char *name)
+int capture_open_map(const struct capture *c, enum kernel_source source, const char *name)
 {
 	struct place place;
 	int fd;
 
-	at(&place, "%s/%s/maps/%s", dir, source, name);
+	at(&place, "%s/%s/maps/%s", c->dir, kernel_sources[source].name, name);
 	fd = bpf_obj_get(place.path);
 	return fd < 0 ? -errno : fd;
 }
 
-static int source_open(struct kernel *k, enum kernel_source source)
+static bool has_entries(const char *path)
 {
-	struct source_state *s = &k->source[source];
-	const char *name = kernel_sources[source].name;
+	struct dirent *e;
+	DIR *d = opendir(path);
+	bool found = false;
+
+	while (d && !found && (e = readdir(d)))
+		found = e->d_name[0] != '.';
+	if (d)
+		closedir(d);
+	return found;
+}
+
+static int source_open(struct capture *c, enum kernel_source source)
+{
+	struct source_state *s = &c->source[source];
 	struct bpf_map_info info = { 0 };
 	__u32 info_len = sizeof(info);
 	struct place place;
-	ssize_t n;
-	int fd;
 
-	at(&place, "%s/%s", k->dir, name);
+	at(&place, "%s/%s", c->dir, kernel_sources[source].name);
 	if (access(place.path, F_OK) < 0)
 		return -ENOENT;
-	s->counters_fd = open_pin(k->dir, name, "counters");
+	s->counters_fd = capture_open_map(c, source, "counters");
 	if (s->counters_fd < 0)
 		return s->counters_fd;
+	s->carried_fd = capture_open_map(c, source, "carried");
 	if (source == KERNEL_PROCESSES) {
-		s->map_fd = open_pin(k->dir, name, "processes");
+		s->map_fd = capture_open_map(c, source, "processes");
 		if (s->map_fd < 0)
 			return s->map_fd;
 	}
 	if (source == KERNEL_JOURNAL) {
-		s->map_fd = open_pin(k->dir, name, "readers");
+		s->map_fd = capture_open_map(c, source, "readers");
 		if (s->map_fd < 0)
 			return s->map_fd;
 	}
 	if (kernel_sources[source].ring) {
-		s->ring_fd = open_pin(k->dir, name, kernel_sources[source].ring);
+		const struct capture_tunables *t;
+
+		s->ring_fd = capture_open_map(c, source, kernel_sources[source].ring);
 		if (s->ring_fd < 0)
 			return s->ring_fd;
-		fd = open_pin(k->dir, name, "bss");
-		if (fd < 0)
-			return fd;
-		s->bss_fd = fd;
-		if (bpf_obj_get_info_by_fd(fd, &info, &info_len) < 0)
+		s->bss_fd = capture_open_map(c, source, "bss");
+		if (s->bss_fd < 0)
+			return s->bss_fd;
+		if (bpf_obj_get_info_by_fd(s->bss_fd, &info, &info_len) < 0)
 			return -errno;
 		s->bss_size = info.value_size;
-		s->bss = mmap(NULL, s->bss_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		s->bss = mmap(NULL, s->bss_size, PROT_READ | PROT_WRITE, MAP_SHARED, s->bss_fd, 0);
 		if (s->bss == MAP_FAILED) {
 			s->bss = NULL;
 			return -errno;
 		}
-		/* Each object's tunables begin with the generation. */
-		k->generation = *(uint64_t *)s->bss;
+		t = s->bss;
+		c->generation = t->generation;
+		c->format = s->carried_fd >= 0 && s->bss_size >= sizeof(*t) ? t->format : 0;
 	}
-	at(&place, "%s/%s/sweeps", k->dir, name);
-	n = access(place.path, F_OK);
-	s->present = n == 0;
+	s->attached = has_entries(at(&place, "%s/%s/links", c->dir, kernel_sources[source].name));
+	at(&place, "%s/%s/sweeps", c->dir, kernel_sources[source].name);
+	s->present = access(place.path, F_OK) == 0;
 	return s->present ? 0 : -ENOENT;
 }
 
-static int remove_captures(const char *dir)
+static void capture_init(struct capture *c)
 {
-	struct place place;
-	struct dirent *e;
-	DIR *d = opendir(dir);
-	int n = 0;
+	*c = (struct capture){ .format = EVENTS_FORMAT };
+	for (int i = 0; i < KERNEL_SOURCES; i++) {
+		struct source_state *s = &c->source[i];
 
-	if (!d)
-		return 0;
-	while ((e = readdir(d))) {
-		/* Only what we name: eight hex digits, perhaps unfinished. */
-		if (strspn(e->d_name, "0123456789abcdef") != 8 ||
-		    (e->d_name[8] && strcmp(e->d_name + 8, "_new") != 0))
-			continue;
-		at(&place, "%s/%s", dir, e->d_name);
-		if (remove_tree(place.path) == 0)
-			n++;
+		s->ring_fd = s->counters_fd = s->carried_fd = s->map_fd = s->bss_fd = -1;
 	}
-	closedir(d);
-	return n;
 }
 
-int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, struct kernel **ret)
+int capture_open(const char *dir, const char *name, struct capture *ret)
 {
-	_cleanup_(kernel_freep) struct kernel *k = NULL;
-	_cleanup_close_ int cgroup_fd = -1;
-	struct place building, place;
-	char why[160];
-	bool any = false;
-	int err;
-
-	libbpf_speaks_through_us();
-	k = calloc(1, sizeof(*k));
-	if (!k)
+	capture_init(ret);
+	snprintf(ret->name, sizeof(ret->name), "%s", name);
+	if (asprintf(&ret->dir, "%s/%s", dir, name) < 0) {
+		ret->dir = NULL;
 		return -ENOMEM;
-	for (int i = 0; i < KERNEL_SOURCES; i++)
-		k->source[i].ring_fd = k->source[i].counters_fd = k->source[i].map_fd =
-			k->source[i].bss_fd = -1;
-	k->n_cpus = libbpf_num_possible_cpus();
-	if (k->n_cpus < 1) {
-		say(text, text_size, "/sys/devices/system/cpu/possible can not be read");
-		return -ENODEV;
-	}
-	err = ensure_bpffs(opts->dir, text, text_size);
-	if (err)
-		return err;
-	if (asprintf(&k->dir, "%s/%08x", opts->dir, layout_id(opts)) < 0) {
-		k->dir = NULL;
-		return -ENOMEM;
-	}
-
-	k->adopted = access(k->dir, F_OK) == 0;
-	if (!k->adopted) {
-		remove_captures(opts->dir);
-		at(&building, "%s_new", k->dir);
-		if (mkdir(building.path, 0700) < 0) {
-			err = -errno;
-			say(text, text_size, "%s: %s", building.path, log_strerror(err));
-			return err;
-		}
-		if (getrandom(&k->generation, sizeof(k->generation), 0) < 0)
-			return -errno;
-		k->generation |= 1;
-		cgroup_fd = cgroup_root_open(why, sizeof(why));
-		for (int i = 0; i < KERNEL_SOURCES; i++) {
-			if (!opts->wanted[i])
-				continue;
-			at(&place, "%s/%s", building.path, kernel_sources[i].name);
-			err = source_build((enum kernel_source)i, opts, place.path, cgroup_fd,
-					   k->generation, k->source[i].lacks,
-					   sizeof(k->source[i].lacks));
-			if (!err)
-				any = true;
-		}
-		if (!any) {
-			remove_tree(building.path);
-			say(text, text_size, "no BPF program could be attached: %s%s",
-			    k->source[0].lacks, geteuid() ? "; run as root" : "");
-			return err ? err : -ENOTSUP;
-		}
-		if (rename(building.path, k->dir) < 0) {
-			err = -errno;
-			say(text, text_size, "%s: rename: %s", building.path, log_strerror(err));
-			remove_tree(building.path);
-			return err;
-		}
 	}
 	for (int i = 0; i < KERNEL_SOURCES; i++) {
-		err = source_open(k, (enum kernel_source)i);
-		if (err && err != -ENOENT) {
-			say(text, text_size, "%s/%s: %s; \"sekoia-ebpf cleanup\" removes it",
-			    k->dir, kernel_sources[i].name, log_strerror(err));
+		int err = source_open(ret, (enum kernel_source)i);
+
+		if (err && err != -ENOENT)
 			return err;
-		}
 	}
-	/* Wishes that need no new programs hold for adopted ones, too. */
-	kernel_set_timing(k, opts->active_ns, opts->idle_ns, opts->loopback);
-	if (k->source[KERNEL_FLOWS].bss) {
-		((struct flow_tunables *)k->source[KERNEL_FLOWS].bss)->flush = 0;
-		err = opts->rules ? kernel_set_rules(k, opts->rules) : 0;
-		if (err) {
-			say(text, text_size, "the filter of flows: %s", log_strerror(err));
-			return err;
-		}
-	}
-	*ret = TAKE_PTR(k);
 	return 0;
 }
 
-void kernel_free(struct kernel *k)
+void capture_close(struct capture *c)
 {
-	if (!k)
-		return;
 	for (int i = 0; i < KERNEL_SOURCES; i++) {
-		struct source_state *s = &k->source[i];
+		struct source_state *s = &c->source[i];
 
 		if (s->bss)
 			munmap(s->bss, s->bss_size);
 		close_fd(s->bss_fd);
 		close_fd(s->ring_fd);
 		close_fd(s->counters_fd);
+		close_fd(s->carried_fd);
 		close_fd(s->map_fd);
 	}
-	free(k->dir);
-	free(k);
+	free(c->dir);
+	capture_init(c);
 }
 
-int kernel_cleanup(const char *dir)
+void wait_for_events(void)
 {
-	int n = remove_captures(dir);
+	/* All that a program of ours may be in is one read-side section of RCU. */
+	const struct timespec pause = { .tv_nsec = 5 * 1000000 },
+			      long_pause = { .tv_nsec = 100 * 1000000 };
 
-	/* The folder itself goes when nobody else uses it. */
-	rmdir(dir);
-	return n;
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0)
+		nanosleep(&long_pause, NULL);
+	else
+		nanosleep(&pause, NULL);
 }
 
-void kernel_detach(struct kernel *k)
+/* A link may outlive its last pin by a moment: the kernel defers that work. */
+static void wait_for_program(__u32 id)
 {
+	const struct timespec pause = { .tv_nsec = 2 * 1000000 };
+
+	for (int i = 0; i < 1000; i++) {
+		int fd = bpf_prog_get_fd_by_id(id);
+
+		if (fd < 0)
+			return;
+		close(fd);
+		nanosleep(&pause, NULL);
+	}
+}
+
+void capture_detach(struct capture *c)
+{
+	__u32 ids[64], n = 0;
 	struct place place;
 
 	/* The links first: what is pinned nowhere and open nowhere runs no more. */
 	for (int i = 0; i < KERNEL_SOURCES; i++) {
-		k->source[i].skipped += count_skipped(k, (enum kernel_source)i);
-		at(&place, "%s/%s/links", k->dir, kernel_sources[i].name);
+		c->source[i].skipped += count_skipped(c, (enum kernel_source)i);
+		for (size_t p = 0; p < kernel_n_programs; p++) {
+			struct bpf_link_info info = { 0 };
+			__u32 len = sizeof(info);
+			_cleanup_close_ int fd = -1;
+
+			if (kernel_programs[p].source != (enum kernel_source)i || n == 64)
+				continue;
+			at(&place, "%s/%s/links/%s", c->dir, kernel_sources[i].name,
+			   kernel_programs[p].name);
+			fd = bpf_obj_get(place.path);
+			if (fd < 0)
+				continue;
+			if (kernel_programs[p].attach == ATTACH_AUTO &&
+			    bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
+				ids[n++] = info.prog_id;
+			unlink(place.path);
+		}
+		/* And those that another version has. */
+		at(&place, "%s/%s/links", c->dir, kernel_sources[i].name);
 		remove_tree(place.path);
+		c->source[i].attached = false;
 	}
+	for (__u32 i = 0; i < n; i++)
+		wait_for_program(ids[i]);
+	wait_for_events();
 }
 
-bool kernel_was_adopted(const struct kernel *k)
+int capture_sweep(struct capture *c, int one, bool flush)
 {
-	return k->adopted;
-}
-
-bool kernel_has(const struct kernel *k, enum kernel_source source)
-{
-	return k->source[source].present;
-}
-
-const char *kernel_lacks(const struct kernel *k, enum kernel_source source)
-{
-	return k->source[source].lacks[0] ? k->source[source].lacks : NULL;
-}
-
-uint64_t kernel_generation(const struct kernel *k)
-{
-	return k->generation;
-}
-
-int kernel_set_rules(struct kernel *k, const struct flow_rules *rules)
-{
-	const char *name = kernel_sources[KERNEL_FLOWS].name;
-	_cleanup_close_ int networks = -1, ports = -1, owners = -1;
-
-	if (!k->source[KERNEL_FLOWS].bss)
-		return 0;
-	networks = open_pin(k->dir, name, "flow_networks");
-	if (networks < 0)
-		return networks;
-	ports = open_pin(k->dir, name, "flow_ports");
-	if (ports < 0)
-		return ports;
-	owners = open_pin(k->dir, name, "flow_owners");
-	if (owners < 0)
-		return owners;
-	return flow_rules_apply(rules, &(struct flow_rules_maps){ networks, ports, owners },
-				k->source[KERNEL_FLOWS].bss);
-}
-
-int kernel_ring_fd(const struct kernel *k, enum kernel_source source)
-{
-	return k->source[source].ring_fd;
-}
-
-void kernel_set_timing(struct kernel *k, uint64_t active_ns, uint64_t idle_ns, bool loopback)
-{
-	struct flow_tunables *t = k->source[KERNEL_FLOWS].bss;
-
-	if (!t)
-		return;
-	t->active_ns = active_ns;
-	t->idle_ns = idle_ns;
-	t->loopback = loopback;
-}
-
-int kernel_sweep(struct kernel *k, bool flush)
-{
-	struct flow_tunables *t = k->source[KERNEL_FLOWS].bss;
+	struct flow_tunables *t = c->source[KERNEL_FLOWS].bss;
 	struct place place;
 	char nothing[64];
 	int ret = 0;
 
-	if (!k->source[KERNEL_FLOWS].present)
+	if (!c->source[KERNEL_FLOWS].present)
 		return 0;
 	if (flush)
 		t->flush = 1;
 	for (size_t i = 0; i < kernel_n_programs; i++) {
 		_cleanup_close_ int fd = -1;
 
-		if (kernel_programs[i].attach != ATTACH_SWEEP)
+		if (kernel_programs[i].attach != ATTACH_SWEEP || (one >= 0 && (size_t)one != i))
 			continue;
-		at(&place, "%s/%s/sweeps/%s", k->dir,
+		at(&place, "%s/%s/sweeps/%s", c->dir,
 		   kernel_sources[kernel_programs[i].source].name, kernel_programs[i].name);
 		fd = open(place.path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0) {
@@ -451,4 +370,442 @@ int kernel_sweep(struct kernel *k, bool flush)
 	if (flush)
 		t->flush = 0;
 	return ret;
+}
+
+/* -------------------------------------------------------------- all of them */
+
+static bool is_digits(const char *s)
+{
+	return *s && s[strspn(s, "0123456789")] == '\0';
+}
+
+/* Only what we name: eight hex digits, perhaps a number, perhaps unfinished. */
+static bool is_capture(const char *name, bool *ret_whole)
+{
+	char base[32];
+	size_t n = strlen(name);
+
+	*ret_whole = true;
+	if (n >= sizeof(base))
+		return false;
+	memcpy(base, name, n + 1);
+	if (n > 4 && !strcmp(base + n - 4, "_new"))
+		base[n - 4] = 0;
+	else if (n > 5 && !strcmp(base + n - 5, "_gone"))
+		base[n - 5] = 0;
+	*ret_whole = strlen(base) == n;
+	return strspn(base, "0123456789abcdef") == 8 &&
+	       (!base[8] || (base[8] == '-' && is_digits(base + 9)));
+}
+
+#define NAMES_MAX 32
+struct names {
+	char name[NAMES_MAX][24];
+	int n;
+};
+
+/* Removes what is of no use, or all; ret (or NULL) gets the names of the rest. Returns how many
+ * went. */
+static int look_around(const char *dir, bool remove_all, struct names *ret)
+{
+	struct place place;
+	struct dirent *e;
+	DIR *d = opendir(dir);
+	bool whole;
+	int n = 0;
+
+	if (ret)
+		ret->n = 0;
+	if (!d)
+		return 0;
+	while ((e = readdir(d))) {
+		if (!is_capture(e->d_name, &whole))
+			continue;
+		if (!whole || remove_all) {
+			at(&place, "%s/%s", dir, e->d_name);
+			n += remove_tree(place.path) == 0;
+		} else if (ret && ret->n < NAMES_MAX) {
+			snprintf(ret->name[ret->n++], sizeof(ret->name[0]), "%.23s", e->d_name);
+		}
+	}
+	closedir(d);
+	return n;
+}
+
+/* The name of the capture before this one: 0, or -ENOENT when there is none any more. */
+static int read_before(const char *dir, const char *name, char *ret, size_t size)
+{
+	struct place place;
+	char to[24];
+	ssize_t n = readlink(at(&place, "%s/%s/before", dir, name), to, sizeof(to) - 1);
+	bool whole;
+
+	if (n < 0)
+		return -errno;
+	to[n] = 0;
+	if (!is_capture(to, &whole) || !whole || access(at(&place, "%s/%s", dir, to), F_OK) < 0)
+		return -ENOENT;
+	snprintf(ret, size, "%s", to);
+	return 0;
+}
+
+/* The one that none other took over from; NULL when there is none at all. */
+static const char *find_head(const char *dir, const struct names *names)
+{
+	for (int i = 0; i < names->n; i++) {
+		bool taken = false;
+
+		for (int j = 0; j < names->n && !taken; j++) {
+			char before[24];
+
+			taken = read_before(dir, names->name[j], before, sizeof(before)) == 0 &&
+				!strcmp(before, names->name[i]);
+		}
+		if (!taken)
+			return names->name[i];
+	}
+	return NULL;
+}
+
+static bool is_attached(const struct capture *c)
+{
+	return c->source[KERNEL_FLOWS].attached || c->source[KERNEL_JOURNAL].attached;
+}
+
+static int open_failed(const struct capture *c, int err, char *text, size_t size)
+{
+	say(text, size, "%s: %s; \"sekoia-ebpf cleanup\" removes it, and what is in it", c->dir,
+	    log_strerror(err));
+	return err;
+}
+
+static int too_many(const struct kernel *k, char *text, size_t size)
+{
+	say(text, size,
+	    "%s: %d captures wait for a spool that can be written; mend that with the version "
+	    "that runs last, or give them up with \"sekoia-ebpf cleanup\"",
+	    k->dir, KERNEL_OLDER_MAX);
+	return -E2BIG;
+}
+
+/* Opens name and all that were before it: the newest is k->now, the rest k->older. */
+static int open_chain(struct kernel *k, const char *name, char *text, size_t size)
+{
+	char before[24];
+	int err = capture_open(k->dir, name, &k->now);
+
+	if (err)
+		return open_failed(&k->now, err, text, size);
+	while (read_before(k->dir, k->n_older ? k->older[0].name : name, before, sizeof(before)) ==
+	       0) {
+		if (k->n_older == KERNEL_OLDER_MAX)
+			return too_many(k, text, size);
+		memmove(&k->older[1], &k->older[0], (size_t)k->n_older * sizeof(k->older[0]));
+		k->n_older++;
+		err = capture_open(k->dir, before, &k->older[0]);
+		if (err)
+			return open_failed(&k->older[0], err, text, size);
+	}
+	return 0;
+}
+
+/* Makes a capture and puts it in place of k->now, if there is one (before). */
+static int build(struct kernel *k, const struct kernel_opts *opts, const struct capture *before,
+		 char *text, size_t size)
+{
+	_cleanup_close_ int cgroup_fd = -1;
+	struct place building, place;
+	uint64_t generation;
+	char why[160], name[24];
+	bool any = false;
+	int err = -ENOTSUP;
+
+	if (before && k->n_older == KERNEL_OLDER_MAX)
+		return too_many(k, text, size);
+	snprintf(name, sizeof(name), "%08x", layout_id(opts));
+	for (int i = 2; access(at(&place, "%s/%s", k->dir, name), F_OK) == 0; i++)
+		snprintf(name, sizeof(name), "%08x-%d", layout_id(opts), i);
+	at(&building, "%s/%s_new", k->dir, name);
+	if (mkdir(building.path, 0700) < 0) {
+		err = -errno;
+		say(text, size, "%s: %s", building.path, log_strerror(err));
+		return err;
+	}
+	if (before && (symlink(before->name, at(&place, "%s/before", building.path)) < 0 ||
+		       mkdir(at(&place, "%s/pending", building.path), 0700) < 0)) {
+		err = -errno;
+		say(text, size, "%s: %s", place.path, log_strerror(err));
+		remove_tree(building.path);
+		return err;
+	}
+	if (getrandom(&generation, sizeof(generation), 0) < 0)
+		return -errno;
+	generation |= 1;
+	cgroup_fd = cgroup_root_open(why, sizeof(why));
+	for (int i = 0; i < KERNEL_SOURCES; i++) {
+		if (!opts->wanted[i])
+			continue;
+		err = source_build((enum kernel_source)i, opts, building.path,
+				   before && before->source[i].present ? before : NULL, cgroup_fd,
+				   generation, k->lacks[i], sizeof(k->lacks[i]));
+		if (!err)
+			any = true;
+	}
+	if (!any) {
+		remove_tree(building.path);
+		say(text, size, "no BPF program could be attached: %s%s", k->lacks[0],
+		    geteuid() ? "; run as root" : "");
+		return err ? err : -ENOTSUP;
+	}
+	if (rename(building.path, at(&place, "%s/%s", k->dir, name)) < 0) {
+		err = -errno;
+		say(text, size, "%s: rename: %s", building.path, log_strerror(err));
+		remove_tree(building.path);
+		return err;
+	}
+	if (before)
+		k->older[k->n_older++] = k->now;
+	err = capture_open(k->dir, name, &k->now);
+	return err ? open_failed(&k->now, err, text, size) : 0;
+}
+
+/* What is in a capture that can not be read: counted, before it goes. */
+static void count_lost(struct kernel *k, const struct capture *c)
+{
+	for (int i = 0; i < KERNEL_SOURCES; i++) {
+		_cleanup_(ring_freep) struct ring *ring = NULL;
+		const void *sample;
+		size_t size;
+
+		if (c->source[i].ring_fd >= 0 && ring_new(c->source[i].ring_fd, &ring) == 0)
+			while (ring_next(ring, &sample, &size) > 0)
+				k->lost[i]++;
+	}
+	for (int i = 0; i < 2; i++) {
+		_cleanup_close_ int fd =
+			capture_open_map(c, KERNEL_FLOWS, i ? "packet_flows" : "tcp_flows");
+
+		if (fd >= 0)
+			k->lost[KERNEL_FLOWS] += map_count(fd);
+	}
+}
+
+/* Ours beside captures that can not be read: those are counted, and go. */
+static int replace_unreadable(struct kernel *k, const struct kernel_opts *opts, char *text,
+			      size_t size)
+{
+	struct capture old[KERNEL_OLDER_MAX + 1];
+	struct place place;
+	int n = k->n_older + 1, err;
+
+	memcpy(old, k->older, (size_t)k->n_older * sizeof(old[0]));
+	old[k->n_older] = k->now;
+	k->n_older = 0;
+	capture_init(&k->now);
+	err = build(k, opts, NULL, text, size);
+	for (int i = 0; i < n; i++) {
+		if (!err) {
+			capture_detach(&old[i]);
+			count_lost(k, &old[i]);
+			remove_tree(at(&place, "%s", old[i].dir));
+		}
+		capture_close(&old[i]);
+	}
+	return err;
+}
+
+/* Those that need no new programs hold for adopted ones, too. */
+static int set_wishes(struct kernel *k, const struct kernel_opts *opts, char *text, size_t size)
+{
+	struct flow_tunables *t = k->now.source[KERNEL_FLOWS].bss;
+	int err;
+
+	if (!t)
+		return 0;
+	t->flush = 0;
+	kernel_set_timing(k, opts->active_ns, opts->idle_ns, opts->loopback);
+	err = opts->rules ? kernel_set_rules(k, opts->rules) : 0;
+	if (err)
+		say(text, size, "the filter of flows: %s", log_strerror(err));
+	return err;
+}
+
+int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, struct kernel **ret)
+{
+	_cleanup_(kernel_freep) struct kernel *k = NULL;
+	const char *head;
+	struct names names;
+	char id[16];
+	int err;
+
+	libbpf_speaks_through_us();
+	k = calloc(1, sizeof(*k));
+	if (!k)
+		return -ENOMEM;
+	capture_init(&k->now);
+	k->n_cpus = libbpf_num_possible_cpus();
+	if (k->n_cpus < 1) {
+		say(text, text_size, "/sys/devices/system/cpu/possible can not be read");
+		return -ENODEV;
+	}
+	err = ensure_bpffs(opts->dir, text, text_size);
+	if (err)
+		return err;
+	k->dir = strdup(opts->dir);
+	if (!k->dir)
+		return -ENOMEM;
+
+	look_around(k->dir, false, &names);
+	head = find_head(k->dir, &names);
+	snprintf(id, sizeof(id), "%08x", layout_id(opts));
+	if (head) {
+		err = open_chain(k, head, text, text_size);
+		/* One that was on its way when its collector died gets there first. */
+		if (!err && k->n_older && k->now.format == EVENTS_FORMAT)
+			err = handover_run(&k->now, &k->older[k->n_older - 1], text, text_size);
+		if (err)
+			return err;
+		k->adopted = !strncmp(head, id, 8) && is_attached(&k->now);
+	}
+	if (!head)
+		err = build(k, opts, NULL, text, text_size);
+	else if (k->now.format != EVENTS_FORMAT)
+		err = replace_unreadable(k, opts, text, text_size);
+	else if (!k->adopted) {
+		err = build(k, opts, &k->now, text, text_size);
+		if (!err)
+			err = set_wishes(k, opts, text, text_size);
+		if (!err)
+			err = handover_run(&k->now, &k->older[k->n_older - 1], text, text_size);
+	}
+	if (!err)
+		err = set_wishes(k, opts, text, text_size);
+	if (err)
+		return err;
+	*ret = TAKE_PTR(k);
+	return 0;
+}
+
+void kernel_free(struct kernel *k)
+{
+	if (!k)
+		return;
+	for (int i = 0; i < k->n_older; i++)
+		capture_close(&k->older[i]);
+	capture_close(&k->now);
+	free(k->dir);
+	free(k);
+}
+
+int kernel_cleanup(const char *dir)
+{
+	int n = look_around(dir, true, NULL);
+
+	/* The folder itself goes when nobody else uses it. */
+	rmdir(dir);
+	return n;
+}
+
+void kernel_detach(struct kernel *k)
+{
+	capture_detach(&k->now);
+}
+
+bool kernel_was_adopted(const struct kernel *k)
+{
+	return k->adopted;
+}
+
+bool kernel_has(const struct kernel *k, enum kernel_source source)
+{
+	return k->now.source[source].present;
+}
+
+const char *kernel_lacks(const struct kernel *k, enum kernel_source source)
+{
+	return k->lacks[source][0] ? k->lacks[source] : NULL;
+}
+
+uint64_t kernel_lost(const struct kernel *k, enum kernel_source source)
+{
+	return k->lost[source];
+}
+
+uint64_t kernel_generation(const struct kernel *k)
+{
+	return k->now.generation;
+}
+
+void kernel_set_timing(struct kernel *k, uint64_t active_ns, uint64_t idle_ns, bool loopback)
+{
+	struct flow_tunables *t = k->now.source[KERNEL_FLOWS].bss;
+
+	if (!t)
+		return;
+	t->active_ns = active_ns;
+	t->idle_ns = idle_ns;
+	t->loopback = loopback;
+}
+
+int kernel_set_rules(struct kernel *k, const struct flow_rules *rules)
+{
+	_cleanup_close_ int networks = -1, ports = -1, owners = -1;
+
+	if (!k->now.source[KERNEL_FLOWS].bss)
+		return 0;
+	networks = capture_open_map(&k->now, KERNEL_FLOWS, "flow_networks");
+	if (networks < 0)
+		return networks;
+	ports = capture_open_map(&k->now, KERNEL_FLOWS, "flow_ports");
+	if (ports < 0)
+		return ports;
+	owners = capture_open_map(&k->now, KERNEL_FLOWS, "flow_owners");
+	if (owners < 0)
+		return owners;
+	return flow_rules_apply(rules, &(struct flow_rules_maps){ networks, ports, owners },
+				k->now.source[KERNEL_FLOWS].bss);
+}
+
+int kernel_ring_fd(const struct kernel *k, enum kernel_source source)
+{
+	return k->now.source[source].ring_fd;
+}
+
+int kernel_rings(const struct kernel *k, enum kernel_source source,
+		 struct kernel_ring ret[KERNEL_OLDER_MAX + 1])
+{
+	int n = 0;
+
+	for (int i = 0; i <= k->n_older; i++) {
+		const struct capture *c = i < k->n_older ? &k->older[i] : &k->now;
+
+		if (c->source[source].ring_fd >= 0)
+			ret[n++] = (struct kernel_ring){ .fd = c->source[source].ring_fd,
+							 .generation = c->generation,
+							 .current = i == k->n_older };
+	}
+	return n;
+}
+
+bool kernel_has_older(const struct kernel *k)
+{
+	return k->n_older;
+}
+
+void kernel_drop_older(struct kernel *k)
+{
+	while (k->n_older) {
+		struct capture *next = k->n_older > 1 ? &k->older[1] : &k->now;
+
+		if (handover_finish(next, &k->older[0], k->dir, k->n_cpus) < 0)
+			return; /* the next start tries again */
+		capture_close(&k->older[0]);
+		k->n_older--;
+		memmove(&k->older[0], &k->older[1], (size_t)k->n_older * sizeof(k->older[0]));
+	}
+}
+
+int kernel_sweep(struct kernel *k, bool flush)
+{
+	return capture_sweep(&k->now, -1, flush);
 }

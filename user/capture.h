@@ -1,22 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the kernel side share: the tables of sources and programs
- * (probe.c), a capture's pins (capture.c). Nobody else includes this.
+ * (probe.c), a capture's pins (capture.c), the way from one capture to the next
+ * (handover.c). Nobody else includes this.
+ *
+ *   DIR/NAME/SOURCE/{maps,links,sweeps}/   a capture; NAME is its layout's, eight hex digits,
+ *                                          and "-N" behind it when that name is taken
+ *   DIR/NAME/before                        a link to the one that it took over from
+ *   DIR/NAME/pending/                      there as long as it has not: programs for that
+ *   DIR/NAME_new, DIR/NAME_gone            of no use to anybody: half built, half removed
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "user/probe.h"
 
-enum attach { ATTACH_AUTO, ATTACH_CGROUP, ATTACH_SWEEP };
+/* ATTACH_TAKE_OVER: is not attached, but walks a table of the capture before. */
+enum attach { ATTACH_AUTO, ATTACH_CGROUP, ATTACH_SWEEP, ATTACH_TAKE_OVER };
 
 struct program_row {
 	enum kernel_source source;
 	const char *name;
 	enum attach attach;
-	const char *map;   /* ATTACH_SWEEP: what it walks */
+	const char *map;   /* what it walks */
 	const char *group; /* programs that only make sense together */
 };
 
@@ -33,19 +43,32 @@ extern const struct source_row kernel_sources[KERNEL_SOURCES];
 
 struct source_state {
 	bool present;
-	char lacks[160];
-	int ring_fd, counters_fd, map_fd; /* map_fd: processes, or readers */
+	bool attached; /* has links: it still sees what happens */
+	int ring_fd, counters_fd, carried_fd;
+	int map_fd; /* processes, or readers */
 	int bss_fd;
-	uint64_t skipped; /* up to the detaching */
-	void *bss;	  /* mapped */
+	void *bss; /* mapped */
 	size_t bss_size;
+	uint64_t skipped; /* up to the detaching */
+};
+
+/* One folder, opened. */
+struct capture {
+	char *dir;
+	char name[24];
+	uint64_t generation;
+	uint32_t format; /* EVENTS_FORMAT of who made it; 0: before there was one */
+	struct source_state source[KERNEL_SOURCES];
 };
 
 struct kernel {
-	char *dir; /* of this layout */
+	char *dir; /* collector.bpf_dir */
 	bool adopted;
-	uint64_t generation;
-	struct source_state source[KERNEL_SOURCES];
+	struct capture now;
+	struct capture older[KERNEL_OLDER_MAX]; /* the oldest first; whole, but they see nothing */
+	int n_older;
+	char lacks[KERNEL_SOURCES][160];
+	uint64_t lost[KERNEL_SOURCES];
 	int n_cpus;
 };
 
@@ -67,10 +90,45 @@ void libbpf_speaks_through_us(void);
 
 /*
  * Loads a source in the first variant that works, attaches it and pins it below
- * dir. lacks says what is lost with it, or all of it and why.
+ * dir/SOURCE. before is the capture that is there, or NULL: then what is attached
+ * does nothing until handover_run(). lacks says what is lost with it, or all of it and why.
  */
 int source_build(enum kernel_source source, const struct kernel_opts *o, const char *dir,
-		 int cgroup_fd, uint64_t generation, char *lacks, size_t lacks_size);
+		 const struct capture *before, int cgroup_fd, uint64_t generation, char *lacks,
+		 size_t lacks_size);
+
+/* 0; -errno when a part is missing. The caller closes *ret in either case. */
+int capture_open(const char *dir, const char *name, struct capture *ret);
+void capture_close(struct capture *c);
+
+/* A pinned map of a source: a descriptor that the caller closes, or -errno. */
+int capture_open_map(const struct capture *c, enum kernel_source source, const char *name);
+
+/* How many entries a map has. */
+uint64_t map_count(int map_fd);
+
+/* Runs the sweeps of all sources, or with one >= 0 of that one. */
+int capture_sweep(struct capture *c, int one, bool flush);
+
+/* Ends what it sees; returns when no program of it runs any more. */
+void capture_detach(struct capture *c);
+
+/* All events that are under way now have ended when it returns. */
+void wait_for_events(void);
 
 /* How often the kernel did not run a program because it was running already. */
-uint64_t count_skipped(const struct kernel *k, enum kernel_source source);
+uint64_t count_skipped(const struct capture *c, enum kernel_source source);
+
+/* Of this capture alone. ret has room for COUNTERS. */
+int capture_get_counters(const struct capture *c, enum kernel_source source, int n_cpus,
+			 uint64_t *ret);
+
+/*
+ * From one capture to the next, in the kernel: when it returns 0 ours sees all
+ * that happens, has the tables of theirs, and theirs sees nothing: its rings are still
+ * to be read. Every step may be the last one before a SIGKILL: call it again.
+ */
+int handover_run(struct capture *ours, struct capture *theirs, char *text, size_t text_size);
+
+/* The rest of it: theirs was read to its end. Its numbers go to ours, and it is removed. */
+int handover_finish(struct capture *ours, struct capture *theirs, const char *dir, int n_cpus);

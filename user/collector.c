@@ -52,6 +52,7 @@
 #define QUIET_TURNS   100 /* on stopping */
 #define STUCK_LOG_MS  60000
 #define RELOAD_MS     1000 /* for the goodbyes of a shipper that is replaced */
+#define HAND_OVER_MS  500
 #define RATE_SECONDS  60
 
 struct watched {
@@ -94,6 +95,7 @@ struct collector {
 	bool stuck_told; /* this time; a disk that is full on and off is told once a minute */
 	bool stopping, stopped_clean;
 	bool leave_kernel; /* what it holds is not in the spool */
+	bool handing_over; /* to the next collector, with all that is attached */
 };
 
 /* A ring stays readable while the spool is stuck: then only the timer looks. */
@@ -119,6 +121,19 @@ static int prepare(struct collector *c)
 			err = s->ops->prepare(s, spool_next_seq(c->spool));
 	}
 	return err;
+}
+
+/* Captures that ours has replaced: they go when all that was in them is in the spool. */
+static void drop_older(struct collector *c)
+{
+	if (!c->kernel || !kernel_has_older(c->kernel))
+		return;
+	for (int i = 0; i < c->n_sources; i++)
+		if (c->sources[i].source->behind)
+			return;
+	kernel_drop_older(c->kernel);
+	if (!kernel_has_older(c->kernel))
+		log_info("bpf: the capture of before was read to its end, and is removed");
 }
 
 static int commit(struct collector *c)
@@ -164,6 +179,7 @@ static int commit(struct collector *c)
 		c->sources[i].source->ops->release(c->sources[i].source);
 	if (c->shipper && events)
 		shipper_wake(c->shipper);
+	drop_older(c);
 	return 0;
 }
 
@@ -445,13 +461,26 @@ static void drain_until_quiet(struct collector *c, uint64_t now_ms)
 }
 
 /* Nothing more enters the spool: what is in the rings must outlive this process. */
-static void leave_to_the_next(struct collector *c)
+static void leave_to_the_next(struct collector *c, const char *which)
 {
 	c->leave_kernel = true;
-	log_warning("spool %s: can not be written still: what is not in it stays in the kernel, "
-		    "which goes on collecting; the next start takes it over, \"sekoia-ebpf "
-		    "cleanup\" gives it up",
-		    c->config->spool_dir);
+	log_warning("spool %s: can not be written still: what is not in it stays in the kernel%s; "
+		    "the next start takes it over, \"sekoia-ebpf cleanup\" gives it up",
+		    c->config->spool_dir, which);
+}
+
+/*
+ * For a successor, which is another version perhaps: the kernel goes on collecting.
+ */
+static void hand_over(struct collector *c, uint64_t now_ms)
+{
+	c->handing_over = true;
+	log_info("handing over: the kernel goes on collecting for the next start");
+	drain_all(c, now_ms);
+	watch_sources(c, false);
+	loop_timer_cancel(&c->drain_timer);
+	/* Answers that are on their way save the next one from sending that again. */
+	shipper_stop(c->shipper, now_ms + HAND_OVER_MS, on_shipper_stopped, c);
 }
 
 static void set_sweeps(struct collector *c)
@@ -500,6 +529,11 @@ static void on_signal(void *arg, int signo)
 		return;
 	}
 
+	if (signo == SIGUSR2 && !c->stopping) {
+		c->stopping = true;
+		hand_over(c, now_ms);
+		return;
+	}
 	if (c->stopping) {
 		log_info("%s again: stopping now; the rest stays in the spool", sigdescr_np(signo));
 		shipper_stop(c->shipper, now_ms, on_shipper_stopped, c);
@@ -510,7 +544,7 @@ static void on_signal(void *arg, int signo)
 		 (unsigned long long)c->config->stop_timeout_ms / 1000);
 	drain_all(c, now_ms);
 	if (c->stuck_since_ms) {
-		leave_to_the_next(c);
+		leave_to_the_next(c, ", which goes on collecting");
 	} else {
 		if (c->kernel) {
 			/* Flows that begin and end between the two sweeps are in the second one. */
@@ -521,7 +555,9 @@ static void on_signal(void *arg, int signo)
 		}
 		drain_all(c, now_ms);
 		flush_sources(c, true);
-		commit(c);
+		/* The disk may be full by now: what is detached is still in its rings. */
+		if (commit(c))
+			leave_to_the_next(c, c->kernel ? ", which collects no more" : "");
 	}
 	/* What comes from now on is for the next collector. */
 	watch_sources(c, false);
@@ -655,6 +691,13 @@ static int open_kernel(struct collector *c)
 		if (o.wanted[i] && kernel_lacks(c->kernel, (enum kernel_source)i))
 			log_warning("bpf: this kernel can not give %s",
 				    kernel_lacks(c->kernel, (enum kernel_source)i));
+	for (int i = 0; i < KERNEL_SOURCES; i++)
+		if (kernel_lost(c->kernel, (enum kernel_source)i))
+			log_error(
+				"bpf: the capture that was here was of a version that this one can "
+				"not read: %llu samples and live flows in it are lost; next time, "
+				"stop the old version (SIGTERM) before the new one starts",
+				(unsigned long long)kernel_lost(c->kernel, (enum kernel_source)i));
 	kernel_find_readers(c->kernel);
 	set_sweeps(c);
 	return 0;
@@ -719,17 +762,18 @@ static void open_monitor(struct collector *c)
 
 static int open_sources(struct collector *c)
 {
+	struct kernel_ring rings[KERNEL_OLDER_MAX + 1];
 	struct spool_position at;
 	struct source *s = NULL;
 	bool known;
 	int err = 0;
 
-	if (c->kernel && kernel_has(c->kernel, KERNEL_FLOWS)) {
+	if (c->kernel && kernel_rings(c->kernel, KERNEL_FLOWS, rings)) {
 		known = spool_position(c->spool, SOURCE_FLOWS, &at) == 0;
 		err = source_flows_new(c->kernel, known ? &at : NULL, &s);
 		err = watch(c, err, s, "flows");
 	}
-	if (!err && c->kernel && kernel_has(c->kernel, KERNEL_JOURNAL)) {
+	if (!err && c->kernel && kernel_rings(c->kernel, KERNEL_JOURNAL, rings)) {
 		known = spool_position(c->spool, SOURCE_JOURNAL, &at) == 0;
 		err = source_journal_new(c->kernel, c->config->spool_dir, known ? &at : NULL,
 					 spool_next_seq(c->spool), &s);
@@ -825,7 +869,7 @@ static void done(struct collector *c)
 
 int collector_run(const struct config *config)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR2 };
 	_cleanup_(done) struct collector c = {
 		.origin = config,
 		.config = config,
@@ -861,7 +905,7 @@ int collector_run(const struct config *config)
 		return EXIT_FAILURE;
 	c.appended_then = c.appended[0] = appended_now(&c);
 	open_monitor(&c);
-	err = loop_signals(c.loop, signals, 3, on_signal, &c);
+	err = loop_signals(c.loop, signals, 4, on_signal, &c);
 	if (!err)
 		err = shipper_start(c.loop, config, &c.shipper);
 	if (err) {
@@ -877,6 +921,7 @@ int collector_run(const struct config *config)
 		 c.kernel && kernel_has(c.kernel, KERNEL_JOURNAL) ? "journal " : "",
 		 config->kernel_log ? "kernel-log" : "", config->output,
 		 c.kernel && kernel_was_adopted(c.kernel) ? "; resumed from the kernel's rings"
+		 : c.kernel && kernel_has_older(c.kernel) ? "; took over from another capture"
 							  : "");
 
 	err = loop_run(c.loop);
@@ -888,6 +933,8 @@ int collector_run(const struct config *config)
 	books_print(stderr, c.books);
 	if (c.leave_kernel)
 		return EXIT_FAILURE;
+	if (c.handing_over)
+		return EXIT_SUCCESS;
 	/* Without captures of our own there may be another collector's. */
 	if (c.kernel)
 		kernel_cleanup(config->bpf_dir);

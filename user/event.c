@@ -5,11 +5,6 @@
 
 #include "bpf/events.h"
 
-#define KNOWN_FLOW_FLAGS                                                                           \
-	(FLOW_NO_DIRECTION | FLOW_USER_IS_GUESS | FLOW_OUT_UNCERTAIN | FLOW_FIRST | FLOW_LAST |    \
-	 FLOW_RESET | FLOW_LOOPBACK | FLOW_ESTABLISHED | FLOW_NO_START)
-#define KNOWN_JOURNAL_FLAGS (JOURNAL_STREAM | JOURNAL_TRUNCATED | JOURNAL_FDS | JOURNAL_NETLINK)
-
 static void decode_task(const struct event_task *t, struct task_ref *ret)
 {
 	*ret = (struct task_ref){
@@ -24,21 +19,26 @@ static void decode_task(const struct event_task *t, struct task_ref *ret)
 	ret->comm[sizeof(t->comm)] = '\0';
 }
 
-static int decode_flow(const void *sample, struct flow *ret)
+/*
+ * What both know of a struct of theirs bytes: the rest of an older one is zero, a
+ * newer one has more than we look at. A copy, because nobody promises alignment.
+ */
+static void copy_known(void *ours, size_t size, const void *sample, size_t theirs)
+{
+	memset(ours, 0, size);
+	memcpy(ours, sample, theirs < size ? theirs : size);
+}
+
+static int decode_flow(const void *sample, size_t size, struct flow *ret)
 {
 	struct event_flow e;
 
-	/* A copy: perf buffers do not keep samples aligned to eight bytes. */
-	memcpy(&e, sample, sizeof(e));
-	if (e.h.size != sizeof(e))
-		return -EBADMSG;
+	copy_known(&e, sizeof(e), sample, size);
 	if (e.ip_version != 4 && e.ip_version != 6)
 		return -EBADMSG;
 	if (e.direction != FLOW_IN && e.direction != FLOW_OUT)
 		return -EBADMSG;
 	if (e.end_reason < FLOW_END_IDLE || e.end_reason > FLOW_END_RESOURCES)
-		return -EBADMSG;
-	if (e.flags & ~(__u32)KNOWN_FLOW_FLAGS)
 		return -EBADMSG;
 
 	*ret = (struct flow){
@@ -88,14 +88,14 @@ static int decode_journal(const void *sample, size_t size, struct journal_sample
 {
 	struct event_journal e;
 	const char *base = sample;
+	__u32 len;
 
-	memcpy(&e, sample, sizeof(e));
-	/* The program reserves before it knows len: the sample's own size is the bound. */
-	if (e.len > size - sizeof(e))
+	/* The data are the last len bytes; the struct before them may be longer than ours. */
+	memcpy(&len, base + offsetof(struct event_journal, len), sizeof(len));
+	if (len > size - EVENT_JOURNAL_MIN)
 		return -EBADMSG;
+	copy_known(&e, sizeof(e), sample, size - len);
 	if (e.path_len > sizeof(e.path))
-		return -EBADMSG;
-	if (e.flags & ~(__u32)KNOWN_JOURNAL_FLAGS)
 		return -EBADMSG;
 
 	*ret = (struct journal_sample){
@@ -113,7 +113,7 @@ static int decode_journal(const void *sample, size_t size, struct journal_sample
 		.netlink = e.flags & JOURNAL_NETLINK,
 		.full_len = e.full_len > e.len ? e.full_len : e.len,
 		.path = { base + offsetof(struct event_journal, path), e.path_len },
-		.data = { base + sizeof(e), e.len },
+		.data = { base + size - len, len },
 	};
 	/* The program copies a whole sun_path; what counts ends at its first NUL. */
 	ret->path.len = strnlen(ret->path.p, ret->path.len);
@@ -133,16 +133,16 @@ int event_decode(const void *sample, size_t size, struct event *ret)
 
 	switch (h.type) {
 	case EVENT_FLOW:
-		if (h.size < sizeof(struct event_flow))
+		if (h.size < EVENT_FLOW_MIN)
 			return -EBADMSG;
 		ret->kind = EVENT_IS_FLOW;
-		r = decode_flow(sample, &ret->flow);
+		r = decode_flow(sample, h.size, &ret->flow);
 		break;
 	case EVENT_JOURNAL:
-		if (h.size < sizeof(struct event_journal))
+		if (h.size < EVENT_JOURNAL_MIN)
 			return -EBADMSG;
 		ret->kind = EVENT_IS_JOURNAL;
-		r = decode_journal(sample, size, &ret->journal);
+		r = decode_journal(sample, h.size, &ret->journal);
 		break;
 	default:
 		return -EBADMSG;

@@ -62,8 +62,8 @@ struct event {
 };
 
 /*
- * 0, or -EBADMSG for a sample that no program of ours wrote: too short, a
- * length that does not fit, a value out of its range. Slices in ret point into
- * the sample.
+ * 0, or -EBADMSG for a sample that no program of ours wrote, of whatever version:
+ * too short, a length that does not fit, a value out of its range. What an older
+ * version did not write is zero. Slices in ret point into the sample.
  */
 int event_decode(const void *sample, size_t size, struct event *ret);

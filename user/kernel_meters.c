@@ -17,8 +17,8 @@
 /* Losses from here on are of a new epoch. Returns the one before. */
 static uint64_t next_epoch(struct kernel *k, enum kernel_source source)
 {
-	struct flow_tunables *flow = k->source[KERNEL_FLOWS].bss;
-	struct journal_tunables *journal = k->source[KERNEL_JOURNAL].bss;
+	struct flow_tunables *flow = k->now.source[KERNEL_FLOWS].bss;
+	struct journal_tunables *journal = k->now.source[KERNEL_JOURNAL].bss;
 
 	if (source == KERNEL_FLOWS && flow)
 		return flow->loss_epoch++;
@@ -66,7 +66,7 @@ int kernel_take_losses(struct kernel *k, enum kernel_source source, struct kerne
 	per_cpu = calloc((size_t)n_cpus, sizeof(*per_cpu));
 	if (!per_cpu)
 		return -ENOMEM;
-	fd = bpf_obj_get(at(&place, "%s/%s/maps/losses", k->dir, kernel_sources[source].name));
+	fd = bpf_obj_get(at(&place, "%s/%s/maps/losses", k->now.dir, kernel_sources[source].name));
 	if (fd < 0)
 		return -errno;
 	epoch = next_epoch(k, source);
@@ -131,7 +131,7 @@ int kernel_get_programs(const struct kernel *k, struct kernel_program *ret, int 
 
 	for (int i = 0; i < KERNEL_SOURCES; i++) {
 		for (int j = 0; j < 2; j++) {
-			at(&place, "%s/%s/%s", k->dir, kernel_sources[i].name, folders[j]);
+			at(&place, "%s/%s/%s", k->now.dir, kernel_sources[i].name, folders[j]);
 			n = read_folder(place.path, ret, n, max);
 		}
 	}

@@ -15,7 +15,7 @@
 
 #include "bpf/events.h"
 
-uint64_t count_skipped(const struct kernel *k, enum kernel_source source)
+uint64_t count_skipped(const struct capture *c, enum kernel_source source)
 {
 	uint64_t total = 0;
 	struct place place;
@@ -28,7 +28,7 @@ uint64_t count_skipped(const struct kernel *k, enum kernel_source source)
 
 		if (kernel_programs[i].source != source || kernel_programs[i].attach != ATTACH_AUTO)
 			continue;
-		at(&place, "%s/%s/links/%s", k->dir, kernel_sources[source].name,
+		at(&place, "%s/%s/links/%s", c->dir, kernel_sources[source].name,
 		   kernel_programs[i].name);
 		link_fd = bpf_obj_get(place.path);
 		if (link_fd < 0 || bpf_obj_get_info_by_fd(link_fd, &link, &link_len) < 0)
@@ -69,7 +69,7 @@ static bool is_log_daemon(unsigned long pid, const char *comm)
 
 void kernel_find_readers(struct kernel *k)
 {
-	struct journal_tunables *t = k->source[KERNEL_JOURNAL].bss;
+	struct journal_tunables *t = k->now.source[KERNEL_JOURNAL].bss;
 	struct dirent *e;
 	DIR *proc;
 
@@ -103,30 +103,87 @@ void kernel_find_readers(struct kernel *k)
 
 			if (!memcmp(t->names[i], comm, sizeof(t->names[i])) &&
 			    is_log_daemon(pid, comm))
-				bpf_map_update_elem(k->source[KERNEL_JOURNAL].map_fd, &tgid, &one,
-						    BPF_ANY);
+				bpf_map_update_elem(k->now.source[KERNEL_JOURNAL].map_fd, &tgid,
+						    &one, BPF_ANY);
 		}
 	}
 	closedir(proc);
 }
 
+uint64_t map_count(int map_fd)
+{
+	struct bpf_map_info info = { 0 };
+	__u32 len = sizeof(info);
+	_cleanup_free_ char *key = NULL;
+	uint64_t n = 0;
+	void *from = NULL;
+
+	if (bpf_obj_get_info_by_fd(map_fd, &info, &len) < 0)
+		return 0;
+	key = malloc(info.key_size);
+	if (!key)
+		return 0;
+	/* A key that has gone meanwhile sends the walk back to its start. */
+	while (n <= info.max_entries && bpf_map_get_next_key(map_fd, from, key) == 0) {
+		from = key;
+		n++;
+	}
+	return n;
+}
+
+int capture_get_counters(const struct capture *c, enum kernel_source source, int n_cpus,
+			 uint64_t *ret)
+{
+	const struct source_state *s = &c->source[source];
+	_cleanup_free_ uint64_t *per_cpu = calloc((size_t)n_cpus, sizeof(*per_cpu));
+
+	if (!per_cpu)
+		return -ENOMEM;
+	for (__u32 i = 0; i < COUNTERS; i++) {
+		ret[i] = 0;
+		if (bpf_map_lookup_elem(s->counters_fd, &i, per_cpu) < 0) {
+			if (errno == ENOENT)
+				continue; /* an older one does not count that */
+			return -errno;
+		}
+		for (int cpu = 0; cpu < n_cpus; cpu++)
+			ret[i] += per_cpu[cpu];
+	}
+	return 0;
+}
+
 int kernel_get_counters(const struct kernel *k, enum kernel_source source,
 			struct kernel_counters *ret)
 {
-	_cleanup_free_ uint64_t *per_cpu = NULL;
-	uint64_t sum[COUNTERS] = { 0 };
+	uint64_t sum[COUNTERS] = { 0 }, one[COUNTERS] = { 0 }, carried;
+	const struct source_state *now = &k->now.source[source];
+	const struct capture *oldest = NULL;
+	__u32 at;
 
-	if (!k->source[source].present)
-		return -ENOENT;
-	per_cpu = calloc((size_t)k->n_cpus, sizeof(*per_cpu));
-	if (!per_cpu)
-		return -ENOMEM;
-	for (__u32 c = 0; c < COUNTERS; c++) {
-		if (bpf_map_lookup_elem(k->source[source].counters_fd, &c, per_cpu) < 0)
-			return -errno;
-		for (int i = 0; i < k->n_cpus; i++)
-			sum[c] += per_cpu[i];
+	for (int i = 0; i <= k->n_older; i++) {
+		const struct capture *c = i < k->n_older ? &k->older[i] : &k->now;
+		int err;
+
+		if (!c->source[source].present)
+			continue;
+		if (!oldest)
+			oldest = c;
+		err = capture_get_counters(c, source, k->n_cpus, one);
+		if (err)
+			return err;
+		for (int j = 0; j < COUNTERS; j++)
+			sum[j] += one[j];
 	}
+	if (!oldest)
+		return -ENOENT;
+	for (__u32 j = 0; j < COUNTERS; j++) {
+		at = CARRIED_COUNTERS + j;
+		if (bpf_map_lookup_elem(oldest->source[source].carried_fd, &at, &carried) == 0)
+			sum[j] += carried;
+	}
+	at = CARRIED_SKIPPED;
+	if (bpf_map_lookup_elem(now->carried_fd, &at, &carried) < 0)
+		carried = 0;
 	*ret = (struct kernel_counters){
 		.seen = sum[COUNT_SEEN],
 		.submitted = sum[COUNT_SUBMITTED],
@@ -138,7 +195,7 @@ int kernel_get_counters(const struct kernel *k, enum kernel_source source,
 		.reports_put_off = sum[COUNT_REPORTS_RING_FULL],
 		.adopted = sum[COUNT_ADOPTED],
 		.missed = sum[COUNT_MISSED],
-		.skipped = k->source[source].skipped + count_skipped(k, source),
+		.skipped = carried + now->skipped + count_skipped(&k->now, source),
 	};
 	ret->live = ret->seen - ret->submitted - ret->filtered - ret->ring_full - ret->no_room -
 		    ret->missed;
@@ -150,9 +207,9 @@ int kernel_find_exec(const struct kernel *k, uint32_t pid, uint64_t start_ns,
 {
 	struct process_exec_info info;
 
-	if (k->source[KERNEL_PROCESSES].map_fd < 0)
+	if (k->now.source[KERNEL_PROCESSES].map_fd < 0)
 		return -ENOENT;
-	if (bpf_map_lookup_elem(k->source[KERNEL_PROCESSES].map_fd, &pid, &info) < 0)
+	if (bpf_map_lookup_elem(k->now.source[KERNEL_PROCESSES].map_fd, &pid, &info) < 0)
 		return -errno;
 	if (start_ns && info.start_ns != start_ns)
 		return -ENOENT;

@@ -33,10 +33,12 @@ const struct program_row kernel_programs[] = {
 	{ KERNEL_FLOWS, "tcp_destroy", ATTACH_AUTO, NULL, "tcp" },
 	{ KERNEL_FLOWS, "tcp_reader", ATTACH_AUTO, NULL, "tcp" },
 	{ KERNEL_FLOWS, "tcp_sweep", ATTACH_SWEEP, "tcp_flows", "tcp" },
+	{ KERNEL_FLOWS, "tcp_take_over_all", ATTACH_TAKE_OVER, "tcp_flows", "tcp" },
 	{ KERNEL_FLOWS, "packet_egress", ATTACH_CGROUP, NULL, "packet" },
 	{ KERNEL_FLOWS, "packet_ingress", ATTACH_CGROUP, NULL, "packet" },
 	{ KERNEL_FLOWS, "packet_socket", ATTACH_CGROUP, NULL, "packet" },
 	{ KERNEL_FLOWS, "packet_sweep", ATTACH_SWEEP, "packet_flows", "packet" },
+	{ KERNEL_FLOWS, "packet_take_over", ATTACH_TAKE_OVER, "packet_flows", "packet" },
 	{ KERNEL_JOURNAL, "journal_read", ATTACH_AUTO, NULL, "dynptr" },
 	{ KERNEL_JOURNAL, "journal_read_pages", ATTACH_AUTO, NULL, "pages" },
 	{ KERNEL_JOURNAL, "journal_read_linear", ATTACH_AUTO, NULL, "linear" },
@@ -165,7 +167,7 @@ static uint64_t round_up_pow2(uint64_t n)
 
 uint32_t layout_id(const struct kernel_opts *o)
 {
-	uint64_t words[] = { EVENTS_LAYOUT, round_up_pow2(o->flow_ring_bytes),
+	uint64_t words[] = { EVENTS_FORMAT, round_up_pow2(o->flow_ring_bytes),
 			     round_up_pow2(o->journal_ring_bytes), o->flows_max,
 			     o->wanted[0] | o->wanted[1] << 1 | o->wanted[2] << 2 };
 	uint32_t crc = crc32c(0, words, sizeof(words));
@@ -220,6 +222,7 @@ static int attach_row(const struct program_row *row, struct bpf_object *obj, int
 			return -ENOENT;
 		link = bpf_program__attach_cgroup(prog, cgroup_fd);
 		break;
+	case ATTACH_TAKE_OVER: /* for a trial: any table of that kind will do */
 	case ATTACH_SWEEP: {
 		struct bpf_map *map = bpf_object__find_map_by_name(obj, row->map);
 		union bpf_iter_link_info info = { .map.map_fd = (__u32)bpf_map__fd(map) };
@@ -263,19 +266,154 @@ static int pin_maps(struct bpf_object *obj, const char *dir)
 }
 
 /*
+ * What makes an object the next one after another: both have the same marks, and
+ * ours knows how large the values of theirs are.
+ */
+static int set_before(struct bpf_object *obj, enum kernel_source source,
+		      const struct capture *before)
+{
+	static const struct {
+		const char *table, *outer;
+	} tables[] = { { "tcp_flows", "tcp_before" }, { "packet_flows", "packet_before" } };
+	_cleanup_free_ struct flow_bpf__rodata *sizes = NULL;
+	const void *rodata;
+	struct bpf_map *m;
+	size_t size;
+	int err = 0;
+
+	m = bpf_object__find_map_by_name(obj, "marks");
+	if (m) {
+		_cleanup_close_ int fd = capture_open_map(before, source, "marks");
+
+		err = fd < 0 ? fd : bpf_map__reuse_fd(m, fd);
+	}
+	if (err || source != KERNEL_FLOWS)
+		return err;
+	/* There are constants of the compiler's own behind our two. */
+	m = bpf_object__find_map_by_name(obj, ".rodata");
+	rodata = m ? bpf_map__initial_value(m, &size) : NULL;
+	sizes = rodata && size >= sizeof(*sizes) ? malloc(size) : NULL;
+	if (!sizes)
+		return -ENOMEM;
+	memcpy(sizes, rodata, size);
+	for (int i = 0; i < 2; i++) {
+		_cleanup_close_ int fd = capture_open_map(before, source, tables[i].table);
+		struct bpf_map_info info = { 0 };
+		__u32 len = sizeof(info);
+
+		if (fd < 0)
+			return fd;
+		if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+			return -errno;
+		*(i ? &sizes->packet_before_size : &sizes->tcp_before_size) = info.value_size;
+		m = bpf_object__find_map_by_name(obj, tables[i].outer);
+		err = bpf_map__set_value_size(bpf_map__inner_map(m), info.value_size);
+		if (err)
+			return err;
+	}
+	m = bpf_object__find_map_by_name(obj, ".rodata");
+	return bpf_map__set_initial_value(m, sizes, size);
+}
+
+/* The tables themselves, as soon as there is something to put them into. */
+static int set_before_tables(struct bpf_object *obj, const struct capture *before)
+{
+	static const char *const tables[][2] = { { "tcp_flows", "tcp_before" },
+						 { "packet_flows", "packet_before" } };
+
+	for (int i = 0; i < 2; i++) {
+		_cleanup_close_ int fd = capture_open_map(before, KERNEL_FLOWS, tables[i][0]);
+		__u32 zero = 0;
+
+		if (fd < 0)
+			return fd;
+		if (bpf_map_update_elem(
+			    bpf_map__fd(bpf_object__find_map_by_name(obj, tables[i][1])), &zero,
+			    &fd, BPF_ANY) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* The tunables are set before anything can run. */
+static int set_tunables(struct bpf_object *obj, enum kernel_source source,
+			const struct kernel_opts *o, const struct capture *before,
+			uint64_t generation)
+{
+	struct capture_tunables capture = { .generation = generation, .format = EVENTS_FORMAT };
+	struct bpf_map *bss = NULL;
+	__u32 zero = 0;
+	int err = 0;
+
+	if (before)
+		capture.before = before->source[source].attached ? BEFORE_ALL : BEFORE_TABLES;
+	for (struct bpf_map *m = bpf_object__next_map(obj, NULL); m;
+	     m = bpf_object__next_map(obj, m))
+		if (!strcmp(map_pin_name(m), "bss"))
+			bss = m;
+	if (bss && source == KERNEL_FLOWS) {
+		struct flow_tunables t = { .capture = capture,
+					   .attached_ns = clock_boot_ns(),
+					   .active_ns = o->active_ns,
+					   .idle_ns = o->idle_ns,
+					   .loopback = o->loopback };
+
+		if (o->rules) {
+			struct flow_rules_maps maps = {
+				bpf_object__find_map_fd_by_name(obj, "flow_networks"),
+				bpf_object__find_map_fd_by_name(obj, "flow_ports"),
+				bpf_object__find_map_fd_by_name(obj, "flow_owners"),
+			};
+
+			err = flow_rules_apply(o->rules, &maps, &t);
+		}
+		if (!err)
+			err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
+	} else if (bss && source == KERNEL_JOURNAL) {
+		static const char *const names[JOURNAL_NAMES] = { "systemd-journal", "rsyslogd",
+								  "syslog-ng", "syslogd" };
+		struct journal_tunables t = { .capture = capture };
+
+		for (int i = 0; i < JOURNAL_NAMES; i++)
+			memcpy(t.names[i], names[i], strlen(names[i]));
+		err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
+	}
+	if (!err && before && source == KERNEL_FLOWS)
+		err = set_before_tables(obj, before);
+	return err;
+}
+
+/*
+ * A program on a cgroup takes the place of its predecessor in one instant, later on.
+ * Until then, as for the walks through the tables of that one, it is pinned itself.
+ */
+static bool is_for_later(const struct program_row *row, const struct capture *before)
+{
+	struct place place;
+
+	if (!before)
+		return false;
+	if (row->attach == ATTACH_TAKE_OVER)
+		return true;
+	at(&place, "%s/%s/links/%s", before->dir, kernel_sources[row->source].name, row->name);
+	return row->attach == ATTACH_CGROUP && access(place.path, F_OK) == 0;
+}
+
+/*
  * One source in one variant, below dir. Nothing of it stays when it fails: the
  * links go with their descriptors, and the caller removes the folder.
  */
 static int source_attach(enum kernel_source source, const struct variant_row *v,
-			 const struct kernel_opts *o, const char *dir, int cgroup_fd,
-			 uint64_t generation, char *why, size_t why_size)
+			 const struct kernel_opts *o, const char *dir, const struct capture *before,
+			 int cgroup_fd, uint64_t generation, char *why, size_t why_size)
 {
-	LIBBPF_OPTS(bpf_object_open_opts, open_opts, .object_name = kernel_sources[source].name,
+	static const char *const folders[] = { "", "/maps", "/links", "/sweeps" };
+	const char *name = kernel_sources[source].name;
+	LIBBPF_OPTS(bpf_object_open_opts, open_opts, .object_name = name,
 		    .btf_custom_path = o->btf);
 	struct bpf_link *links[N_PROGRAMS] = { 0 };
 	struct bpf_object *obj;
 	struct bpf_program *prog;
-	struct bpf_map *bss;
 	struct place place;
 	const void *elf;
 	size_t size;
@@ -294,90 +432,56 @@ static int source_attach(enum kernel_source source, const struct variant_row *v,
 		for (size_t i = 0; i < N_PROGRAMS; i++)
 			if (kernel_programs[i].source == source &&
 			    !strcmp(kernel_programs[i].name, bpf_program__name(prog)))
-				wanted = row_in_variant(&kernel_programs[i], v);
+				wanted = row_in_variant(&kernel_programs[i], v) &&
+					 (before || kernel_programs[i].attach != ATTACH_TAKE_OVER);
 		bpf_program__set_autoload(prog, wanted);
 	}
 	err = set_sizes(obj, source, o);
+	if (!err && before)
+		err = set_before(obj, source, before);
 	if (!err)
 		err = bpf_object__load(obj);
 	if (err) {
 		say(why, why_size, "load: %s", log_strerror(err));
 		goto out;
 	}
-
-	/* The tunables are set before anything can run. */
-	bss = NULL;
-	for (struct bpf_map *m = bpf_object__next_map(obj, NULL); m;
-	     m = bpf_object__next_map(obj, m))
-		if (!strcmp(map_pin_name(m), "bss"))
-			bss = m;
-	if (bss && source == KERNEL_FLOWS) {
-		struct flow_tunables t = { .generation = generation,
-					   .attached_ns = clock_boot_ns(),
-					   .active_ns = o->active_ns,
-					   .idle_ns = o->idle_ns,
-					   .loopback = o->loopback };
-		__u32 zero = 0;
-
-		if (o->rules) {
-			struct flow_rules_maps maps = {
-				bpf_object__find_map_fd_by_name(obj, "flow_networks"),
-				bpf_object__find_map_fd_by_name(obj, "flow_ports"),
-				bpf_object__find_map_fd_by_name(obj, "flow_owners"),
-			};
-
-			err = flow_rules_apply(o->rules, &maps, &t);
-		}
-		if (!err)
-			err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
-	} else if (bss && source == KERNEL_JOURNAL) {
-		static const char *const names[JOURNAL_NAMES] = { "systemd-journal", "rsyslogd",
-								  "syslog-ng", "syslogd" };
-		struct journal_tunables t = { .generation = generation };
-		__u32 zero = 0;
-
-		for (int i = 0; i < JOURNAL_NAMES; i++)
-			memcpy(t.names[i], names[i], strlen(names[i]));
-		err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
-	}
+	err = set_tunables(obj, source, o, before, generation);
 	if (err) {
 		say(why, why_size, "tunables: %s", log_strerror(err));
 		goto out;
 	}
-
-	if (mkdir(dir, 0700) < 0) {
-		err = -errno;
-		say(why, why_size, "%s: %s", dir, log_strerror(err));
-		goto out;
+	for (int i = 0; i < 4 && !err; i++) {
+		at(&place, "%s/%s%s", dir, name, folders[i]);
+		if (mkdir(place.path, 0700) < 0)
+			err = -errno;
 	}
-	at(&place, "%s/maps", dir);
-	if (mkdir(place.path, 0700) == 0)
+	if (!err) {
+		at(&place, "%s/%s/maps", dir, name);
 		err = pin_maps(obj, place.path);
-	else
-		err = -errno;
-	at(&place, "%s/links", dir);
-	if (!err && mkdir(place.path, 0700) < 0)
-		err = -errno;
-	at(&place, "%s/sweeps", dir);
-	if (!err && mkdir(place.path, 0700) < 0)
-		err = -errno;
+	}
 	if (err) {
 		say(why, why_size, "pin: %s", log_strerror(err));
 		goto out;
 	}
 	for (size_t i = 0; i < N_PROGRAMS && !err; i++) {
-		if (kernel_programs[i].source != source || !row_in_variant(&kernel_programs[i], v))
+		const struct program_row *row = &kernel_programs[i];
+
+		if (row->source != source || !row_in_variant(row, v) ||
+		    (row->attach == ATTACH_TAKE_OVER && !before))
 			continue;
-		err = attach_row(&kernel_programs[i], obj, cgroup_fd, &links[i]);
-		if (!err) {
-			at(&place, "%s/%s/%s", dir,
-			   kernel_programs[i].attach == ATTACH_SWEEP ? "sweeps" : "links",
-			   kernel_programs[i].name);
-			err = bpf_link__pin(links[i], place.path);
+		if (is_for_later(row, before)) {
+			at(&place, "%s/pending/%s", dir, row->name);
+			err = bpf_program__pin(bpf_object__find_program_by_name(obj, row->name),
+					       place.path);
+		} else {
+			err = attach_row(row, obj, cgroup_fd, &links[i]);
+			at(&place, "%s/%s/%s/%s", dir, name,
+			   row->attach == ATTACH_SWEEP ? "sweeps" : "links", row->name);
+			if (!err)
+				err = bpf_link__pin(links[i], place.path);
 		}
 		if (err)
-			say(why, why_size, "attach %s: %s", kernel_programs[i].name,
-			    log_strerror(err));
+			say(why, why_size, "attach %s: %s", row->name, log_strerror(err));
 	}
 out:
 	/* What is pinned stays, what is not goes. */
@@ -387,8 +491,20 @@ out:
 	return err;
 }
 
+/* What a variant that failed has left below dir. */
+static void source_remove(enum kernel_source source, const char *dir)
+{
+	struct place place;
+
+	remove_tree(at(&place, "%s/%s", dir, kernel_sources[source].name));
+	for (size_t i = 0; i < N_PROGRAMS; i++)
+		if (kernel_programs[i].source == source)
+			unlink(at(&place, "%s/pending/%s", dir, kernel_programs[i].name));
+}
+
 int source_build(enum kernel_source source, const struct kernel_opts *o, const char *dir,
-		 int cgroup_fd, uint64_t generation, char *lacks, size_t lacks_size)
+		 const struct capture *before, int cgroup_fd, uint64_t generation, char *lacks,
+		 size_t lacks_size)
 {
 	char why[160] = "";
 	int err = -ENOTSUP;
@@ -396,15 +512,15 @@ int source_build(enum kernel_source source, const struct kernel_opts *o, const c
 	for (size_t i = 0; i < N_VARIANTS; i++) {
 		if (variants[i].source != source)
 			continue;
-		err = source_attach(source, &variants[i], o, dir, cgroup_fd, generation, why,
-				    sizeof(why));
+		err = source_attach(source, &variants[i], o, dir, before, cgroup_fd, generation,
+				    why, sizeof(why));
 		if (!err) {
 			if (variants[i].lacks)
 				say(lacks, lacks_size, "%s", variants[i].lacks);
 			return 0;
 		}
 		log_debug("bpf %s (%s): %s", kernel_sources[source].name, variants[i].groups, why);
-		remove_tree(dir);
+		source_remove(source, dir);
 	}
 	say(lacks, lacks_size, "all of it: %s", why);
 	return err;

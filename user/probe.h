@@ -4,8 +4,12 @@
  * an earlier collector left running. Tests for features by trying, never by
  * version.
  *
- * Everything is pinned in one folder per layout: maps/, links/ and sweeps/.
- * The folder gets its name when all is in place, so one with that name is whole.
+ * Everything is pinned in one folder per capture: maps/, links/ and sweeps/. The
+ * folder gets its name when all is in place, so one with that name is whole. A
+ * capture that our programs or wishes would not have made (another version's, or
+ * with other sizes) is replaced without a gap: ours sees what happens from the event on that
+ * the other does not see any more, and has its tables; what is in the
+ * other's rings is to be read first.
  */
 #pragma once
 
@@ -47,8 +51,11 @@ struct kernel_counters {
  */
 int kernel_lock(const char *dir, char *text, size_t text_size, int *ret_fd);
 
+/* Captures that were replaced and not yet read to their end: one for each time. */
+#define KERNEL_OLDER_MAX 8
+
 /*
- * Adopts or attaches. What a kernel lacks is left out and told by
+ * Adopts, replaces or attaches. What a kernel lacks is left out and told by
  * kernel_has(); it is an error only when nothing at all could be attached.
  * text, of text_size bytes, says what and why, and what to do about it.
  */
@@ -69,14 +76,35 @@ bool kernel_has(const struct kernel *k, enum kernel_source source);
 /* What a source lacks on this kernel, for people: NULL if nothing. */
 const char *kernel_lacks(const struct kernel *k, enum kernel_source source);
 
-/* Random, drawn when the rings were made: positions of other rings mean nothing. */
+/* Of our own rings. */
 uint64_t kernel_generation(const struct kernel *k);
 
-/* A ring's map, or -1. Owned by k. */
+/* The map of our own ring of a source, or -1. Owned by k. */
 int kernel_ring_fd(const struct kernel *k, enum kernel_source source);
 
 /* From here on; reports that are due by them come with the next sweep. */
 void kernel_set_timing(struct kernel *k, uint64_t active_ns, uint64_t idle_ns, bool loopback);
+
+/*
+ * The rings of a source: those of captures that were replaced, the oldest first, and
+ * last our own, if we have that source. Returns how many. generation: random, drawn when
+ * the ring was made; positions of other rings mean nothing. Only a ring that is
+ * current will get more.
+ */
+struct kernel_ring {
+	int fd; /* owned by k */
+	uint64_t generation;
+	bool current;
+};
+int kernel_rings(const struct kernel *k, enum kernel_source source,
+		 struct kernel_ring ret[KERNEL_OLDER_MAX + 1]);
+
+/* All but the current rings were read to their end, and that is in the spool: they go. */
+bool kernel_has_older(const struct kernel *k);
+void kernel_drop_older(struct kernel *k);
+
+/* What was in a capture of a format that we can not read, which is gone: samples and flows. */
+uint64_t kernel_lost(const struct kernel *k, enum kernel_source source);
 
 /* The folder where cgroup v2 is mounted; the caller closes it. -ENOENT: text says so. */
 int cgroup_root_open(char *text, size_t size);

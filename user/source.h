@@ -76,6 +76,7 @@ struct source {
 	int fd;		     /* readable when there is something; -1: only the timer looks */
 	uint64_t generation; /* of the positions */
 	uint64_t position;   /* behind the last sample that was taken whole */
+	bool behind;	     /* at rings of a capture that was replaced */
 	struct source_stats stats;
 };
 

@@ -9,13 +9,13 @@
 #include "user/flow_record.h"
 #include "user/probe.h"
 #include "user/process.h"
-#include "user/ring.h"
+#include "user/rings.h"
 #include "user/source.h"
 #include "user/users.h"
 
 struct source_flows {
 	struct source source;
-	struct ring *ring;
+	struct rings *rings;
 };
 
 static int flows_take(struct source *s, struct sink *sink)
@@ -28,8 +28,10 @@ static int flows_take(struct source *s, struct sink *sink)
 	struct msg m;
 	size_t size;
 
-	if (ring_next(f->ring, &sample, &size) == 0)
+	if (!rings_next(f->rings, &s->generation, &s->position, &sample, &size)) {
+		s->behind = rings_is_behind(f->rings);
 		return 0;
+	}
 	s->stats.samples++;
 	if (event_decode(sample, size, &e) < 0 || e.kind != EVENT_IS_FLOW) {
 		s->stats.bad++;
@@ -57,26 +59,26 @@ static int flows_take(struct source *s, struct sink *sink)
 	else
 		sink_add(s, sink, &m);
 taken:
-	s->position = ring_position(f->ring);
+	s->position = rings_position(f->rings);
 	return 1;
 }
 
 static void flows_release(struct source *s)
 {
-	ring_release(((struct source_flows *)s)->ring, s->position);
+	rings_release(((struct source_flows *)s)->rings, s->position);
 }
 
 static void flows_get_ring(const struct source *s, uint64_t *ret_size, uint64_t *ret_fill)
 {
 	const struct source_flows *f = (const struct source_flows *)s;
 
-	*ret_size = ring_size(f->ring);
-	*ret_fill = ring_fill(f->ring);
+	*ret_size = rings_size(f->rings);
+	*ret_fill = rings_fill(f->rings);
 }
 
 static void flows_free(struct source *s)
 {
-	ring_free(((struct source_flows *)s)->ring);
+	rings_free(((struct source_flows *)s)->rings);
 	free(s);
 }
 
@@ -97,17 +99,17 @@ int source_flows_new(const struct kernel *k, const struct spool_position *resume
 
 	if (!f)
 		return -ENOMEM;
-	f->source = (struct source){ .ops = &flows_ops,
-				     .fd = kernel_ring_fd(k, KERNEL_FLOWS),
-				     .generation = kernel_generation(k) };
-	err = ring_new(f->source.fd, &f->ring);
+	err = rings_new(k, KERNEL_FLOWS, resume, &f->rings);
 	if (err) {
 		free(f);
 		return err;
 	}
-	if (resume && resume->generation == f->source.generation)
-		ring_seek(f->ring, resume->position);
-	f->source.position = ring_position(f->ring);
+	f->source = (struct source){ .ops = &flows_ops,
+				     .fd = kernel_ring_fd(k, KERNEL_FLOWS),
+				     .generation = rings_generation(f->rings),
+				     .position = rings_position(f->rings),
+				     .behind = rings_is_behind(f->rings) };
+	f->source.stats.lost = kernel_lost(k, KERNEL_FLOWS);
 	*ret = &f->source;
 	return 0;
 }

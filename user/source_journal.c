@@ -16,7 +16,7 @@
 #include "user/journal_record.h"
 #include "user/probe.h"
 #include "user/process.h"
-#include "user/ring.h"
+#include "user/rings.h"
 #include "user/source.h"
 #include "user/stream_state.h"
 #include "user/unix_sockets.h"
@@ -28,10 +28,11 @@
 #define STATE_MAX_BYTES (8u << 20)
 /* An unfinished line is asked about when its stream was silent for so long. */
 #define LINE_IDLE_NS 1000000000ull
+#define NOT_SAVED    UINT64_MAX
 
 struct source_journal {
 	struct source source;
-	struct ring *ring;
+	struct rings *rings;
 	struct journal *journal;
 	struct stream_state state;
 	struct buf saved;
@@ -78,13 +79,20 @@ static bool is_log_socket(struct slice path)
 static int journal_take(struct source *s, struct sink *sink)
 {
 	struct source_journal *j = (struct source_journal *)s;
-	uint64_t before = ring_position(j->ring);
+	uint64_t generation = s->generation;
 	const void *sample;
 	struct event e;
 	size_t size;
+	int more;
 
-	if (ring_next(j->ring, &sample, &size) == 0)
+	more = rings_next(j->rings, &s->generation, &s->position, &sample, &size);
+	/* The state of the streams goes on with the next ring: it is saved under that name. */
+	if (s->generation != generation)
+		j->saved_changes = NOT_SAVED;
+	if (!more) {
+		s->behind = rings_is_behind(j->rings);
 		return 0;
+	}
 	j->sink = sink;
 	if (event_decode(sample, size, &e) < 0 || e.kind != EVENT_IS_JOURNAL) {
 		s->stats.bad++;
@@ -93,11 +101,11 @@ static int journal_take(struct source *s, struct sink *sink)
 	} else if (!journal_decode(j->journal, &e.journal, sink->record->boot_to_real_ns, on_line,
 				   j)) {
 		/* The rest of it when the sink has room; the kernel keeps it as long. */
-		ring_unread(j->ring, before);
+		rings_unread(j->rings, s->position);
 		return 1;
 	}
 	s->stats.samples++;
-	s->position = ring_position(j->ring);
+	s->position = rings_position(j->rings);
 	return 1;
 }
 
@@ -123,7 +131,7 @@ static int journal_prepare(struct source *s, uint64_t next_seq)
 
 static void journal_release(struct source *s)
 {
-	ring_release(((struct source_journal *)s)->ring, s->position);
+	rings_release(((struct source_journal *)s)->rings, s->position);
 }
 
 /*
@@ -150,7 +158,7 @@ static bool journal_flush(struct source *s, struct sink *sink, bool all)
 	bool done;
 
 	/* What waits in the ring may be the rest of such a line. */
-	if (!all && ring_waiting(j->ring))
+	if (!all && rings_waiting(j->rings))
 		return true;
 	j->sink = sink;
 	j->has_sockets = false;
@@ -164,15 +172,15 @@ static void journal_get_ring(const struct source *s, uint64_t *ret_size, uint64_
 {
 	const struct source_journal *j = (const struct source_journal *)s;
 
-	*ret_size = ring_size(j->ring);
-	*ret_fill = ring_fill(j->ring);
+	*ret_size = rings_size(j->rings);
+	*ret_fill = rings_fill(j->rings);
 }
 
 static void journal_source_free(struct source *s)
 {
 	struct source_journal *j = (struct source_journal *)s;
 
-	ring_free(j->ring);
+	rings_free(j->rings);
 	journal_free(j->journal);
 	buf_done(&j->saved);
 	free(j);
@@ -199,22 +207,23 @@ int source_journal_new(const struct kernel *k, const char *state_dir,
 
 	if (!j)
 		return -ENOMEM;
-	j->source = (struct source){ .ops = &journal_ops,
-				     .fd = kernel_ring_fd(k, KERNEL_JOURNAL),
-				     .generation = kernel_generation(k) };
+	j->source = (struct source){ .ops = &journal_ops, .fd = kernel_ring_fd(k, KERNEL_JOURNAL) };
 	buf_init(&j->saved, STATE_MAX_BYTES);
 	stream_state_init(&j->state, state_dir, "journal-streams", STATE_MAGIC);
 	err = journal_new(&opts, &j->journal);
 	if (!err)
-		err = ring_new(j->source.fd, &j->ring);
+		err = rings_new(k, KERNEL_JOURNAL, resume, &j->rings);
 	if (err) {
 		journal_source_free(&j->source);
 		return err;
 	}
+	j->source.generation = rings_generation(j->rings);
+	j->source.position = rings_position(j->rings);
+	j->source.behind = rings_is_behind(j->rings);
+	j->source.stats.lost = kernel_lost(k, KERNEL_JOURNAL);
 	if (resume && resume->generation == j->source.generation) {
 		struct stream_moment now = { resume->generation, resume->position, next_seq };
 
-		ring_seek(j->ring, resume->position);
 		if (stream_state_load(&j->state, &now, &j->saved) == 0 &&
 		    journal_stream_restore(j->journal, buf_slice(&j->saved)) < 0)
 			log_warning("journal streams: the saved state is damaged; lines that were "
@@ -222,7 +231,6 @@ int source_journal_new(const struct kernel *k, const char *state_dir,
 	}
 	journal_get_stats(j->journal, &stats);
 	j->saved_changes = stats.changes;
-	j->source.position = ring_position(j->ring);
 	*ret = &j->source;
 	return 0;
 }

@@ -21,25 +21,6 @@ teardown() {
 	common_teardown
 }
 
-# stream TAG: test lines through systemd-cat until stream_end.
-stream() {
-	start_in_room systemd-cat -t "$1" "$PEERS/journal_sender" pieces "$1" "$T/$1.count"
-	wait_until 'grep -qa "^'"$1"' " /proc/'"$STARTED"'/comm || grep -qa pieces /proc/'"$STARTED"'/cmdline' 5
-}
-
-# stream_end PID TAG: what it wrote is what arrived.
-stream_end() {
-	kill "$1"
-	wait_until '[ -s "$T/'"$2"'.count" ]' 10
-}
-
-stream_check() {
-	"$PEERS/journal_sender" lines "$1" 1 "$(cat "$T/$1.count")" >"$T/want"
-	grep -a "^$1 " "$T/flat" | cut -d ' ' -f 4- >"$T/got"
-	cmp "$T/want" "$T/got" || { diff -a "$T/want" "$T/got" | head -n 6; return 1; }
-	echo "$1: $(wc -l <"$T/got") lines"
-}
-
 # is_read TEXT: by journald, with which what it has not read would die.
 is_read() {
 	wait_until 'in_room journalctl -q -o cat | grep -q "'"$1"'"'

@@ -50,7 +50,7 @@ all_are() {
 }
 
 @test "rooms: the wire structs are seen by event.c, ring.c and the kernel side alone" {
-	edges "${ours[@]}" | grep ' bpf/events\.h$' | all_are 'user/(event|ring|probe|capture|kernel_tables|kernel_meters|handover)\.c .*'
+	edges "${ours[@]}" | grep ' bpf/events\.h$' | all_are 'user/((event|ring|probe|capture|kernel_tables|kernel_meters|handover)\.c|flow_rules\.h) .*'
 }
 
 @test "rooms: the skeletons are seen by probe.c alone" {

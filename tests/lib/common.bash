@@ -129,12 +129,11 @@ peer_count() {
 	peer_summary unique
 }
 
-# daemon_start TRANSPORT [ARG...]: the collector, sending to the local intake.
-daemon_start() {
-	local transport=$1 n
+# daemon_begin TRANSPORT [ARG...]: the collector, sending to the local intake; not waited for.
+daemon_begin() {
+	local transport=$1
 
 	shift
-	n=$(grep -c ': ready' "$T/daemon.log" 2>/dev/null) || n=0
 	DAEMON_TRANSPORT=$transport
 	"$SEKOIA" --config /dev/null --output "$transport" --intake-key-file "$T/key" \
 		--spool-dir "$T/spool" --collector-bpf-dir "$BPF_DIR" --output-host localhost \
@@ -143,6 +142,14 @@ daemon_start() {
 		--monitor-socket "$T/monitor" --heartbeat-interval 0 \
 		"${DAEMON_ARGS[@]}" "$@" >>"$T/stdout" 2>>"$T/daemon.log" 3>&- &
 	DAEMON_PID=$!
+}
+
+# The same, until it is ready.
+daemon_start() {
+	local n
+
+	n=$(grep -c ': ready' "$T/daemon.log" 2>/dev/null) || n=0
+	daemon_begin "$@"
 	wait_until '[ "$(grep -c ": ready" "$T/daemon.log")" -gt '"$n"' ] || ! kill -0 $DAEMON_PID 2>/dev/null' 15
 	kill -0 "$DAEMON_PID"
 }
@@ -166,6 +173,16 @@ daemon_stop() {
 	local status=0
 
 	kill -INT "$DAEMON_PID"
+	wait "$DAEMON_PID" || status=$?
+	DAEMON_PID=
+	return $status
+}
+
+# It leaves all that is attached to the next one.
+daemon_hand_over() {
+	local status=0
+
+	kill -USR2 "$DAEMON_PID"
 	wait "$DAEMON_PID" || status=$?
 	DAEMON_PID=
 	return $status

@@ -135,7 +135,6 @@ TEST(what_no_program_of_ours_wrote)
 		{ "direction", offsetof(struct event_flow, direction), 2, 1 },
 		{ "end_reason 0", offsetof(struct event_flow, end_reason), 0, 1 },
 		{ "end_reason 6", offsetof(struct event_flow, end_reason), 6, 1 },
-		{ "a flag we do not know", offsetof(struct event_flow, flags), 1u << 20, 4 },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -231,9 +230,53 @@ TEST(journal_flags_and_lengths)
 	b.e.path_len = 41;
 	CHECK_INT(event_decode(&b, sizeof(b), &ev), -EBADMSG);
 	b = good_journal("hello");
-	b.e.flags = 1u << 9;
-	CHECK_INT(event_decode(&b, sizeof(b), &ev), -EBADMSG);
-	b = good_journal("hello");
 	for (size_t n = 0; n < b.e.h.size; n++)
 		CHECK_INT(event_decode(&b, n, &ev), -EBADMSG);
+}
+
+/* What the next version may add: bytes at the end, a flag. */
+TEST(a_flow_of_a_newer_version)
+{
+	struct {
+		struct event_flow e;
+		char more[24];
+	} b = { .e = good_flow() };
+	struct event old, ev;
+
+	memset(b.more, 0xff, sizeof(b.more));
+	CHECK_INT(event_decode(&b.e, sizeof(b.e), &old), 0);
+	b.e.h.size = sizeof(b);
+	b.e.flags |= 1u << 20;
+	CHECK_INT(event_decode(&b, sizeof(b), &ev), 0);
+	CHECK(memcmp(&old, &ev, sizeof(ev)) == 0);
+}
+
+/* And the other way round: the first version had EVENT_FLOW_MIN bytes. */
+TEST(a_flow_of_an_older_version)
+{
+	struct event_flow e = good_flow();
+	struct event ev;
+
+	e.h.size = EVENT_FLOW_MIN;
+	CHECK_INT(event_decode(&e, EVENT_FLOW_MIN, &ev), 0);
+	CHECK_INT(ev.flow.report, 1);
+	e.h.size = EVENT_FLOW_MIN - 1;
+	CHECK_INT(event_decode(&e, sizeof(e), &ev), -EBADMSG);
+}
+
+TEST(a_journal_sample_of_a_newer_version)
+{
+	union journal_bytes b = good_journal("");
+	struct event ev;
+
+	/* Sixteen bytes more before the text. */
+	memset(b.bytes + sizeof(b.e), 0xff, 16);
+	memcpy(b.bytes + sizeof(b.e) + 16, "hello", 5);
+	b.e.len = b.e.full_len = 5;
+	b.e.h.size = (uint32_t)sizeof(b.e) + 16 + 5;
+	b.e.flags = 1u << 9;
+	CHECK_INT(event_decode(&b, sizeof(b), &ev), 0);
+	CHECK_MEM(ev.journal.data.p, ev.journal.data.len, "hello");
+	CHECK_INT(ev.journal.reader_pid, 4);
+	CHECK(!ev.journal.stream && !ev.journal.truncated);
 }
