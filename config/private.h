@@ -71,9 +71,13 @@ bool config_is_near(unsigned distance, const char *given);
 const char *config_check_intake_key(char *value);
 const char *config_check_outputs(char *value);
 const char *config_check_host(char *value);
+const char *config_check_targets(char *value);
 const char *config_check_hostname(char *value);
 const char *config_check_path(char *value);
 const char *config_check_proxy(char *value);
+
+bool config_is_name(const char *s, size_t len);
+bool config_is_ipv6(const char *s, size_t len);
 
 /* Does any output leave this host, and so need a key? */
 bool config_has_network_output(const struct config *c);

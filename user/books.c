@@ -92,6 +92,9 @@ void books_print(FILE *f, const struct books *b)
 		/* The cursor may be a moment ahead of the numbers that we took before it. */
 		put(f, "waiting", s.last_seq > from ? s.last_seq - from : 0);
 		put_if(f, "before", c.start_seq);
+		put_if(f, "dead_lettered", c.dead_lettered);
+		put_if(f, "dead_unwritten", c.dead_unwritten);
+		put_if(f, "dead_dropped", c.dead_dropped);
 		put(f, "sent", c.sent);
 		put_if(f, "connects", c.connects);
 		put_if(f, "failures", c.failures);

@@ -606,6 +606,7 @@ static void rig_init(struct rig *r, const struct output_ops *ops, uint16_t port,
 				     .output_gzip = true };
 	CHECK_INT(loop_new(&r->loop), 0);
 	r->out = (struct output){ .ops = ops,
+				  .host = "127.0.0.1",
 				  .loop = r->loop,
 				  .config = &r->config,
 				  .tls = tls,
