@@ -57,6 +57,7 @@ void books_print(FILE *f, const struct books *b)
 		put(f, "records", src->stats.records);
 		put_if(f, "bad", src->stats.bad);
 		put_if(f, "filtered", src->stats.filtered);
+		put_if(f, "rate_limited", src->stats.rate_limited);
 		put_if(f, "too_large", src->stats.too_large);
 		put_if(f, "lost", src->stats.lost);
 		fputc('\n', f);
