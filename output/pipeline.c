@@ -537,6 +537,7 @@ static void open_connection(struct pipeline *p)
 	p->out.host = targets_present(&p->targets)->host;
 	p->out.port = targets_present(&p->targets)->port;
 	p->out.keep_target = false;
+	p->out.spool_id = p->spool_id;
 	if (p->opened_target != p->targets.present)
 		p->out.memory = (struct output_memory){ 0 };
 	p->opened_target = p->targets.present;

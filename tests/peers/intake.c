@@ -691,6 +691,7 @@ static enum line_verdict take_line(struct conn *c, struct slice text)
 						 .time = line.time,
 						 .app = line.app,
 						 .procid = line.procid,
+						 .id = line.id,
 						 .seq = line.seq,
 						 .id_hint = &c->id_hint });
 	return LINE_TAKEN;

@@ -1147,12 +1147,13 @@ TEST(file_lines)
 	rig.make = make_journal;
 	rig_run(&rig);
 	CHECK_INT(rig.n_acked, 2);
-	CHECK_STR(read_file(path),
-		  "torn\n"
-		  "<14>1 2026-11-23T05:33:21.123456Z host-1 sekoia-ebpf - LOG [SEKOIA@53288 "
-		  "intake_key=\"***\"][meta sequenceId=\"1\"] #1# \"q\"#012\\\n"
-		  "<14>1 2026-11-23T05:33:21.123456Z host-1 sekoia-ebpf - LOG [SEKOIA@53288 "
-		  "intake_key=\"***\"][meta sequenceId=\"2\"] #2# \"q\"#012\\\n");
+	CHECK_STR(
+		read_file(path),
+		"torn\n"
+		"<14>1 2026-11-23T05:33:21.123456Z host-1 sekoia-ebpf - LOG [SEKOIA@53288 "
+		"intake_key=\"***\"][event@53288 id=\"0000000000000000-1\"][meta sequenceId=\"1\"] #1# \"q\"#012\\\n"
+		"<14>1 2026-11-23T05:33:21.123456Z host-1 sekoia-ebpf - LOG [SEKOIA@53288 "
+		"intake_key=\"***\"][event@53288 id=\"0000000000000000-2\"][meta sequenceId=\"2\"] #2# \"q\"#012\\\n");
 
 	unlink(path);
 	rig_init(&rig, &output_file, 0, 3);
