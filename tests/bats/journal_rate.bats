@@ -30,11 +30,15 @@ passed() {
 	jq -r --arg n "$1" 'select(.log.syslog.appname == $n) | .event.id' "$T/received" | sort -u | wc -l
 }
 
-# suppressed: the sum of what was told.
+# suppressed: the sum of what was told of the unit of "noisy": its cgroup's, or else its name.
 suppressed() {
-	jq -r 'select(.event.code == "journal.rate_limit") | "\(.event.id) \(.event.reason)"' "$T/received" |
-		sort -u | sed -n 's/^[^ ]* \([0-9]*\) lines of .* suppressed between .*Z and .*Z: journal.rate_limit is 200 in [0-9]* s$/\1/p' |
-		paste -sd+ | bc
+	local unit
+
+	unit=$(jq -r 'select(.log.syslog.appname == "noisy") | .service.name // "noisy"' "$T/received" | head -n 1)
+	jq -r --arg u "$unit" 'select(.event.code == "journal.rate_limit" and .service.name == $u) |
+		"\(.event.id) \(.event.reason)"' "$T/received" | sort -u |
+		sed -n 's/^[^ ]* \([0-9]*\) lines of .* suppressed between .*Z and .*Z: journal.rate_limit is 200 in [0-9]* s$/\1/p' |
+		awk '{ n += $1 } END { if (NR) print n }'
 }
 
 @test "a unit that floods is cut, and what was cut is told" {
@@ -52,8 +56,10 @@ suppressed() {
 	cat "$T/daemon.log"
 	assert_all_delivered
 	[ "$(passed quiet)" -eq 20 ]
-	[ "$(suppressed)" -eq "$(books source.journal rate_limited)" ]
-	[ "$(books source.journal rate_limited)" -gt 3000 ]
+	# The rest of the host may have units that are cut, too.
+	[ $(($(passed noisy) + $(suppressed))) -ge 5000 ]
+	[ "$(suppressed)" -gt 3000 ]
+	[ "$(suppressed)" -le "$(books source.journal rate_limited)" ]
 	# What was told is of a unit, has its name, and is ours.
 	jq -e 'select(.event.code == "journal.rate_limit") | .service.name != null and .log.syslog.appname == "sekoia-ebpf"' \
 		"$T/received" >/dev/null

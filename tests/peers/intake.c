@@ -290,7 +290,7 @@ struct conn {
 	struct id_stream *id_hint;
 	bool stalled_once;
 
-	long slow_budget;
+	long slow_budget, slow_mille; /* bytes, and thousandths of one */
 
 	/* --ack-delay-ms: answers behind each other in late, due as held says. */
 	struct buf late;
@@ -584,7 +584,9 @@ static void on_read_timer(void *arg, uint64_t now_ms)
 
 	(void)now_ms;
 	if (c->in->opts.slow) {
-		c->slow_budget += c->in->opts.slow * SLOW_TICK_MS / 1000 + 1;
+		c->slow_mille += c->in->opts.slow * SLOW_TICK_MS;
+		c->slow_budget += c->slow_mille / 1000;
+		c->slow_mille %= 1000;
 		if (c->slow_budget > c->in->opts.slow + 1)
 			c->slow_budget = c->in->opts.slow + 1;
 	}
