@@ -271,7 +271,27 @@ static void tell_unwritten(struct pipeline *p, int err)
 					    : log_strerror(err));
 }
 
-/* Sets a refused event aside, read again from the spool: the transport may have let it go. */
+/*
+ * The event, read again from the spool: the transport may have let it go. A folder
+ * that was made anew since the last time is found at the second try.
+ */
+static int look_up(struct pipeline *p, uint64_t seq, struct msg *ret)
+{
+	int r = 0;
+
+	for (int i = 0; i < 2 && !r; i++) {
+		if (i) {
+			spool_lookup_free(p->lookup);
+			p->lookup = NULL;
+		}
+		if (!p->lookup)
+			r = spool_lookup_new(p->reader, &p->lookup);
+		if (!r)
+			r = spool_lookup(p->lookup, seq, ret);
+	}
+	return r > 0 ? 0 : r ? r : -ENODATA;
+}
+
 static void keep_dead_letter(struct pipeline *p, uint64_t seq, const char *why)
 {
 	const struct dead_letter d = {
@@ -285,18 +305,16 @@ static void keep_dead_letter(struct pipeline *p, uint64_t seq, const char *why)
 	};
 	uint64_t dropped = 0;
 	struct msg m;
-	int r = 0;
+	int err = 0;
 
 	if (d.max_bytes) {
-		if (!p->lookup)
-			r = spool_lookup_new(p->reader, &p->lookup);
-		if (!r)
-			r = spool_lookup(p->lookup, seq, &m);
-		r = r > 0 ? dead_letter_write(&d, &m, &dropped) : r ? r : -ENODATA;
-		if (r)
-			tell_unwritten(p, r);
+		err = look_up(p, seq, &m);
+		if (!err)
+			err = dead_letter_write(&d, &m, &dropped);
+		if (err)
+			tell_unwritten(p, err);
 	}
-	if (r || !d.max_bytes)
+	if (err || !d.max_bytes)
 		p->cursor->dead_unwritten++;
 	else
 		p->cursor->dead_lettered++;

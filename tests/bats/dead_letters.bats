@@ -129,8 +129,10 @@ assert_dead_balance() {
 	peer_stop
 	cat "$T/daemon.log"
 	assert_accounts_balance
-	[ "$(books output.https dead_unwritten)" -eq "$(books output.https rejected)" ]
-	[ "$(books output.https rejected)" -ge 10 ]
+	# The host's own flows may have been refused before the folder was gone.
+	[ "$(books output.https rejected)" -eq \
+		$(($(books output.https dead_lettered) + $(books output.https dead_unwritten))) ]
+	[ "$(books output.https dead_unwritten)" -ge 10 ]
 	[ "$(log_count 'a refused event can not be kept in .*/dead: No such file or directory; it is counted')" -eq 1 ]
 }
 

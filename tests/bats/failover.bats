@@ -57,16 +57,17 @@ fails_over() {
 	[ "$(log_count "localhost:${TARGET_PORT[1]} \(1 of 3\) is well again; returning to it")" -eq 1 ]
 	[ -z "$(cursor others)" ]
 
-	# It dies in mid-stream.
+	# It dies in mid-stream, or on a slow host a moment later: what follows is the next one's.
 	emit 1200 400 &
 	emitter=$!
 	EMITTED=$((EMITTED + 1200))
-	wait_until 'targets_received; [ $(flows_at 1) -ge 600 ]'
+	wait_until 'targets_received; [ $(flows_at 1) -ge 300 ]'
 	target_stop 1
 	wait "$emitter"
+	emit 100
 	wait_for_targets
 	[[ $(cursor target) = *"(2 of 3)" ]]
-	[ "$(flows_at 2)" -gt 200 ]
+	[ "$(flows_at 2)" -ge 400 ]
 
 	# It is up again, but without TLS: not yet.
 	target_start 1 "$transport" --plain

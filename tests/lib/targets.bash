@@ -45,7 +45,7 @@ targets_received() {
 
 # All that was emitted has arrived at one of them.
 wait_for_targets() {
-	wait_until "targets_received; [ \$(flows_arrived) -eq $((2 * EMITTED)) ]" "${1:-30}"
+	wait_until "targets_received; [ \$(flows_arrived) -eq $((2 * EMITTED)) ]" "${1:-60}"
 }
 
 # flows_at N: how many distinct flows of this test the Nth one has.

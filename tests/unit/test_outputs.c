@@ -6,6 +6,7 @@
  * reconnect, send again what is not settled, finish.
  */
 #define _GNU_SOURCE
+#include "output/out.h"
 #include "output/output.h"
 
 #include <arpa/inet.h>
@@ -1262,6 +1263,32 @@ TEST(nobody_is_there)
 		CHECK(strstr(rig.why, "connect 127.0.0.1:1: "));
 		CHECK_INT(rig.settled, 0);
 	}
+}
+
+TEST(a_key_in_a_peers_words)
+{
+	static const struct {
+		const char *text, *want;
+	} cases[] = {
+		{ "500 invalid key 0123456789abcdef, bye",
+		  "500 invalid key ****************, bye" },
+		{ "0123456789abcdef0123456789abcdef", "********************************" },
+		{ "500 invalid key 01234567", "500 invalid key ********" },
+		{ "5 is 01234", "5 is 01234" },
+		{ "", "" },
+		{ "nothing of it", "nothing of it" },
+	};
+	const struct config config = { .intake_key = (char *)"0123456789abcdef" };
+	char text[64];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text), "%s", cases[i].text);
+		out_hide_key(&config, text);
+		CHECK_STR(text, cases[i].want);
+	}
+	snprintf(text, sizeof(text), "no key");
+	out_hide_key(&(struct config){ 0 }, text);
+	CHECK_STR(text, "no key");
 }
 
 TEST(done)
