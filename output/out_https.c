@@ -306,10 +306,11 @@ static void on_event_refused(void *arg, uint64_t index, unsigned status)
 /* All that moves when something moves. */
 static uint64_t progress_marker(const struct https *h)
 {
-	int unacked = h->is_open ? conn_unacked(h->conn) : 0;
+	int unacked;
 
 	if (!h->conn)
 		return h->received;
+	unacked = h->is_open ? conn_unacked(h->conn) : 0;
 	return h->received * 31 + conn_out(h->conn)->len * 7 +
 	       (uint64_t)(unacked < 0 ? 0 : unacked);
 }

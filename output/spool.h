@@ -243,13 +243,13 @@ void spool_reader_publish(struct spool_reader *r);
 
 /*
  * Reads events by their numbers, without a cursor: for dead letters. Cheap as
- * long as numbers grow. dir is a reader's. 1 and *ret, whose slices live until
- * the next call; 0 when it is not there any more; -errno.
+ * long as numbers grow. Reads the spool that `of` reads, and borrows nothing of it.
  */
 struct spool_lookup;
 int spool_lookup_new(struct spool_reader *of, struct spool_lookup **ret);
 void spool_lookup_free(struct spool_lookup *l);
 DEFINE_CLEANUP(struct spool_lookup *, spool_lookup_free);
+/* 1 and *ret, whose slices live until the next call; 0 when it is not there any more; -errno. */
 int spool_lookup(struct spool_lookup *l, uint64_t seq, struct msg *ret);
 
 /* Copies the cursor NAME of the spool in dir, without locking it. 0 or -errno. */

@@ -47,7 +47,7 @@ static void check_field(struct slice in, struct slice out, size_t max)
 static void write_and_read(struct slice in)
 {
 	struct slice frame, value, key = take(&in);
-	struct rfc5424_sd sd;
+	struct rfc5424_sd sd = { 0 };
 	struct msg m = { .seq = 1 };
 	struct rfc5424 r;
 	char back[RFC5424_KEY_MAX * 2];

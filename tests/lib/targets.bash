@@ -30,7 +30,7 @@ target_stop() {
 
 # targets_received: what arrived anywhere is where received_flows looks.
 targets_received() {
-	local pid n
+	local n
 
 	for n in "${!TARGET_PID[@]}"; do
 		rm -f "$T/summary.$n"
