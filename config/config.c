@@ -500,15 +500,20 @@ static void apply_proxy(struct config *c, const struct config_sources *s,
 			const struct config_file_facts *facts, struct config_errors *e)
 {
 	const struct config_option *o = config_find("output.proxy");
-	const char *host = c->output_host ? c->output_host : config_endpoints[c->region].host;
+	const char *hosts = c->output_host ? c->output_host : config_endpoints[c->region].host;
+	char host[256];
+	uint16_t port;
 
 	if (!s->proxy || !o || facts->line[o - config_options] || !config_has_network_output(c))
 		return;
 	for (int i = 0; i < s->n; i++)
 		if (s->list[i].o == o)
 			return;
-	if (s->no_proxy && config_no_proxy_has(s->no_proxy, host))
-		return;
+	/* One proxy for all targets: none where no_proxy has one of them. */
+	while (s->no_proxy && *hosts)
+		if (config_parse_target(&hosts, host, sizeof(host), &port) == 0 &&
+		    config_no_proxy_has(s->no_proxy, host))
+			return;
 	config_set(c, o, s->proxy, s->proxy_from, e);
 }
 

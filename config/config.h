@@ -27,8 +27,8 @@ struct config {
 	int region; /* enum config_region */
 
 	/* [output] */
-	char *output; /* a name of output_types[], or several with commas */
-	char *output_host;
+	char *output;	   /* a name of output_types[], or several with commas */
+	char *output_host; /* "host[:port],…": for config_parse_target() */
 	uint64_t output_port;
 	char *output_path;
 	char *output_proxy; /* a secret: may hold a password */
@@ -39,6 +39,8 @@ struct config {
 	uint64_t output_retry_max_ms;
 	uint64_t output_batch_bytes;
 	uint64_t output_requests_per_second;
+	uint64_t output_failback_ms;
+	uint64_t output_dead_letter_max_bytes; /* 0: none are kept */
 
 	/* [tls] */
 	char *tls_ca;
@@ -71,6 +73,8 @@ struct config {
 
 	/* [journal] */
 	bool journal;
+	uint64_t journal_rate_limit; /* 0: none */
+	uint64_t journal_rate_interval_ms;
 	int journal_schema; /* enum config_journal_schema */
 
 	/* [kernel] */
@@ -249,6 +253,13 @@ void config_load_key(struct config *c, struct config_errors *e);
 
 /* What differs from the defaults, as an INI text that config_read_file() takes: for the shipper. */
 int config_write(const struct config *c, struct buf *ret);
+
+/*
+ * The next entry of output.host, which moves behind it: the host without its
+ * brackets, and its port or 0. -EINVAL: it is none, or has no place in size bytes.
+ */
+#define CONFIG_TARGETS_MAX 8
+int config_parse_target(const char **list, char *host, size_t size, uint16_t *ret_port);
 
 void config_print_help(FILE *f, const struct config_command *commands);
 void config_print_sample(FILE *f);

@@ -100,7 +100,7 @@ const char *config_check_drop_order(char *value)
 	}
 }
 
-static bool is_name(const char *s, size_t len)
+bool config_is_name(const char *s, size_t len)
 {
 	size_t label = 0;
 
@@ -121,7 +121,7 @@ static bool is_name(const char *s, size_t len)
 	return true;
 }
 
-static bool is_ipv6(const char *s, size_t len)
+bool config_is_ipv6(const char *s, size_t len)
 {
 	char text[INET6_ADDRSTRLEN];
 	struct in6_addr ip;
@@ -138,7 +138,7 @@ const char *config_check_host(char *value)
 	size_t len = strlen(value);
 
 	/* An IPv4 address has the form of a name. */
-	return is_name(value, len) || is_ipv6(value, len)
+	return config_is_name(value, len) || config_is_ipv6(value, len)
 		       ? NULL
 		       : "is not a host; allowed: a name or an address, without scheme, brackets, port or path";
 }
@@ -211,10 +211,10 @@ const char *config_check_proxy(char *value)
 	if (!port || !is_port(port + 1))
 		return "has no port, or one that is not 1 to 65535" PROXY_FORM;
 	host_len = (size_t)(port - host);
-	if (is_name(host, host_len))
+	if (config_is_name(host, host_len))
 		return NULL;
 	if (host_len > 2 && host[0] == '[' && host[host_len - 1] == ']' &&
-	    is_ipv6(host + 1, host_len - 2))
+	    config_is_ipv6(host + 1, host_len - 2))
 		return NULL;
 	return "has no host name or address (IPv6 in brackets) where one is due" PROXY_FORM;
 }

@@ -84,6 +84,7 @@ const char *config_check_intake_key(char *value);
 const char *config_check_outputs(char *value);
 const char *config_check_drop_order(char *value);
 const char *config_check_host(char *value);
+const char *config_check_targets(char *value);
 const char *config_check_hostname(char *value);
 const char *config_check_path(char *value);
 const char *config_check_proxy(char *value);
@@ -94,6 +95,9 @@ const char *config_check_protocols(char *value);
 const char *config_check_users(char *value);
 const char *config_check_commands(char *value);
 const char *config_check_cgroups(char *value);
+
+bool config_is_name(const char *s, size_t len);
+bool config_is_ipv6(const char *s, size_t len);
 
 /* Does any output leave this host, and so need a key? */
 bool config_has_network_output(const struct config *c);

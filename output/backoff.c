@@ -41,6 +41,11 @@ uint64_t backoff_next_ms(struct backoff *b, uint64_t retry_after_ms)
 	return pause;
 }
 
+uint64_t backoff_jitter_ms(struct backoff *b, uint64_t most_ms)
+{
+	return next_random(b) % (most_ms + 1);
+}
+
 void backoff_reset(struct backoff *b)
 {
 	b->attempts = 0;

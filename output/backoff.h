@@ -29,5 +29,8 @@ void backoff_init(struct backoff *b, uint64_t seed, uint64_t max_ms);
  */
 uint64_t backoff_next_ms(struct backoff *b, uint64_t retry_after_ms);
 
+/* Between 0 and most_ms: so that a fleet does not go elsewhere in one instant. */
+uint64_t backoff_jitter_ms(struct backoff *b, uint64_t most_ms);
+
 /* A message was settled. That a connection was made is no reason to call this. */
 void backoff_reset(struct backoff *b);

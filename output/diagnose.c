@@ -528,6 +528,25 @@ static void check_file(struct diagnosis *d)
 	tell(d, FINDING_FAIL, "path", "it must be writable for the user in shipper.user", text);
 }
 
+/* Each host in output.host, or the region's. */
+static void check_targets(struct diagnosis *d, uint16_t port)
+{
+	const struct config *config = d->config;
+	const char *hosts =
+		config->output_host ? config->output_host : config_endpoints[config->region].host;
+	char host[256];
+
+	while (*hosts) {
+		if (config_parse_target(&hosts, host, sizeof(host), &d->port) < 0)
+			continue;
+		if (!d->port)
+			d->port = config->output_port ? (uint16_t)config->output_port : port;
+		d->host = host;
+		check_network(d);
+	}
+	d->host = NULL;
+}
+
 int diagnosis_run(struct diagnosis *d)
 {
 	int err;
@@ -543,9 +562,7 @@ int diagnosis_run(struct diagnosis *d)
 			    strncmp(transports[i].name, p, len) != 0)
 				continue;
 			d->name = transports[i].name;
-			d->host = out_host(d->config);
-			d->port = out_port(d->config, transports[i].port);
-			check_network(d);
+			check_targets(d, transports[i].port);
 		}
 		if (len == 4 && !strncmp(p, "file", len)) {
 			d->name = "file";

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the transports share among themselves, besides conn.h. In output.c. */
+/* What the transports share among themselves, besides conn.h. In out.c and out_conn.c. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,17 +18,23 @@
 
 _Static_assert(MSG_MAX_BYTES + 4096 < OUT_MAX_BYTES - OUT_HIGH_BYTES, "a frame fits above high");
 
-/* output.host, or the region's. */
-const char *out_host(const struct config *config);
-/* output.port, or the transport's own. */
-uint16_t out_port(const struct config *config, uint16_t port);
+/* The target's, or without one the region's. */
+const char *out_host(const struct output *out);
+/* The target's, output.port, or the transport's own. */
+uint16_t out_port(const struct output *out);
 
 /*
  * conn_new() with what the configuration says about address, proxy, times and
  * names. Never without TLS: -EINVAL.
  */
-int out_connect(struct output *out, uint16_t port, size_t max_out_bytes, conn_fn fn, void *arg,
-		struct conn **ret);
+int out_connect(struct output *out, size_t max_out_bytes, conn_fn fn, void *arg, struct conn **ret);
+
+/* struct output_ops, probe() and probe_end(), for all that go over a conn. */
+int out_probe(struct output *out, const char *host, uint16_t port);
+void out_probe_end(struct output *out);
+
+/* Makes secrets in a peer's words unreadable: the key, also one that is cut at the end. */
+void out_hide_key(const struct config *config, char *text);
 
 /* Writes out->peer: call it at CONN_OPEN. */
 void out_opened(struct output *out, const struct conn *c);

@@ -21,6 +21,7 @@
 #include "config/config.h"
 #include "output/http1.h"
 #include "output/intake_answer.h"
+#include "output/msg_json.h"
 #include "output/out.h"
 #include "user/util/clock.h"
 #include "user/util/json_writer.h"
@@ -132,7 +133,7 @@ static void stop(struct https *h)
 
 static const char *peer_of(const struct https *h)
 {
-	return h->conn ? conn_peer(h->conn) : out_host(h->out->config);
+	return h->conn ? conn_peer(h->conn) : out_host(h->out);
 }
 
 /* ------------------------------------------------------------------ building */
@@ -184,18 +185,9 @@ static char *put_element(const struct https *h, char *dst, const char *end, cons
 	size_t n;
 
 	dst = put(dst, h->prefix, h->prefix_len);
-	if (m->json.len && json_escape(dst, (size_t)(end - dst), m->json, &dst) < 0)
+	dst = msg_put_json_string(dst, end, m);
+	if (!dst)
 		return NULL;
-	if (m->json.len && m->text.len) {
-		/* A string inside the event, which is a string itself; see msg.h. */
-		dst = PUT_LITERAL(dst, "\\\"");
-		if (json_escape_twice(dst, (size_t)(end - dst), m->text, &dst) < 0)
-			return NULL;
-		dst = PUT_LITERAL(dst, "\\\"}}");
-	} else if (m->text.len) {
-		if (json_escape(dst, (size_t)(end - dst), m->text, &dst) < 0)
-			return NULL;
-	}
 	dst = PUT_LITERAL(dst, ELEMENT_TIME);
 	n = clock_format_rfc3339(m->time_us, time);
 	dst = put(dst, time, n);
@@ -246,8 +238,8 @@ static size_t out_bytes_max(const struct https *h, size_t body_bytes)
 
 static int connect_anew(struct https *h)
 {
-	return out_connect(h->out, CONFIG_PORT_HTTPS, out_bytes_max(h, h->building->body.max_bytes),
-			   on_conn, h, &h->conn);
+	return out_connect(h->out, out_bytes_max(h, h->building->body.max_bytes), on_conn, h,
+			   &h->conn);
 }
 
 /*
@@ -258,8 +250,8 @@ static int append_request(struct https *h, struct slice body)
 {
 	struct http1_request request = {
 		.method = "POST",
-		.host = out_host(h->out->config),
-		.port = out_port(h->out->config, CONFIG_PORT_HTTPS),
+		.host = out_host(h->out),
+		.port = out_port(h->out),
 		.default_port = CONFIG_PORT_HTTPS,
 		.path = h->path,
 		.content_type = "application/json",
@@ -314,10 +306,11 @@ static void on_event_refused(void *arg, uint64_t index, unsigned status)
 /* All that moves when something moves. */
 static uint64_t progress_marker(const struct https *h)
 {
-	int unacked = h->is_open ? conn_unacked(h->conn) : 0;
+	int unacked;
 
 	if (!h->conn)
 		return h->received;
+	unacked = h->is_open ? conn_unacked(h->conn) : 0;
 	return h->received * 31 + conn_out(h->conn)->len * 7 +
 	       (uint64_t)(unacked < 0 ? 0 : unacked);
 }
@@ -492,10 +485,32 @@ static const char *refusal_text(int status, char *text, size_t size)
 	return text;
 }
 
-/* Refused for now, not for good. */
+/* It is not the events: they stay, until the key is another one or is let in again. */
+static void down_for_key(struct https *h, uint64_t wait_ms, int status)
+{
+	char text[96];
+
+	h->out->keep_target = true;
+	snprintf(text, sizeof(text), "intake key refused (%d): check intake.key", status);
+	down(h, wait_ms ? wait_ms : KEY_RETRY_MS, text);
+}
+
+/* Refused for now, or for the key, and not for what the event is. */
 static bool is_temporary(unsigned status)
 {
-	return status == 408 || status == 429 || status >= 500;
+	return status == 401 || status == 403 || status == 408 || status == 429 || status >= 500;
+}
+
+/* The status when each event of this answer is refused for its key, which they share; else 0. */
+static int key_status(const struct https *h)
+{
+	const struct event *events = h->flight->events;
+
+	for (uint32_t i = h->asked.first; i < h->asked.end; i++)
+		if (!events[i].is_refused ||
+		    (events[i].status != 401 && events[i].status != 403 && events[i].status != 422))
+			return 0;
+	return events[h->asked.first].status;
 }
 
 static void reject_suspects(struct https *h)
@@ -572,6 +587,7 @@ static void on_accepted(struct https *h)
 {
 	uint32_t later;
 	char text[96];
+	int status;
 
 	if (h->body_bytes && (h->is_bad_json || intake_answer_end(&h->answer) < 0)) {
 		down(h, 0, "its answer is not an intake's; check output.host and output.path");
@@ -583,6 +599,11 @@ static void on_accepted(struct https *h)
 		log_warning("https %s: took %u events and names %llu; counted as delivered",
 			    peer_of(h), h->asked.end - h->asked.first,
 			    (unsigned long long)h->answer.entries);
+	}
+	status = key_status(h);
+	if (status) {
+		down_for_key(h, 0, status);
+		return;
 	}
 	h->out->memory.worked = true;
 	reject_suspects(h);
@@ -641,8 +662,7 @@ static void on_status(struct https *h, int status)
 		on_refused(h, status);
 		return;
 	case 422:
-		down(h, wait_ms ? wait_ms : KEY_RETRY_MS,
-		     "intake key refused (422): check intake.key");
+		down_for_key(h, wait_ms, status);
 		return;
 	case 300 ... 399:
 		snprintf(
@@ -652,6 +672,7 @@ static void on_status(struct https *h, int status)
 		break;
 	case 401:
 	case 403:
+		h->out->keep_target = true;
 		snprintf(
 			text, sizeof(text),
 			"access refused (%d); check intake.key, and whether this address is blocked",
@@ -663,6 +684,7 @@ static void on_status(struct https *h, int status)
 			 "no intake there (%d); check output.host and output.path", status);
 		break;
 	case 429:
+		h->out->keep_target = true;
 		snprintf(text, sizeof(text), "too many requests (429)");
 		break;
 	default:
@@ -814,7 +836,7 @@ int out_https_path(const struct config *config, const char *endpoint, char *ret,
 					       : config_endpoints[config->region].https_path;
 	size_t len = strlen(path);
 
-	if (len > PATH_BYTES || !http1_is_clean(path) || !http1_is_clean(out_host(config)))
+	if (len > PATH_BYTES || !http1_is_clean(path))
 		return -EINVAL;
 	while (len && path[len - 1] == '/')
 		len--;
@@ -829,6 +851,8 @@ static int init(struct https *h, const struct config *config)
 	size_t max_bytes;
 	int err;
 
+	if (!http1_is_clean(out_host(h->out)))
+		return -EINVAL;
 	err = out_https_path(config, "array", h->path, sizeof(h->path));
 	if (err)
 		return err;
@@ -935,11 +959,14 @@ static void https_finish(struct output *out)
 
 const struct output_ops output_https = {
 	.name = "https",
+	.port = CONFIG_PORT_HTTPS,
 	.window_msgs = BATCHES * BATCH_EVENTS,
 	.window_bytes = WINDOW_BYTES,
 	.open = https_open,
 	.send = https_send,
 	.flush = https_flush,
 	.finish = https_finish,
+	.probe = out_probe,
+	.probe_end = out_probe_end,
 	.close = https_close,
 };

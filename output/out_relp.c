@@ -2,8 +2,8 @@
 /*
  * RELP over TLS: each frame is answered. Keeps the session: which transactions
  * are open, which message each of them carries, and when to begin another
- * session. What is not answered when a session ends is the shipper's to give
- * again; it is then sent twice at most by the number of open transactions.
+ * session. What is not answered with 200 when a session ends, and nothing else,
+ * is the shipper's to give again: the number of open transactions at most.
  *
  * "200" says that the collector has received the message, not that it is on a
  * disk there: librelp answers so whatever becomes of it afterwards.
@@ -109,7 +109,7 @@ static int connect_anew(struct relp *r)
 	r->has_opened = false;
 	r->reason = REASON_NONE;
 	r->state = STATE_CONNECTING;
-	return out_connect(r->out, CONFIG_PORT_RELP, OUT_MAX_BYTES, on_conn, r, &r->conn);
+	return out_connect(r->out, OUT_MAX_BYTES, on_conn, r, &r->conn);
 }
 
 /* Something is waited for from now on. */
@@ -203,6 +203,7 @@ static void judge_refused(struct relp *r)
 		else
 			memory->refused[memory->n_refused++ % OUTPUT_REFUSED_MAX] = seq;
 	}
+	r->out->keep_target = r->accepted > 0;
 	out_down(r->out, 0, PEER_FMT "the peer refuses %s: %s", PEER_ARGS(r),
 		 r->accepted ? "some messages" : "every message", r->refused_text);
 	stop(r);
@@ -600,11 +601,14 @@ static void relp_out_finish(struct output *out)
 
 const struct output_ops output_relp = {
 	.name = "relp",
+	.port = CONFIG_PORT_RELP,
 	.window_msgs = WINDOW_MSGS,
 	.window_bytes = WINDOW_BYTES,
 	.open = relp_out_open,
 	.send = relp_out_send,
 	.flush = relp_out_flush,
 	.finish = relp_out_finish,
+	.probe = out_probe,
+	.probe_end = out_probe_end,
 	.close = relp_out_close,
 };

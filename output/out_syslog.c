@@ -245,7 +245,7 @@ static int syslog_open(struct output *out)
 	s->poll = (struct loop_timer){ .fn = on_poll, .arg = s };
 	err = out_marks_init(&s->marks, WINDOW_MSGS);
 	if (!err)
-		err = out_connect(out, CONFIG_PORT_SYSLOG, OUT_MAX_BYTES, on_conn, s, &s->conn);
+		err = out_connect(out, OUT_MAX_BYTES, on_conn, s, &s->conn);
 	if (err)
 		syslog_close(out);
 	return err;
@@ -309,11 +309,14 @@ static void syslog_finish(struct output *out)
 
 const struct output_ops output_syslog = {
 	.name = "syslog",
+	.port = CONFIG_PORT_SYSLOG,
 	.window_msgs = WINDOW_MSGS,
 	.window_bytes = WINDOW_BYTES,
 	.open = syslog_open,
 	.send = syslog_send,
 	.flush = syslog_flush,
 	.finish = syslog_finish,
+	.probe = out_probe,
+	.probe_end = out_probe_end,
 	.close = syslog_close,
 };

@@ -14,6 +14,7 @@
 #include "user/util/loop.h"
 
 struct config;
+struct conn;
 struct output;
 struct tls_client;
 
@@ -30,17 +31,19 @@ struct output_events {
 	void (*on_settled)(void *arg, uint64_t first, uint64_t last, enum output_verdict verdict,
 			   const char *why);
 	/*
-	 * The connection is over, or never came to be: what is not settled is sent
-	 * again on the next one. why is one line that names the cause and, where
+	 * The connection is over, or never came to be: what is not settled, and only
+	 * that, is sent again on the next one. why is one line that names the cause and, where
 	 * there is one, the cure. retry_after_ms: as the peer asked, or 0.
 	 * The shipper calls close() from a timer, never from inside this.
 	 */
 	void (*on_down)(void *arg, const char *why, uint64_t retry_after_ms);
+	/* probe() has its answer: the target is well (NULL), or why it is not. */
+	void (*on_probed)(void *arg, const char *why);
 };
 
 /*
- * What a transport remembers from one connection to the next. Starts as zeroes,
- * is the transport's alone, and holds no pointer.
+ * What a transport remembers from one connection to the next with the same
+ * target. Starts as zeroes, is the transport's alone, and holds no pointer.
  */
 #define OUTPUT_REFUSED_MAX 64
 struct output_memory {
@@ -60,8 +63,17 @@ struct output {
 	const struct config *config;
 	struct tls_client *tls; /* shared by all outputs of the process; NULL without TLS */
 	const struct output_events *events;
-	void *arg;	     /* for events */
-	void *impl;	     /* the transport's own */
+	void *arg;	    /* for events */
+	void *impl;	    /* the transport's own */
+	struct conn *probe; /* out_conn.c's; NULL: none is under way */
+	const char *host;   /* the target; NULL: the region's */
+	uint16_t port;	    /* the target's; 0: output.port, or the transport's own */
+	/*
+	 * A transport sets it before on_down() when another target would say the same:
+	 * the key is refused, or we ask too often. False when open() is called.
+	 */
+	bool keep_target;
+	uint64_t spool_id;   /* of the messages: with seq, the event's id */
 	uint64_t sent_bytes; /* framed; the transport adds to it */
 	/*
 	 * For people: to whom and how, "192.0.2.1:11514 (intake.example), TLSv1.3".
@@ -76,6 +88,9 @@ struct output_ops {
 
 	/* It writes on this host: no TLS, and no peer whose silence is an error. */
 	bool local;
+
+	/* Where its peers listen when nothing else is said; 0 for local ones. */
+	uint16_t port;
 
 	/* How many messages, and bytes of them, may be unsettled at once. */
 	uint32_t window_msgs;
@@ -100,6 +115,14 @@ struct output_ops {
 	 * that is done, at once if there is nothing to say. NULL: nothing.
 	 */
 	void (*finish)(struct output *out);
+
+	/*
+	 * Looks whether another target can be connected to, beside what goes on;
+	 * on_probed() follows, unless probe_end() comes first. 0 or -errno. NULL: there
+	 * is no way but to try.
+	 */
+	int (*probe)(struct output *out, const char *host, uint16_t port);
+	void (*probe_end)(struct output *out);
 
 	/* Release what open() made. Safe after a failed open(). */
 	void (*close)(struct output *out);

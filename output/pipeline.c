@@ -11,7 +11,11 @@
 
 #include "config/config.h"
 #include "output/backoff.h"
+#include "output/dead_letter.h"
+#include "output/out.h"
+#include "output/targets.h"
 #include "output/window.h"
+#include "user/util/clock.h"
 #include "user/util/log.h"
 
 /* One turn of one output, so that signals and other outputs have theirs. */
@@ -28,6 +32,8 @@
 #define WHY_SIZE 640
 /* So many may take turns (a reset, an end; one address, another), and each is told once. */
 #define TOLD_CAUSES 4
+/* Before another target is tried, at the most. */
+#define NEXT_TARGET_MS 300
 /* On stopping, how long receipts may take before the goodbye asks for them. */
 #define RECEIPTS_MS 500
 
@@ -51,6 +57,10 @@ struct pipeline {
 	uint64_t spool_id; /* whose numbers the window holds */
 	struct window window;
 	struct backoff backoff;
+	struct targets targets;
+	int opened_target;	     /* whose peer out.memory is about */
+	bool is_probing;	     /* the first target, while another one is in use */
+	struct spool_lookup *lookup; /* for dead letters; opened when there is one */
 
 	enum pipeline_state state;
 	struct loop_timer act;	/* opens in WAITING, closes in DOWN */
@@ -67,6 +77,7 @@ struct pipeline {
 
 	/* This connection. */
 	bool was_up, had_progress;
+	bool moving; /* it ends so that the next one goes to the first target */
 	uint64_t opened_ms;
 	uint64_t progress_ms; /* when something was settled, or could first be */
 	char why[WHY_SIZE];
@@ -75,12 +86,13 @@ struct pipeline {
 
 	/* What people know. */
 	uint32_t attempts; /* that failed since the last connection that was told */
-	bool told_down, told_up;
+	bool told_down, told_up, told_all_down;
+	int told_target;
 	struct told {
 		char why[WHY_SIZE];
 		uint64_t ms;
 	} told_causes[TOLD_CAUSES];
-	uint64_t told_read_ms, told_rejected_ms;
+	uint64_t told_read_ms, told_rejected_ms, told_unwritten_ms;
 	uint64_t rejected_untold;
 
 	/* The end. */
@@ -146,12 +158,13 @@ static void tell_up(struct pipeline *p)
 	char waiting[32];
 
 	p->attempts++;
-	if (!p->told_up || p->told_down)
+	if (!p->told_up || p->told_down || p->told_target != p->targets.present)
 		log_info("%s: connected%s%s after %u attempt%s, %s events waiting", p->ops->name,
 			 p->out.peer[0] ? " to " : "", p->out.peer, p->attempts,
 			 p->attempts == 1 ? "" : "s", count_text(pipeline_waiting(p), waiting));
 	p->told_up = true;
-	p->told_down = false;
+	p->told_down = p->told_all_down = false;
+	p->told_target = p->targets.present;
 	p->attempts = 0;
 }
 
@@ -191,30 +204,137 @@ static bool is_news(struct pipeline *p)
 	return true;
 }
 
-static void tell_down(struct pipeline *p, uint64_t pause_ms)
+/* "b.example:514 (2 of 3)", or "b.example:514" when there is no other. */
+static const char *present_text(const struct pipeline *p, char *text, size_t size)
 {
-	char pause[32];
+	struct target x = *targets_present(&p->targets);
+	const struct output out = { .ops = p->ops, .config = p->config, .port = x.port };
+	size_t len;
 
-	p->attempts++;
-	if (!is_news(p))
-		return;
-	p->told_down = true;
-	log_warning("%s: %s; retrying in %s", p->ops->name, p->why, pause_text(pause_ms, pause));
+	x.port = out_port(&out);
+	target_text(&x, text, size);
+	len = strlen(text);
+	if (p->targets.n > 1)
+		snprintf(text + len, size - len, " (%d of %d)", p->targets.present + 1,
+			 p->targets.n);
+	return text;
 }
 
-static void tell_rejected(struct pipeline *p, uint64_t seq, uint64_t n, const char *why)
+/* What status shows of the targets. */
+static void describe_targets(struct pipeline *p)
 {
-	char refused[32], text[160];
+	uint64_t now_ms = loop_now_ms(p->loop), real_us = clock_real_us();
+	struct spool_cursor *c = p->cursor;
 
-	p->rejected_untold += n;
-	copy_text(text, sizeof(text), why && why[0] ? why : "the peer gave no reason");
+	if (p->ops->local)
+		return;
+	present_text(p, c->target, sizeof(c->target));
+	targets_describe_out(&p->targets, now_ms, real_us, c->others, sizeof(c->others));
+	c->target_since_us =
+		p->targets.since_ms ? real_us - (now_ms - p->targets.since_ms) * 1000 : 0;
+}
+
+static void tell_down(struct pipeline *p, uint64_t pause_ms, enum targets_next next)
+{
+	char text[TARGET_HOST_MAX + 32];
+	/* Each cause may have been told, but not that nothing is left. */
+	bool told_all = next != TARGETS_ROUND || p->told_all_down;
+
+	p->attempts++;
+	if (!is_news(p) && told_all)
+		return;
+	p->told_down = true;
+	if (next == TARGETS_ROUND)
+		log_warning("%s: %s; none of the %d targets works, beginning again in %s",
+			    p->ops->name, p->why, p->targets.n, pause_text(pause_ms, text));
+	else if (next == TARGETS_NEXT)
+		log_warning("%s: %s; trying %s", p->ops->name, p->why,
+			    present_text(p, text, sizeof(text)));
+	else
+		log_warning("%s: %s; retrying in %s", p->ops->name, p->why,
+			    pause_text(pause_ms, text));
+	p->told_all_down |= next == TARGETS_ROUND;
+}
+
+static void tell_unwritten(struct pipeline *p, int err)
+{
+	if (!is_due(&p->told_unwritten_ms, loop_now_ms(p->loop)))
+		return;
+	if (err == -EFBIG)
+		log_warning("%s: a refused event is larger than half of "
+			    "output.dead_letter_max_bytes; it is counted and not kept",
+			    p->ops->name);
+	else
+		log_warning("%s: a refused event can not be kept in %s/dead: %s; it is counted",
+			    p->ops->name, p->config->spool_dir,
+			    err == -ENODATA ? "the spool does not have it any more"
+					    : log_strerror(err));
+}
+
+/*
+ * The event, read again from the spool: the transport may have let it go. A folder
+ * that was made anew since the last time is found at the second try.
+ */
+static int look_up(struct pipeline *p, uint64_t seq, struct msg *ret)
+{
+	int r = 0;
+
+	for (int i = 0; i < 2 && !r; i++) {
+		if (i) {
+			spool_lookup_free(p->lookup);
+			p->lookup = NULL;
+		}
+		if (!p->lookup)
+			r = spool_lookup_new(p->reader, &p->lookup);
+		if (!r)
+			r = spool_lookup(p->lookup, seq, ret);
+	}
+	return r > 0 ? 0 : r ? r : -ENODATA;
+}
+
+static void keep_dead_letter(struct pipeline *p, uint64_t seq, const char *why)
+{
+	const struct dead_letter d = {
+		.dir = p->config->spool_dir,
+		.output = p->ops->name,
+		.target = p->cursor->target,
+		.reason = why,
+		.spool_id = p->spool_id,
+		.real_us = clock_real_us(),
+		.max_bytes = p->config->output_dead_letter_max_bytes,
+	};
+	uint64_t dropped = 0;
+	struct msg m;
+	int err = 0;
+
+	if (d.max_bytes) {
+		err = look_up(p, seq, &m);
+		if (!err)
+			err = dead_letter_write(&d, &m, &dropped);
+		if (err)
+			tell_unwritten(p, err);
+	}
+	if (err || !d.max_bytes)
+		p->cursor->dead_unwritten++;
+	else
+		p->cursor->dead_lettered++;
+	p->cursor->dead_dropped += dropped;
+}
+
+static void tell_rejected(struct pipeline *p, uint64_t seq, const char *text)
+{
+	char refused[32];
+
+	p->rejected_untold++;
 	snprintf(p->cursor->last_error, sizeof(p->cursor->last_error),
 		 "event %" PRIu64 " was refused: %s", seq, text);
 	if (!is_due(&p->told_rejected_ms, loop_now_ms(p->loop)))
 		return;
 	log_warning("%s: event %" PRIu64 " was refused: %s; %s refused in all since the last such "
-		    "line, counted and not sent again",
-		    p->ops->name, seq, text, count_text(p->rejected_untold, refused));
+		    "line, %s and not sent again",
+		    p->ops->name, seq, text, count_text(p->rejected_untold, refused),
+		    p->config->output_dead_letter_max_bytes ? "set aside in the spool's folder dead"
+							    : "counted");
 	p->rejected_untold = 0;
 }
 
@@ -245,6 +365,11 @@ static void on_down(void *arg, const char *why, uint64_t retry_after_ms);
 static void note_progress(struct pipeline *p)
 {
 	p->progress_ms = loop_now_ms(p->loop);
+	if (!p->had_progress) {
+		targets_worked(&p->targets, p->progress_ms);
+		describe_targets(p);
+		spool_reader_publish(p->reader);
+	}
 	p->had_progress = true;
 	backoff_reset(&p->backoff);
 }
@@ -270,6 +395,8 @@ static size_t msg_bytes(const struct msg *m)
 static void leave_old_spool(struct pipeline *p)
 {
 	p->spool_id = p->cursor->spool_id;
+	spool_lookup_free(p->lookup);
+	p->lookup = NULL;
 	window_reset(&p->window);
 	on_down(p, "the spool was made anew", 0);
 	p->must_rewind = true;
@@ -288,7 +415,10 @@ static bool fetch(struct pipeline *p)
 	r = p->must_rewind ? spool_reader_rewind(p->reader) : 0;
 	if (!r) {
 		p->must_rewind = false;
-		r = spool_reader_next(p->reader, &p->msg);
+		do
+			r = spool_reader_next(p->reader, &p->msg);
+		while (r > 0 && p->cursor->spool_id == p->spool_id &&
+		       window_pass(&p->window, p->msg.seq));
 	}
 	if (r < 0) {
 		p->read_after_ms = now_ms + READ_RETRY_MS;
@@ -336,22 +466,37 @@ static void on_ready(void *arg)
 	tell_up(p);
 }
 
+/* One at a time: each is set aside, with what the peer says of it. */
+static void reject(struct pipeline *p, uint64_t seq, const char *why)
+{
+	char text[160];
+
+	if (!window_settle(&p->window, seq, seq, true))
+		return;
+	note_progress(p);
+	copy_text(text, sizeof(text), why && why[0] ? why : "the peer gave no reason");
+	out_hide_key(p->config, text);
+	keep_dead_letter(p, seq, text);
+	tell_rejected(p, seq, text);
+	spool_reader_publish(p->reader);
+}
+
 static void on_settled(void *arg, uint64_t first, uint64_t last, enum output_verdict verdict,
 		       const char *why)
 {
 	struct pipeline *p = arg;
-	bool rejected = verdict == OUTPUT_REJECTED;
-	uint32_t n = window_settle(&p->window, first, last, rejected);
 
 	/*
 	 * The cursor moves in the next turn, not here: this may be inside of send(),
 	 * and the message's slices are the reader's.
 	 */
-	if (!n)
+	if (verdict == OUTPUT_REJECTED) {
+		for (uint64_t seq = first; seq <= last; seq++)
+			reject(p, seq, why);
 		return;
-	note_progress(p);
-	if (rejected)
-		tell_rejected(p, first, n, why);
+	}
+	if (window_settle(&p->window, first, last, false))
+		note_progress(p);
 }
 
 static void on_down(void *arg, const char *why, uint64_t retry_after_ms)
@@ -362,25 +507,37 @@ static void on_down(void *arg, const char *why, uint64_t retry_after_ms)
 	    p->state != PIPELINE_FINISHING)
 		return;
 	copy_text(p->why, sizeof(p->why), why && why[0] ? why : "the connection ended");
+	out_hide_key(p->config, p->why);
 	p->retry_after_ms = retry_after_ms;
 	set_state(p, PIPELINE_DOWN);
 	/* Not from here: the transport is still on the stack. */
 	loop_timer_set(p->loop, &p->act, loop_now_ms(p->loop));
 }
 
+static void on_probed(void *arg, const char *why);
+
 static const struct output_events events = {
 	.on_ready = on_ready,
 	.on_settled = on_settled,
 	.on_down = on_down,
+	.on_probed = on_probed,
 };
 
 /* ------------------------------------------------------------------ the connection */
+
+static void probe_end(struct pipeline *p)
+{
+	if (p->is_probing)
+		p->ops->probe_end(&p->out);
+	p->is_probing = false;
+}
 
 static void finish_for_good(struct pipeline *p)
 {
 	loop_timer_cancel(&p->act);
 	loop_timer_cancel(&p->tick);
 	loop_timer_cancel(&p->end);
+	probe_end(p);
 	set_state(p, PIPELINE_DONE);
 }
 
@@ -395,6 +552,14 @@ static void open_connection(struct pipeline *p)
 	p->retry_after_ms = 0;
 	p->stop_attempted |= p->stopping;
 	p->out.peer[0] = '\0';
+	p->out.host = targets_present(&p->targets)->host;
+	p->out.port = targets_present(&p->targets)->port;
+	p->out.keep_target = false;
+	p->out.spool_id = p->spool_id;
+	if (p->opened_target != p->targets.present)
+		p->out.memory = (struct output_memory){ 0 };
+	p->opened_target = p->targets.present;
+	describe_targets(p);
 	set_state(p, PIPELINE_CONNECTING);
 	err = p->ops->open(&p->out);
 	if (err) {
@@ -418,7 +583,7 @@ static void close_connection(struct pipeline *p)
 {
 	p->ops->close(&p->out);
 	take_settled(p);
-	window_reset(&p->window);
+	window_rewind(&p->window);
 	p->has_msg = false;
 	p->blocked = false;
 	p->must_flush = false;
@@ -429,22 +594,51 @@ static void close_connection(struct pipeline *p)
 	publish(p);
 }
 
-static void fail(struct pipeline *p)
+static void wait_and_open(struct pipeline *p, uint64_t pause_ms)
 {
-	uint64_t pause_ms = backoff_next_ms(&p->backoff, p->retry_after_ms);
-
-	p->cursor->failures++;
-	copy_text(p->cursor->last_error, sizeof(p->cursor->last_error), p->why);
 	set_state(p, PIPELINE_WAITING);
 	loop_timer_set(p->loop, &p->act, loop_now_ms(p->loop) + pause_ms);
-	tell_down(p, pause_ms);
+}
+
+static void fail(struct pipeline *p)
+{
+	enum targets_next next;
+	uint64_t pause_ms;
+
+	next = targets_failed(&p->targets, p->had_progress, p->out.keep_target, p->why,
+			      loop_now_ms(p->loop));
+	if (next == TARGETS_NEXT)
+		pause_ms = backoff_jitter_ms(&p->backoff, NEXT_TARGET_MS);
+	else
+		pause_ms = backoff_next_ms(&p->backoff, p->retry_after_ms);
+	p->cursor->failures++;
+	copy_text(p->cursor->last_error, sizeof(p->cursor->last_error), p->why);
+	describe_targets(p);
+	wait_and_open(p, pause_ms);
+	tell_down(p, pause_ms, next);
+}
+
+static void move_to_first(struct pipeline *p)
+{
+	char text[TARGET_HOST_MAX + 32];
+
+	targets_return(&p->targets, loop_now_ms(p->loop));
+	log_info("%s: %s is well again; returning to it", p->ops->name,
+		 present_text(p, text, sizeof(text)));
+	wait_and_open(p, 0);
 }
 
 static void after_down(struct pipeline *p, bool had_unsettled, bool said_goodbye)
 {
+	if (p->moving) {
+		p->moving = false;
+		move_to_first(p);
+		return;
+	}
 	if (p->stopping) {
 		/* Again for what is left, unless no connection could be made for that. */
-		if (has_work(p) && !(p->stop_attempted && !p->was_up)) {
+		if (has_work(p) &&
+		    (!(p->stop_attempted && !p->was_up) || targets_has_untried(&p->targets))) {
 			fail(p);
 			return;
 		}
@@ -495,6 +689,53 @@ static void say_goodbye(struct pipeline *p)
 		p->ops->finish(&p->out);
 	else
 		on_down(p, NULL, 0);
+}
+
+/* ------------------------------------------------------------------ back to the first target */
+
+/* With a goodbye, so that nothing has to be sent twice. */
+static void leave_for_first(struct pipeline *p)
+{
+	if (p->stopping)
+		return;
+	if (p->state == PIPELINE_UP) {
+		p->moving = true;
+		say_goodbye(p);
+	} else if (p->state == PIPELINE_IDLE) {
+		targets_return(&p->targets, loop_now_ms(p->loop));
+		describe_targets(p);
+		spool_reader_publish(p->reader);
+	}
+}
+
+static void on_probed(void *arg, const char *why)
+{
+	struct pipeline *p = arg;
+	char text[WHY_SIZE];
+
+	p->is_probing = false;
+	if (!why) {
+		leave_for_first(p);
+		return;
+	}
+	copy_text(text, sizeof(text), why);
+	targets_not_yet(&p->targets, text, loop_now_ms(p->loop));
+	describe_targets(p);
+}
+
+/* No more is learned of the first target than that it can be connected to. */
+static void look_at_first(struct pipeline *p)
+{
+	const struct target *first = &p->targets.list[0];
+
+	if (p->is_probing || p->stopping ||
+	    (p->state != PIPELINE_UP && p->state != PIPELINE_IDLE) ||
+	    !targets_is_back_due(&p->targets, loop_now_ms(p->loop)))
+		return;
+	if (p->ops->probe && p->ops->probe(&p->out, first->host, first->port) == 0)
+		p->is_probing = true;
+	else
+		leave_for_first(p);
 }
 
 /* The part of a turn that belongs to stopping. */
@@ -595,6 +836,7 @@ static void on_tick(void *arg, uint64_t now_ms)
 	p->caught_up = false;
 	publish(p);
 	spool_reader_publish(p->reader);
+	look_at_first(p);
 	if (!p->ops->local && p->state == PIPELINE_UP && p->window.unsettled &&
 	    now_ms - p->progress_ms >= silence_ms) {
 		char why[96];
@@ -683,6 +925,10 @@ int pipeline_new(const struct pipeline_opts *opts, struct pipeline **ret)
 	p->act = (struct loop_timer){ .fn = on_act, .arg = p };
 	p->tick = (struct loop_timer){ .fn = on_tick, .arg = p };
 	p->end = (struct loop_timer){ .fn = on_end, .arg = p };
+	targets_init(&p->targets, opts->config->output_host,
+		     config_endpoints[opts->config->region].host, opts->config->output_failback_ms);
+	if (p->ops->local)
+		p->targets.n = 1;
 	backoff_init(&p->backoff, opts->seed, opts->config->output_retry_max_ms);
 	set_state(p, PIPELINE_WAITING);
 	loop_timer_set(p->loop, &p->act, loop_now_ms(p->loop));
@@ -701,6 +947,7 @@ void pipeline_free(struct pipeline *p)
 		finish_for_good(p);
 	}
 	window_done(&p->window);
+	spool_lookup_free(p->lookup);
 	spool_reader_free(p->reader);
 	free(p);
 }

@@ -3,7 +3,9 @@
 #include "output/rfc5424.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "output/decimal.h"
@@ -13,7 +15,8 @@
 #define PRI_MAX	     191
 #define PRI_FALLBACK 13 /* user.notice, as receivers assume (RFC 3164, 4.3.3) */
 #define MSGID	     "LOG"
-#define META_START   "[meta sequenceId=\""
+#define EVENT_START  "[event@53288 id=\""
+#define META_START   "\"][meta sequenceId=\""
 
 static bool is_print(unsigned char c)
 {
@@ -33,7 +36,7 @@ static char *put(char *dst, const void *p, size_t n)
 	return dst + n;
 }
 
-int rfc5424_sd_init(struct rfc5424_sd *sd, struct slice key)
+int rfc5424_sd_init(struct rfc5424_sd *sd, struct slice key, uint64_t spool_id)
 {
 	static const char start[] = "[SEKOIA@53288 intake_key=\"";
 	char *at = sd->text;
@@ -49,6 +52,8 @@ int rfc5424_sd_init(struct rfc5424_sd *sd, struct slice key)
 	}
 	at = put(at, "\"]", 2);
 	sd->len = (size_t)(at - sd->text);
+	sd->id_len =
+		(size_t)snprintf(sd->id, sizeof(sd->id), EVENT_START "%016" PRIx64 "-", spool_id);
 	return 0;
 }
 
@@ -93,7 +98,8 @@ size_t rfc5424_len(const struct rfc5424_sd *sd, const struct msg *m)
 	n += field_len(m->procid, RFC5424_PROCID_MAX) + 1;
 	n += sizeof(MSGID " ") - 1 + sd->len;
 	if (m->text.len)
-		n += sizeof(META_START "\"]") - 1 + decimal_len(sequence_id(m));
+		n += sd->id_len + decimal_len(m->seq) + sizeof(META_START "\"]") - 1 +
+		     decimal_len(sequence_id(m));
 	return n + 1 + text.len;
 }
 
@@ -113,6 +119,8 @@ char *rfc5424_encode(char *dst, const struct rfc5424_sd *sd, const struct msg *m
 	dst = put(dst, MSGID " ", sizeof(MSGID " ") - 1);
 	dst = put(dst, sd->text, sd->len);
 	if (m->text.len) {
+		dst = put(dst, sd->id, sd->id_len);
+		dst = decimal_put(dst, m->seq);
 		dst = put(dst, META_START, sizeof(META_START) - 1);
 		dst = decimal_put(dst, sequence_id(m));
 		dst = put(dst, "\"]", 2);

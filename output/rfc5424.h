@@ -5,6 +5,9 @@
  *
  *   <PRI>1 TIME HOST APP PROCID LOG [SEKOIA@53288 intake_key="KEY"] MSG
  *
+ * and before a raw line, which can not carry it, the event's id, as a JSON event has
+ * it in event.id: [event@53288 id="SPOOL-NUMBER"][meta sequenceId="NUMBER"].
+ *
  * Pure: messages to bytes and back; no clock, descriptor or global.
  */
 #pragma once
@@ -23,22 +26,24 @@
 #define RFC5424_MSGID_MAX  32
 #define RFC5424_KEY_MAX	   256
 
-/* An element of structured data, made once for each key and copied into each message. */
+/* Structured data that is made once for each key and copied into each message. */
 struct rfc5424_sd {
 	size_t len;
 	char text[2 * RFC5424_KEY_MAX + 40];
+	size_t id_len;
+	char id[48]; /* [event@53288 id="SPOOL- */
 };
 
-/* The element that carries the intake key. -EMSGSIZE above RFC5424_KEY_MAX bytes. */
-int rfc5424_sd_init(struct rfc5424_sd *sd, struct slice key);
+/* The key's element, and the spool's part of the ids. -EMSGSIZE above RFC5424_KEY_MAX bytes. */
+int rfc5424_sd_init(struct rfc5424_sd *sd, struct slice key, uint64_t spool_id);
 
 /* The exact length of what rfc5424_encode() writes. */
 size_t rfc5424_len(const struct rfc5424_sd *sd, const struct msg *m);
 
 /*
  * Writes the message; returns one past its end. MSG is the text if there is
- * one, else the JSON; a message with text also carries its number as meta
- * sequenceId (RFC 5424, 7.3.1), by which a repeat can be told. A header field
+ * one, else the JSON; a message with text also carries its id, by which a repeat
+ * can be told, and its number as meta sequenceId (RFC 5424, 7.3.1). A header field
  * is cut to its limit, and bytes that it may not have become '_'.
  */
 char *rfc5424_encode(char *dst, const struct rfc5424_sd *sd, const struct msg *m);

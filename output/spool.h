@@ -8,6 +8,7 @@
  *   DIR/lock                      of the one writer
  *   DIR/0000000000000001.seg      segments, named by their first sequence (hex)
  *   DIR/cursors/NAME              one per output, written by its reader alone
+ *   DIR/dead/NAME.jsonl           what an output's peer refused: dead_letter.h
  *
  * A batch enters with one write(2), is whole or is cut away by the recovery,
  * and carries the positions that its sources had reached behind it. So after a
@@ -47,7 +48,7 @@ struct spool_opts {
 	uint64_t segment_bytes; /* a new segment starts at this size; 0: a default */
 	enum spool_sync sync;
 	uint32_t sync_interval_ms;  /* for SPOOL_SYNC_INTERVAL */
-	uid_t reader_uid;	    /* owns cursors/ */
+	uid_t reader_uid;	    /* owns cursors/ and dead/ */
 	gid_t reader_gid;	    /* may read the segments */
 	const char *const *outputs; /* names of the cursors that keep segments alive */
 	int n_outputs;
@@ -181,6 +182,16 @@ struct spool_cursor {
 	uint64_t failures;    /* attempts and connections that ended with an error */
 	char state[32];	      /* "connected", "connecting", "backing off", "stopped" */
 	char last_error[192]; /* for people; empty when there was none */
+	/*
+	 * Of those rejected: in DIR/dead, or could not be written there; and
+	 * how many of the former its ceiling has pushed out since.
+	 * rejected = dead_lettered + dead_unwritten, but for what a crash interrupted.
+	 */
+	uint64_t dead_lettered, dead_unwritten, dead_dropped;
+	uint64_t target_since_us; /* since the epoch: when the present target first worked; 0: not
+				     yet */
+	char target[112];	  /* "b.example:514 (2 of 3)"; empty for one that is local */
+	char others[344];	  /* why the others are out: "a.example for 5 min: …; …" */
 };
 
 struct spool_reader;
@@ -229,6 +240,17 @@ uint64_t spool_reader_waiting(struct spool_reader *r);
  */
 struct spool_cursor *spool_reader_cursor(struct spool_reader *r);
 void spool_reader_publish(struct spool_reader *r);
+
+/*
+ * Reads events by their numbers, without a cursor: for dead letters. Cheap as
+ * long as numbers grow. Reads the spool that `of` reads, and borrows nothing of it.
+ */
+struct spool_lookup;
+int spool_lookup_new(struct spool_reader *of, struct spool_lookup **ret);
+void spool_lookup_free(struct spool_lookup *l);
+DEFINE_CLEANUP(struct spool_lookup *, spool_lookup_free);
+/* 1 and *ret, whose slices live until the next call; 0 when it is not there any more; -errno. */
+int spool_lookup(struct spool_lookup *l, uint64_t seq, struct msg *ret);
 
 /* Copies the cursor NAME of the spool in dir, without locking it. 0 or -errno. */
 int spool_cursor_peek(const char *dir, const char *name, struct spool_cursor *ret);

@@ -422,6 +422,7 @@ int spool_identity_decode(const uint8_t *page, size_t n, struct spool_state *ret
 
 #define BOOKS_AT(gen) (256 + 256 * ((gen)&1))
 #define REST_AT(gen)  (1024 + 1024 * ((gen)&1))
+#define PEER_AT(gen)  (3072 + 512 * ((gen)&1))
 
 /*
  * 0 CRC of the rest, 4 version, 8 generation, 16 id, 24 the books. The books of
@@ -477,6 +478,24 @@ size_t spool_cursor_encode_rest(uint8_t p[static SPOOL_CURSOR_REST], uint64_t ge
 	return REST_AT(gen);
 }
 
+size_t spool_cursor_encode_peer(uint8_t p[static SPOOL_CURSOR_PEER], uint64_t gen,
+				const struct spool_cursor *c)
+{
+	_Static_assert(56 + sizeof(c->target) + sizeof(c->others) == SPOOL_CURSOR_PEER, "");
+
+	put32(p + 4, SPOOL_VERSION);
+	put64(p + 8, gen);
+	put64(p + 16, c->spool_id);
+	put64(p + 24, c->dead_lettered);
+	put64(p + 32, c->dead_unwritten);
+	put64(p + 40, c->dead_dropped);
+	put64(p + 48, c->target_since_us);
+	memcpy(p + 56, c->target, sizeof(c->target));
+	memcpy(p + 56 + sizeof(c->target), c->others, sizeof(c->others));
+	put32(p, crc32c(4, p + 4, SPOOL_CURSOR_PEER - 4));
+	return PEER_AT(gen);
+}
+
 int spool_cursor_decode(const uint8_t page[static SPOOL_PAGE], struct spool_cursor *ret,
 			struct spool_cursor_gens *ret_gens)
 {
@@ -521,6 +540,23 @@ int spool_cursor_decode(const uint8_t page[static SPOOL_PAGE], struct spool_curs
 		memcpy(c.state, p + 56, sizeof(c.state));
 		memcpy(c.last_error, p + 56 + sizeof(c.state), sizeof(c.last_error));
 	}
+	for (uint64_t slot = 0; slot < 2; slot++) {
+		const uint8_t *p = page + PEER_AT(slot);
+
+		if (get32(p) != crc32c(4, p + 4, SPOOL_CURSOR_PEER - 4) ||
+		    get32(p + 4) != SPOOL_VERSION || get64(p + 8) <= gens.peer ||
+		    get64(p + 16) != c.spool_id)
+			continue;
+		gens.peer = get64(p + 8);
+		c.dead_lettered = get64(p + 24);
+		c.dead_unwritten = get64(p + 32);
+		c.dead_dropped = get64(p + 40);
+		c.target_since_us = get64(p + 48);
+		memcpy(c.target, p + 56, sizeof(c.target));
+		memcpy(c.others, p + 56 + sizeof(c.target), sizeof(c.others));
+	}
+	c.target[sizeof(c.target) - 1] = '\0';
+	c.others[sizeof(c.others) - 1] = '\0';
 	c.state[sizeof(c.state) - 1] = '\0';
 	c.last_error[sizeof(c.last_error) - 1] = '\0';
 	*ret = c;

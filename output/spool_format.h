@@ -123,18 +123,21 @@ int spool_identity_decode(const uint8_t *page, size_t n, struct spool_state *ret
 
 /* ------------------------------------------------------------------ cursor file */
 
-/* Two slots for the books, two for the rest, each pair written in turn. */
+/* Two slots for the books, two for the rest, two for the peer, each pair written in turn. */
 struct spool_cursor_gens {
-	uint64_t books, rest; /* of the newest slots; 0 when there is none */
+	uint64_t books, rest, peer; /* of the newest slots; 0 when there is none */
 };
 
 #define SPOOL_CURSOR_BOOKS (80 + SPOOL_LOSSES * MSG_CLASSES * 8)
 #define SPOOL_CURSOR_REST  280
+#define SPOOL_CURSOR_PEER  512
 
 /* Each returns the slot's place in the page; gen is the new slot's. */
 size_t spool_cursor_encode_books(uint8_t p[static SPOOL_CURSOR_BOOKS], uint64_t gen,
 				 const struct spool_cursor *c);
 size_t spool_cursor_encode_rest(uint8_t p[static SPOOL_CURSOR_REST], uint64_t gen,
+				const struct spool_cursor *c);
+size_t spool_cursor_encode_peer(uint8_t p[static SPOOL_CURSOR_PEER], uint64_t gen,
 				const struct spool_cursor *c);
 /* 0, or -EBADMSG when no slot is whole. The texts are terminated. */
 int spool_cursor_decode(const uint8_t page[static SPOOL_PAGE], struct spool_cursor *ret,

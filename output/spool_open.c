@@ -340,6 +340,20 @@ static int cursors_open(struct spool *s)
 	return 0;
 }
 
+/* The shipper's own, too; that it can not be made stops nobody: it is the shipper who tells. */
+static void dead_letters_open(struct spool *s)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (mkdirat(s->dir_fd, "dead", 0700) < 0 && errno != EEXIST)
+		return;
+	fd = openat(s->dir_fd, "dead", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (fchown(fd, s->reader_uid, s->reader_gid) < 0 || fchmod(fd, 0700) < 0)
+		s->stats.last_error = -errno;
+}
+
 void dir_close(struct spool *s)
 {
 	segments_forget(s);
@@ -388,6 +402,7 @@ int dir_open(struct spool *s)
 		return -errno;
 	s->state_dev = st.st_dev;
 	s->state_ino = st.st_ino;
+	dead_letters_open(s);
 	r = cursors_open(s);
 	if (r < 0)
 		return r;

@@ -98,13 +98,38 @@ static bool rest_changed(const struct spool_reader *r)
 	       strncmp(a->last_error, b->last_error, sizeof(a->last_error)) != 0;
 }
 
+static bool peer_changed(const struct spool_reader *r)
+{
+	const struct spool_cursor *a = &r->cursor, *b = &r->published;
+
+	return a->dead_lettered != b->dead_lettered || a->dead_unwritten != b->dead_unwritten ||
+	       a->dead_dropped != b->dead_dropped || a->target_since_us != b->target_since_us ||
+	       strncmp(a->target, b->target, sizeof(a->target)) != 0 ||
+	       strncmp(a->others, b->others, sizeof(a->others)) != 0;
+}
+
+static void publish_peer(struct spool_reader *r)
+{
+	uint8_t slot[SPOOL_CURSOR_PEER];
+	size_t at = spool_cursor_encode_peer(slot, ++r->gens.peer, &r->cursor);
+
+	memcpy(r->page + at, slot, sizeof(slot));
+	__asm__ volatile("" ::: "memory");
+}
+
 void spool_reader_publish(struct spool_reader *r)
 {
 	uint8_t slot[SPOOL_CURSOR_REST];
 	size_t at;
 
-	if (!r->page || !rest_changed(r))
+	if (!r->page)
 		return;
+	if (peer_changed(r))
+		publish_peer(r);
+	if (!rest_changed(r)) {
+		r->published = r->cursor;
+		return;
+	}
 	at = spool_cursor_encode_rest(slot, ++r->gens.rest, &r->cursor);
 	memcpy(r->page + at, slot, sizeof(slot));
 	__asm__ volatile("" ::: "memory");
@@ -532,6 +557,8 @@ static bool follow_directory(struct spool_reader *r)
 	struct stat st;
 	int e;
 
+	if (!r->dir)
+		return false; /* spool_lookup() */
 	if (snprintf(path, sizeof(path), "%s/spool", r->dir) >= (int)sizeof(path) ||
 	    stat(path, &st) < 0 ||
 	    (r->page && st.st_dev == r->state_dev && st.st_ino == r->state_ino))
@@ -676,6 +703,69 @@ uint64_t spool_reader_waiting(struct spool_reader *r)
 	if (spool_state_read(r->state_fd, &state) == 0 && state.id == r->cursor.spool_id)
 		gone = MAX(gone, state.removed_seq);
 	return last > gone ? last - gone : 0;
+}
+
+/* ------------------------------------------------------------------ by number */
+
+/* A reader that has no cursor and no page: what it publishes goes nowhere. */
+struct spool_lookup {
+	struct spool_reader r;
+};
+
+/* From here on it is cheaper to look for the segment than to read up to there. */
+#define LOOKUP_FAR 4096
+
+int spool_lookup_new(struct spool_reader *of, struct spool_lookup **ret)
+{
+	_cleanup_(spool_lookup_freep) struct spool_lookup *l = calloc(1, sizeof(*l));
+	struct spool_reader *r;
+	struct spool_key key;
+
+	if (!l)
+		return -ENOMEM;
+	r = &l->r;
+	r->dir_fd = r->state_fd = r->cursor_fd = r->seg_fd = -1;
+	r->buf = malloc(WINDOW);
+	if (!r->buf)
+		return -ENOMEM;
+	r->dir_fd = open(of->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r->dir_fd < 0)
+		return -errno;
+	r->state_fd = spool_open_regular(r->dir_fd, "spool");
+	if (r->state_fd < 0)
+		return r->state_fd;
+	r->cursor.spool_id = of->cursor.spool_id;
+	spool_key_init(&key, of->cursor.spool_id);
+	spool_walk_init(&r->walk, &key, 1);
+	*ret = TAKE_PTR(l);
+	return 0;
+}
+
+void spool_lookup_free(struct spool_lookup *l)
+{
+	if (!l)
+		return;
+	close_fd(l->r.seg_fd);
+	dir_close(&l->r);
+	free(l->r.buf);
+	free(l);
+}
+
+int spool_lookup(struct spool_lookup *l, uint64_t seq, struct msg *ret)
+{
+	struct spool_reader *r = &l->r;
+	int e;
+
+	if (seq < r->walk.want || seq - r->walk.want > LOOKUP_FAR)
+		segment_close(r);
+	r->walk.want = seq;
+	/* Its losses are in the books of the one that has the cursor. */
+	r->gap_head = r->n_gaps = 0;
+	r->cursor.cursor_seq = seq - 1;
+	e = spool_reader_next(r, ret);
+	if (e <= 0)
+		return e;
+	return ret->seq == seq;
 }
 
 int spool_cursor_peek(const char *dir, const char *name, struct spool_cursor *ret)

@@ -4,7 +4,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum entry_state { ENTRY_SENT, ENTRY_ACKED, ENTRY_REJECTED };
+enum entry_state {
+	ENTRY_SENT,
+	ENTRY_ACKED,
+	ENTRY_REJECTED,
+	ENTRY_LOST, /* the connection was, and it had no answer */
+	ENTRY_GONE, /* the spool does not have it any more */
+};
 
 struct window_entry {
 	uint64_t seq;
@@ -39,26 +45,72 @@ void window_done(struct window *w)
 
 void window_reset(struct window *w)
 {
-	w->head = w->tail;
+	w->head = w->again = w->tail;
+	w->taken_seq = 0;
 	w->bytes = 0;
 	w->unsettled = 0;
 }
 
+void window_rewind(struct window *w)
+{
+	for (uint64_t i = w->head; i < w->tail; i++)
+		if (at(w, i)->state == ENTRY_SENT)
+			at(w, i)->state = ENTRY_LOST;
+	w->again = w->head;
+	w->bytes = 0;
+	w->unsettled = 0;
+}
+
+/* Those before seq were not read again: what becomes of them is the reader's matter. */
+static void skip_gone(struct window *w, uint64_t seq)
+{
+	for (; w->again < w->tail && at(w, w->again)->seq < seq; w->again++)
+		if (at(w, w->again)->state != ENTRY_ACKED)
+			at(w, w->again)->state = ENTRY_GONE;
+}
+
+bool window_pass(struct window *w, uint64_t seq)
+{
+	struct window_entry *e;
+
+	/* What was settled behind a gap may have been taken while it was read again. */
+	if (seq <= w->taken_seq)
+		return true;
+	skip_gone(w, seq);
+	if (w->again == w->tail || at(w, w->again)->seq != seq)
+		return false;
+	e = at(w, w->again);
+	if (e->state != ENTRY_ACKED && e->state != ENTRY_REJECTED)
+		return false;
+	w->again++;
+	return true;
+}
+
 bool window_has_room(const struct window *w, size_t bytes)
 {
-	/* A settled message behind an unsettled one still needs its place in the ring. */
-	if (w->tail - w->head >= w->max_msgs)
+	/*
+	 * A settled message behind an unsettled one still needs its place in the ring;
+	 * one that is read again has it.
+	 */
+	if (w->again == w->tail && w->tail - w->head >= w->max_msgs)
 		return false;
 	return !w->unsettled || (w->bytes <= w->max_bytes && bytes <= w->max_bytes - w->bytes);
 }
 
 int window_push(struct window *w, uint64_t seq, size_t bytes)
 {
-	if (w->head != w->tail && seq <= at(w, w->tail - 1)->seq)
-		return -EINVAL;
-	if (bytes > UINT32_MAX || !window_has_room(w, bytes))
+	if (bytes > UINT32_MAX)
 		return -ENOBUFS;
-	*at(w, w->tail++) = (struct window_entry){ .seq = seq, .bytes = (uint32_t)bytes };
+	skip_gone(w, seq);
+	if (w->again == w->tail && w->head != w->tail && seq <= at(w, w->tail - 1)->seq)
+		return -EINVAL;
+	if (w->again < w->tail && at(w, w->again)->seq != seq)
+		return -EINVAL;
+	if (!window_has_room(w, bytes))
+		return -ENOBUFS;
+	*at(w, w->again++) = (struct window_entry){ .seq = seq, .bytes = (uint32_t)bytes };
+	if (w->again > w->tail)
+		w->tail = w->again;
 	w->bytes += bytes;
 	w->unsettled++;
 	return 0;
@@ -68,12 +120,16 @@ void window_unpush(struct window *w, uint64_t seq)
 {
 	struct window_entry *e;
 
-	if (w->head == w->tail)
+	if (w->head == w->again)
 		return;
-	e = at(w, w->tail - 1);
+	e = at(w, w->again - 1);
 	if (e->seq != seq || e->state != ENTRY_SENT)
 		return;
-	w->tail--;
+	if (w->again == w->tail)
+		w->tail--;
+	else
+		e->state = ENTRY_LOST;
+	w->again--;
 	w->bytes -= e->bytes;
 	w->unsettled--;
 }
@@ -127,13 +183,16 @@ bool window_take(struct window *w, uint64_t *ret_seq, uint64_t *ret_rejected)
 {
 	uint64_t start = w->head, rejected = 0;
 
-	while (w->head < w->tail && at(w, w->head)->state != ENTRY_SENT) {
+	while (w->head < w->tail && at(w, w->head)->state != ENTRY_SENT &&
+	       at(w, w->head)->state != ENTRY_LOST) {
 		rejected += at(w, w->head)->state == ENTRY_REJECTED;
 		w->head++;
 	}
 	if (w->head == start)
 		return false;
-	*ret_seq = at(w, w->head - 1)->seq;
+	if (w->again < w->head)
+		w->again = w->head;
+	*ret_seq = w->taken_seq = at(w, w->head - 1)->seq;
 	*ret_rejected = rejected;
 	return true;
 }

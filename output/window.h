@@ -4,6 +4,9 @@
  * the cursor moves only over a prefix in which nothing is missing. Numbers
  * grow from one message to the next and may leave gaps. Pure; the memory is
  * taken once and never grows.
+ *
+ * It outlives a connection: what is settled behind a gap stays settled, so that
+ * only what has no answer is sent again.
  */
 #pragma once
 
@@ -20,7 +23,9 @@ struct window {
 	uint64_t max_bytes;
 	/* Positions in the ring, counted since the start: head <= tail. */
 	uint64_t head;	/* the oldest message that was not taken */
+	uint64_t again; /* from here to tail: read again after a lost connection */
 	uint64_t tail;	/* where the next one goes */
+	uint64_t taken_seq;
 	uint64_t bytes; /* of the messages that are not settled */
 	uint32_t unsettled;
 };
@@ -29,8 +34,20 @@ struct window {
 int window_init(struct window *w, uint32_t max_msgs, uint64_t max_bytes);
 void window_done(struct window *w);
 
-/* Forgets all messages: they will be sent again on another connection. */
+/* Forgets all messages. */
 void window_reset(struct window *w);
+
+/*
+ * The connection is lost: what is not settled will be pushed again, in order, on
+ * another one. The caller reads from the oldest that was not taken.
+ */
+void window_rewind(struct window *w);
+
+/*
+ * Was seq, read again, settled on an earlier connection? Then it is not sent,
+ * and passed over. Ask for each message before window_push(), in order.
+ */
+bool window_pass(struct window *w, uint64_t seq);
 
 /*
  * May a message of this size be sent now? One that is larger than the whole
@@ -38,7 +55,11 @@ void window_reset(struct window *w);
  */
 bool window_has_room(const struct window *w, size_t bytes);
 
-/* A message goes out. -ENOBUFS: no room. -EINVAL: seq is not above the last one. */
+/*
+ * A message goes out, for the first time or again. Those before it that were not
+ * pushed again are gone: no cursor waits for them. -ENOBUFS: no room. -EINVAL: seq
+ * is not above the last one.
+ */
 int window_push(struct window *w, uint64_t seq, size_t bytes);
 
 /* Takes the last message back, if it is seq and not settled: it did not go out. */

@@ -89,6 +89,7 @@ struct books_output {
 	uint64_t dropped_old; /* of the dropped: too old; and of which class, as far as known */
 	uint64_t dropped_journal, dropped_flows, dropped_kernel, dropped_self;
 	uint64_t sent, sent_bytes, connects, failures;
+	uint64_t dead_lettered, dead_unwritten, dead_dropped;
 	uint64_t settled_dropped; /* dropped, as far as its reader has come */
 };
 

@@ -178,13 +178,18 @@ static void read_output(struct books *b, const struct books_inputs *in, const st
 		.damaged = c.lost_damage,
 		.waiting = ahead.waiting,
 		.before = c.start_seq,
+		.dead_lettered = c.dead_lettered,
+		.dead_unwritten = c.dead_unwritten,
+		.dead_dropped = c.dead_dropped,
 		.sent = c.sent,
 		.sent_bytes = c.sent_bytes,
 		.connects = c.connects,
 		.failures = c.failures,
 	};
 	read_drops(&item->output, &c, &ahead);
-	if (strcmp(text, "stdout") != 0 && strcmp(text, "file") != 0)
+	if (c.target[0])
+		snprintf(item->peer, sizeof(item->peer), "%.79s", c.target);
+	else if (strcmp(text, "stdout") != 0 && strcmp(text, "file") != 0)
 		snprintf(item->peer, sizeof(item->peer), "%.79s",
 			 in->config->output_host ? in->config->output_host
 						 : config_endpoints[in->config->region].host);

@@ -775,7 +775,7 @@ static int open_sources(struct collector *c)
 	}
 	if (!err && c->kernel && kernel_rings(c->kernel, KERNEL_JOURNAL, rings)) {
 		known = spool_position(c->spool, SOURCE_JOURNAL, &at) == 0;
-		err = source_journal_new(c->kernel, c->config->spool_dir, known ? &at : NULL,
+		err = source_journal_new(c->kernel, c->config, known ? &at : NULL,
 					 spool_next_seq(c->spool), &s);
 		err = watch(c, err, s, "journal");
 	}

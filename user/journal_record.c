@@ -18,7 +18,7 @@ static struct slice at_most(struct slice s, size_t max)
 	return (struct slice){ s.p, s.len < max ? s.len : max };
 }
 
-static struct slice unit_of(const struct journal_line *line, const struct process_info *p)
+struct slice journal_record_unit(const struct journal_line *line, const struct process_info *p)
 {
 	if (p && p->container.unit[0])
 		return slice_of(p->container.unit);
@@ -64,7 +64,7 @@ void journal_record_format(struct record *r, const struct journal_line *line,
 		record_put_user(&w, line->uid, d->user_name);
 	if (p)
 		record_put_container(&w, &p->container);
-	unit = unit_of(line, p);
+	unit = journal_record_unit(line, p);
 	if (unit.len) {
 		json_object(&w, "service");
 		json_slice(&w, "name", unit);

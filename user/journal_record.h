@@ -16,6 +16,9 @@ struct journal_details {
 	struct slice user_name;		    /* of the uid; may be empty */
 };
 
+/* The unit by which lines are counted: what the kernel vouches for, if it does; may be empty. */
+struct slice journal_record_unit(const struct journal_line *line, const struct process_info *p);
+
 /* Always gives a record: what is too long is shortened, and says so. */
 void journal_record_format(struct record *r, const struct journal_line *line,
 			   const struct journal_details *d, struct msg *ret);

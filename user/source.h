@@ -14,6 +14,7 @@
 #include "user/own.h"
 #include "user/util/buf.h"
 
+struct config;
 struct kernel;
 struct process_cache;
 struct record;
@@ -27,13 +28,14 @@ enum source_id { SOURCE_FLOWS = 1, SOURCE_JOURNAL = 2, SOURCE_KERNEL_LOG = 3, SO
 
 /* What stands beside the kernel's own counters in the books. */
 struct source_stats {
-	uint64_t samples;   /* taken */
-	uint64_t records;   /* appended */
-	uint64_t bad;	    /* samples that nobody of ours wrote */
-	uint64_t filtered;  /* samples that are not for us */
-	uint64_t own;	    /* what we did ourselves: connections to the intake, log lines */
-	uint64_t too_large; /* records that the spool would not have */
-	uint64_t lost;	    /* known to be missing: gaps in numbers */
+	uint64_t samples;      /* taken */
+	uint64_t records;      /* appended */
+	uint64_t bad;	       /* samples that nobody of ours wrote */
+	uint64_t filtered;     /* samples that are not for us */
+	uint64_t own;	       /* what we did ourselves: connections to the intake, log lines */
+	uint64_t rate_limited; /* lines above journal.rate_limit: summed up, not sent */
+	uint64_t too_large;    /* records that the spool would not have */
+	uint64_t lost;	       /* known to be missing: gaps in numbers */
 };
 
 struct source_ops {
@@ -115,7 +117,7 @@ void sink_add(struct source *s, struct sink *sink, const struct msg *m);
 struct spool_position;
 int source_flows_new(const struct kernel *k, const struct spool_position *resume,
 		     struct source **ret);
-int source_journal_new(const struct kernel *k, const char *state_dir,
+int source_journal_new(const struct kernel *k, const struct config *config,
 		       const struct spool_position *resume, uint64_t next_seq, struct source **ret);
 int source_kmsg_new(const char *path, const struct spool_position *resume, struct source **ret);
 void source_free(struct source *s);

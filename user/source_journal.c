@@ -6,16 +6,20 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/config.h"
 #include "output/spool.h"
 #include "user/event.h"
 #include "user/journal.h"
 #include "user/journal_record.h"
 #include "user/probe.h"
 #include "user/process.h"
+#include "user/rate_limit.h"
 #include "user/rings.h"
 #include "user/source.h"
 #include "user/stream_state.h"
@@ -25,6 +29,7 @@
 #include "user/util/log.h"
 
 #define STATE_MAGIC	0x324a4b53u /* "SKJ2": the form of journal_stream_save() */
+#define RATE_MAGIC	0x314c5253u /* "SRL1": the form of rate_limit_save() */
 #define STATE_MAX_BYTES (8u << 20)
 /* An unfinished line is asked about when its stream was silent for so long. */
 #define LINE_IDLE_NS 1000000000ull
@@ -36,11 +41,29 @@ struct source_journal {
 	struct journal *journal;
 	struct stream_state state;
 	struct buf saved;
-	uint64_t saved_changes;	     /* journal_stats.changes when it was last saved */
+	uint64_t saved_changes;	  /* journal_stats.changes when it was last saved */
+	struct rate_limit *rates; /* NULL: every line passes */
+	uint64_t rate_limit, rate_interval_ms;
+	struct stream_state rate_state;
+	uint64_t saved_rate_changes;
 	struct sink *sink;	     /* for on_line() */
 	struct unix_sockets sockets; /* those that are open, while lines are flushed */
 	bool has_sockets;
 };
+
+static bool may_pass(struct source_journal *j, const struct journal_line *line,
+		     const struct process_info *p)
+{
+	struct slice unit;
+
+	if (!j->rates)
+		return true;
+	unit = journal_record_unit(line, p);
+	if (rate_limit_take(j->rates, unit.len ? unit : line->identifier, line->boot_ns))
+		return true;
+	j->source.stats.rate_limited++;
+	return false;
+}
 
 static bool on_line(void *arg, const struct journal_line *line)
 {
@@ -60,10 +83,62 @@ static bool on_line(void *arg, const struct journal_line *line)
 		d.process = process_find(j->sink->processes, &who, line->boot_ns, j->sink->now_ms);
 		d.user_name = users_find(j->sink->users, who.uid, j->sink->now_ms);
 	}
+	if (!may_pass(j, line, d.process))
+		return true;
 	sink_begin(j->sink);
 	journal_record_format(j->sink->record, line, &d, &m);
 	sink_add(&j->source, j->sink, &m);
 	return true;
+}
+
+/* In place of what was suppressed: how much, of whom, when and why. */
+static bool on_suppressed(void *arg, const struct rate_limit_report *report)
+{
+	struct source_journal *j = arg;
+	const struct record *r = j->sink->record;
+	char from[CLOCK_RFC3339_SIZE], to[CLOCK_RFC3339_SIZE], text[512];
+	struct journal_line line = {
+		.transport = JOURNAL_NATIVE,
+		.pri = 3 << 3 | 4, /* daemon, warning */
+		.identifier = SLICE(RECORD_NAME),
+		.code = SLICE("journal.rate_limit"),
+		.unit = report->name,
+		.boot_ns = report->last_ns,
+		.time_us = record_real_us(r, report->last_ns),
+	};
+	const struct journal_details d = { 0 };
+	struct msg m;
+
+	if (j->sink->is_full(j->sink->arg))
+		return false;
+	clock_format_rfc3339(record_real_us(r, report->first_ns), from);
+	clock_format_rfc3339(line.time_us, to);
+	snprintf(text, sizeof(text),
+		 "%" PRIu64 " lines of %.*s suppressed between %s and %s: journal.rate_limit is "
+		 "%" PRIu64 " in %g s",
+		 report->lines, (int)(report->name.len ? report->name.len : 11),
+		 report->name.len ? report->name.p : "other units", from, to, j->rate_limit,
+		 (double)j->rate_interval_ms / 1000);
+	line.text = slice_of(text);
+	sink_begin(j->sink);
+	journal_record_format(j->sink->record, &line, &d, &m);
+	m.class = MSG_SELF;
+	sink_add(&j->source, j->sink, &m);
+	return true;
+}
+
+/* Between two samples, too: in a storm the ring is never empty. False: the sink is full. */
+static bool report_suppressed(struct source_journal *j, struct sink *sink, bool all)
+{
+	uint64_t now_ns;
+
+	if (!j->rates)
+		return true;
+	now_ns = clock_boot_ns();
+	if (!all && !rate_limit_is_due(j->rates, now_ns))
+		return true;
+	j->sink = sink;
+	return rate_limit_report(j->rates, now_ns, all, on_suppressed, j);
 }
 
 /*
@@ -109,6 +184,21 @@ static int journal_take(struct source *s, struct sink *sink)
 	return 1;
 }
 
+static int save_rates(struct source_journal *j, const struct stream_moment *when)
+{
+	int err;
+
+	if (!j->rates || rate_limit_changes(j->rates) == j->saved_rate_changes)
+		return 0;
+	buf_clear(&j->saved);
+	err = rate_limit_save(j->rates, &j->saved);
+	if (!err)
+		err = stream_state_save(&j->rate_state, when, buf_slice(&j->saved));
+	if (!err)
+		j->saved_rate_changes = rate_limit_changes(j->rates);
+	return err;
+}
+
 static int journal_prepare(struct source *s, uint64_t next_seq)
 {
 	struct source_journal *j = (struct source_journal *)s;
@@ -116,6 +206,9 @@ static int journal_prepare(struct source *s, uint64_t next_seq)
 	struct journal_stats stats;
 	int err;
 
+	err = save_rates(j, &when);
+	if (err)
+		return err;
 	journal_get_stats(j->journal, &stats);
 	if (stats.changes == j->saved_changes)
 		return 0;
@@ -157,6 +250,8 @@ static bool journal_flush(struct source *s, struct sink *sink, bool all)
 	struct source_journal *j = (struct source_journal *)s;
 	bool done;
 
+	if (!report_suppressed(j, sink, all))
+		return false;
 	/* What waits in the ring may be the rest of such a line. */
 	if (!all && rings_waiting(j->rings))
 		return true;
@@ -182,6 +277,7 @@ static void journal_source_free(struct source *s)
 
 	rings_free(j->rings);
 	journal_free(j->journal);
+	rate_limit_free(j->rates);
 	buf_done(&j->saved);
 	free(j);
 }
@@ -197,7 +293,23 @@ static const struct source_ops journal_ops = {
 	.free = journal_source_free,
 };
 
-int source_journal_new(const struct kernel *k, const char *state_dir,
+/* Both go on where the spool says that they were. */
+static void restore(struct source_journal *j, const struct stream_moment *now)
+{
+	if (stream_state_load(&j->state, now, &j->saved) == 0 &&
+	    journal_stream_restore(j->journal, buf_slice(&j->saved)) < 0)
+		log_warning("journal streams: the saved state is damaged; lines that were "
+			    "being written are cut");
+	buf_clear(&j->saved);
+	if (j->rates && stream_state_load(&j->rate_state, now, &j->saved) == 0 &&
+	    rate_limit_restore(j->rates, buf_slice(&j->saved)) < 0)
+		log_warning("journal.rate_limit: the saved state is damaged; what was suppressed "
+			    "before is not summed up");
+	if (j->rates)
+		j->saved_rate_changes = rate_limit_changes(j->rates);
+}
+
+int source_journal_new(const struct kernel *k, const struct config *config,
 		       const struct spool_position *resume, uint64_t next_seq, struct source **ret)
 {
 	struct source_journal *j = calloc(1, sizeof(*j));
@@ -209,8 +321,13 @@ int source_journal_new(const struct kernel *k, const char *state_dir,
 		return -ENOMEM;
 	j->source = (struct source){ .ops = &journal_ops, .fd = kernel_ring_fd(k, KERNEL_JOURNAL) };
 	buf_init(&j->saved, STATE_MAX_BYTES);
-	stream_state_init(&j->state, state_dir, "journal-streams", STATE_MAGIC);
+	stream_state_init(&j->state, config->spool_dir, "journal-streams", STATE_MAGIC);
+	stream_state_init(&j->rate_state, config->spool_dir, "journal-rates", RATE_MAGIC);
+	j->rate_limit = config->journal_rate_limit;
+	j->rate_interval_ms = config->journal_rate_interval_ms;
 	err = journal_new(&opts, &j->journal);
+	if (!err && j->rate_limit)
+		err = rate_limit_new(j->rate_limit, j->rate_interval_ms * 1000000, 0, &j->rates);
 	if (!err)
 		err = rings_new(k, KERNEL_JOURNAL, resume, &j->rings);
 	if (err) {
@@ -224,10 +341,7 @@ int source_journal_new(const struct kernel *k, const char *state_dir,
 	if (resume && resume->generation == j->source.generation) {
 		struct stream_moment now = { resume->generation, resume->position, next_seq };
 
-		if (stream_state_load(&j->state, &now, &j->saved) == 0 &&
-		    journal_stream_restore(j->journal, buf_slice(&j->saved)) < 0)
-			log_warning("journal streams: the saved state is damaged; lines that were "
-				    "being written are cut");
+		restore(j, &now);
 	}
 	journal_get_stats(j->journal, &stats);
 	j->saved_changes = stats.changes;

@@ -47,14 +47,14 @@ static void check_field(struct slice in, struct slice out, size_t max)
 static void write_and_read(struct slice in)
 {
 	struct slice frame, value, key = take(&in);
-	struct rfc5424_sd sd;
+	struct rfc5424_sd sd = { 0 };
 	struct msg m = { .seq = 1 };
 	struct rfc5424 r;
 	char back[RFC5424_KEY_MAX * 2];
 	size_t bytes;
 	struct buf b;
 
-	if (rfc5424_sd_init(&sd, key) < 0)
+	if (rfc5424_sd_init(&sd, key, 1) < 0)
 		return;
 	m.host = take(&in);
 	m.app = take(&in);

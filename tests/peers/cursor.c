@@ -42,7 +42,18 @@ int main(int argc, char **argv)
 	SHOW(sent)
 	SHOW(connects)
 	SHOW(failures)
-	if (argc == 3)
-		printf("state=%s\nlast_error=%s\n", c.state, c.last_error);
+	SHOW(dead_lettered)
+	SHOW(dead_unwritten)
+	SHOW(dead_dropped)
+	SHOW(target_since_us)
+#define TEXT(name)                                                                                 \
+	if (argc == 3)                                                                             \
+		printf(#name "=%s\n", c.name);                                                     \
+	else if (strcmp(argv[3], #name) == 0)                                                      \
+		printf("%s\n", c.name);
+	TEXT(state)
+	TEXT(target)
+	TEXT(others)
+	TEXT(last_error)
 	return EXIT_SUCCESS;
 }

@@ -62,6 +62,7 @@ struct options {
 	const char *key[MAX_KEYS];
 	int n_keys;
 	const char *write, *write_full, *summary, *ports_file;
+	const char *reject_text;
 	bool plain, print, count;
 
 	/* Misdeeds; 0 and false: none. */
@@ -134,6 +135,8 @@ static const struct option_row {
 	  "with a Retry-After of S seconds" },
 	{ "reject-nth", OPT_NUMBER, AT(reject_nth), 0, 0, "N",
 	  "refuse each Nth event for good: RELP 500, https null and status 413" },
+	{ "reject-text", OPT_STRING, AT(reject_text), 0, 0, "TEXT",
+	  "refuse each event that has TEXT in it, in the same way" },
 	{ "refuse", OPT_FLAG, AT(refuse), 0, 0, NULL, "accept and close at once" },
 	{ "no-close-notify", OPT_FLAG, AT(no_close_notify), 0, 0, NULL,
 	  "close without TLS close_notify" },
@@ -290,7 +293,7 @@ struct conn {
 	struct id_stream *id_hint;
 	bool stalled_once;
 
-	long slow_budget;
+	long slow_budget, slow_mille; /* bytes, and thousandths of one */
 
 	/* --ack-delay-ms: answers behind each other in late, due as held says. */
 	struct buf late;
@@ -584,7 +587,9 @@ static void on_read_timer(void *arg, uint64_t now_ms)
 
 	(void)now_ms;
 	if (c->in->opts.slow) {
-		c->slow_budget += c->in->opts.slow * SLOW_TICK_MS / 1000 + 1;
+		c->slow_mille += c->in->opts.slow * SLOW_TICK_MS;
+		c->slow_budget += c->slow_mille / 1000;
+		c->slow_mille %= 1000;
 		if (c->slow_budget > c->in->opts.slow + 1)
 			c->slow_budget = c->in->opts.slow + 1;
 	}
@@ -637,10 +642,13 @@ static void close_if_due(struct conn *c)
 	conn_close(c);
 }
 
-/* Each Nth event is refused for good. */
-static bool is_rejected(struct intake *in)
+/* Each Nth event is refused for good, or what has the text in it. */
+static bool is_rejected(struct intake *in, struct slice event)
 {
-	if (!in->opts.reject_nth || ++in->events % (uint64_t)in->opts.reject_nth)
+	const char *text = in->opts.reject_text;
+	bool has_text = text && event.len && memmem(event.p, event.len, text, strlen(text));
+
+	if (!has_text && (!in->opts.reject_nth || ++in->events % (uint64_t)in->opts.reject_nth))
 		return false;
 	in->sink.refused++;
 	return true;
@@ -683,7 +691,7 @@ static enum line_verdict take_line(struct conn *c, struct slice text)
 		in->sink.too_large++;
 		return LINE_DROPPED;
 	}
-	if (is_rejected(in))
+	if (is_rejected(in, line.msg))
 		return LINE_REJECTED;
 	sink_take(&in->sink, &(struct event_in){ .by = c->by,
 						 .full = text,
@@ -691,6 +699,7 @@ static enum line_verdict take_line(struct conn *c, struct slice text)
 						 .time = line.time,
 						 .app = line.app,
 						 .procid = line.procid,
+						 .id = line.id,
 						 .seq = line.seq,
 						 .id_hint = &c->id_hint });
 	return LINE_TAKEN;
@@ -910,7 +919,7 @@ static void http_take(struct conn *c, struct http_events *l, bool single)
 		in->refused[i] = 0;
 		if (event.len > SINK_MAX_EVENT)
 			in->sink.too_large++;
-		if (event.len > SINK_MAX_EVENT || is_rejected(in)) {
+		if (event.len > SINK_MAX_EVENT || is_rejected(in, event)) {
 			in->refused[i] = 1;
 			refused++;
 			continue;

@@ -30,6 +30,7 @@ struct event_in {
 	struct slice full;		/* as it came: the syslog line, the JSON element */
 	struct slice msg;		/* the event */
 	struct slice time, app, procid; /* of the syslog header; may be empty */
+	struct slice id;		/* of a raw line; p is NULL: none */
 	uint64_t seq;			/* sequenceId; 0: none */
 	struct id_stream **id_hint;
 };
@@ -302,6 +303,8 @@ static void sink_take(struct sink *s, const struct event_in *e)
 		else if (id.len && !id_parse(id, &name, &seq))
 			seq = 0;
 	}
+	if (!id.len && e->id.len && !id_parse(e->id, &name, &seq))
+		seq = 0;
 	if (seq)
 		verdict = ids_mark(&s->ids, e->id_hint, name, seq);
 	if (verdict == ID_UNKNOWN)

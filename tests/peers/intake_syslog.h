@@ -20,6 +20,7 @@ struct syslog_line {
 	unsigned pri;
 	struct slice time, host, app, procid, msgid, msg;
 	struct slice key; /* of [SEKOIA@53288 intake_key="KEY"]; p is NULL when there is none */
+	struct slice id;  /* of [event@53288 id="ID"]; p is NULL when there is none */
 	uint64_t seq;	  /* of [meta sequenceId="N"]; 0 when there is none */
 };
 
@@ -115,7 +116,8 @@ static bool syslog_sd_element(const char **at, const char *end, struct syslog_li
 {
 	const char *p = *at;
 	struct slice id = syslog_sd_name(&p, end);
-	bool is_key = slice_is(id, "SEKOIA@53288"), is_meta = slice_is(id, "meta");
+	bool is_key = slice_is(id, "SEKOIA@53288"), is_meta = slice_is(id, "meta"),
+	     is_event = slice_is(id, "event@53288");
 
 	if (!id.len || id.len > 32)
 		return false;
@@ -140,6 +142,8 @@ static bool syslog_sd_element(const char **at, const char *end, struct syslog_li
 		p++;
 		if (is_key && slice_is(name, "intake_key"))
 			ret->key = value;
+		if (is_event && slice_is(name, "id"))
+			ret->id = value;
 		if (is_meta && slice_is(name, "sequenceId")) {
 			uint64_t seq = 0;
 

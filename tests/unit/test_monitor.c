@@ -145,6 +145,7 @@ TEST(start)
 	struct monitor *second = NULL;
 	struct stat st;
 
+	signal(SIGPIPE, SIG_IGN); /* as main() does */
 	CHECK(mkdtemp(dir) != NULL);
 	CHECK_INT(loop_new(&loop), 0);
 	o.loop = loop;

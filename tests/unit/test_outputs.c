@@ -6,6 +6,7 @@
  * reconnect, send again what is not settled, finish.
  */
 #define _GNU_SOURCE
+#include "output/out.h"
 #include "output/output.h"
 
 #include <arpa/inet.h>
@@ -606,6 +607,7 @@ static void rig_init(struct rig *r, const struct output_ops *ops, uint16_t port,
 				     .output_gzip = true };
 	CHECK_INT(loop_new(&r->loop), 0);
 	r->out = (struct output){ .ops = ops,
+				  .host = "127.0.0.1",
 				  .loop = r->loop,
 				  .config = &r->config,
 				  .tls = tls,
@@ -1146,12 +1148,13 @@ TEST(file_lines)
 	rig.make = make_journal;
 	rig_run(&rig);
 	CHECK_INT(rig.n_acked, 2);
-	CHECK_STR(read_file(path),
-		  "torn\n"
-		  "<14>1 2026-11-23T05:33:21.123456Z host-1 sekoia-ebpf - LOG [SEKOIA@53288 "
-		  "intake_key=\"***\"][meta sequenceId=\"1\"] #1# \"q\"#012\\\n"
-		  "<14>1 2026-11-23T05:33:21.123456Z host-1 sekoia-ebpf - LOG [SEKOIA@53288 "
-		  "intake_key=\"***\"][meta sequenceId=\"2\"] #2# \"q\"#012\\\n");
+	CHECK_STR(
+		read_file(path),
+		"torn\n"
+		"<14>1 2026-11-23T05:33:21.123456Z host-1 sekoia-ebpf - LOG [SEKOIA@53288 "
+		"intake_key=\"***\"][event@53288 id=\"0000000000000000-1\"][meta sequenceId=\"1\"] #1# \"q\"#012\\\n"
+		"<14>1 2026-11-23T05:33:21.123456Z host-1 sekoia-ebpf - LOG [SEKOIA@53288 "
+		"intake_key=\"***\"][event@53288 id=\"0000000000000000-2\"][meta sequenceId=\"2\"] #2# \"q\"#012\\\n");
 
 	unlink(path);
 	rig_init(&rig, &output_file, 0, 3);
@@ -1260,6 +1263,32 @@ TEST(nobody_is_there)
 		CHECK(strstr(rig.why, "connect 127.0.0.1:1: "));
 		CHECK_INT(rig.settled, 0);
 	}
+}
+
+TEST(a_key_in_a_peers_words)
+{
+	static const struct {
+		const char *text, *want;
+	} cases[] = {
+		{ "500 invalid key 0123456789abcdef, bye",
+		  "500 invalid key ****************, bye" },
+		{ "0123456789abcdef0123456789abcdef", "********************************" },
+		{ "500 invalid key 01234567", "500 invalid key ********" },
+		{ "5 is 01234", "5 is 01234" },
+		{ "", "" },
+		{ "nothing of it", "nothing of it" },
+	};
+	const struct config config = { .intake_key = (char *)"0123456789abcdef" };
+	char text[64];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text), "%s", cases[i].text);
+		out_hide_key(&config, text);
+		CHECK_STR(text, cases[i].want);
+	}
+	snprintf(text, sizeof(text), "no key");
+	out_hide_key(&(struct config){ 0 }, text);
+	CHECK_STR(text, "no key");
 }
 
 TEST(done)

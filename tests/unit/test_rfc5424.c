@@ -12,7 +12,7 @@ static struct rfc5424_sd sd_of(const char *key)
 {
 	struct rfc5424_sd sd;
 
-	CHECK_INT(rfc5424_sd_init(&sd, slice_of(key)), 0);
+	CHECK_INT(rfc5424_sd_init(&sd, slice_of(key), 0xabc), 0);
 	return sd;
 }
 
@@ -56,9 +56,10 @@ TEST(a_text_carries_its_number)
 			 .json = SLICE("{\"reason\":") };
 	struct slice s = encoded("KEY", &m);
 
-	CHECK_MEM(s.p, s.len,
-		  "<0>1 2026-11-23T05:33:21.123456Z h sshd 4711 LOG "
-		  "[SEKOIA@53288 intake_key=\"KEY\"][meta sequenceId=\"7\"] two\nlines");
+	CHECK_MEM(
+		s.p, s.len,
+		"<0>1 2026-11-23T05:33:21.123456Z h sshd 4711 LOG "
+		"[SEKOIA@53288 intake_key=\"KEY\"][event@53288 id=\"0000000000000abc-7\"][meta sequenceId=\"7\"] two\nlines");
 }
 
 TEST(sequence_ids_wrap)
@@ -124,9 +125,9 @@ TEST(keys_are_escaped)
 	CHECK_MEM(back, rfc5424_unescape(back, value), "a\"b\\c]d");
 
 	memset(long_key, ']', sizeof(long_key));
-	CHECK_INT(rfc5424_sd_init(&sd, (struct slice){ long_key, RFC5424_KEY_MAX }), 0);
+	CHECK_INT(rfc5424_sd_init(&sd, (struct slice){ long_key, RFC5424_KEY_MAX }, UINT64_MAX), 0);
 	CHECK(sd.len <= sizeof(sd.text));
-	CHECK_INT(rfc5424_sd_init(&sd, (struct slice){ long_key, sizeof(long_key) }), -EMSGSIZE);
+	CHECK_INT(rfc5424_sd_init(&sd, (struct slice){ long_key, sizeof(long_key) }, 0), -EMSGSIZE);
 }
 
 TEST(what_is_a_message)

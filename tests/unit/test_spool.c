@@ -145,11 +145,9 @@ TEST(modes_and_owners)
 		const char *name;
 		mode_t mode;
 		bool readers;
-	} cases[] = { { ".", 0750, false },
-		      { "spool", 0640, false },
-		      { "lock", 0600, false },
-		      { "0000000000000001.seg", 0640, false },
-		      { "cursors", 0700, true } };
+	} cases[] = { { ".", 0750, false },	 { "spool", 0640, false },
+		      { "lock", 0600, false },	 { "0000000000000001.seg", 0640, false },
+		      { "cursors", 0700, true }, { "dead", 0700, true } };
 	struct spool_opts opts = options();
 	struct spool *s;
 	mode_t old = umask(077);
@@ -315,6 +313,50 @@ TEST(a_reader_follows_growing_and_rotating_segments)
 	CHECK_INT(st.segments, 1);
 	CHECK_INT(st.first_seq, 1001);
 	CHECK_INT(st.dropped_segments, 0);
+	spool_reader_free(r);
+	spool_free(s);
+}
+
+TEST(events_are_found_by_their_numbers)
+{
+	struct spool_opts opts = options();
+	struct spool_lookup *l = NULL;
+	struct spool_reader *r;
+	struct spool *s;
+	struct msg m;
+
+	dir_fresh();
+	opts.segment_bytes = 4096;
+	s = writer(&opts);
+	r = reader("main");
+	for (uint64_t i = 1; i <= 20000; i += 10)
+		batch(s, i, i + 9, 100 + i % 37);
+	CHECK_INT(spool_lookup_new(r, &l), 0);
+	for (int i = 0; i < 300; i++) {
+		uint64_t seq = rng() % 20000 + 1;
+
+		/* In steps, as refusals come, and anywhere. */
+		for (uint64_t k = seq; k < seq + 5 && k <= 20000; k++) {
+			CHECK_INT(spool_lookup(l, k, &m), 1);
+			CHECK_INT(m.seq, k);
+			CHECK_INT(number(&m), k);
+		}
+	}
+	CHECK_INT(spool_lookup(l, 20001, &m), 0);
+	CHECK_INT(spool_lookup(l, 20000, &m), 1);
+	/* The cursor and its books have not moved. */
+	CHECK_INT(spool_reader_cursor(r)->cursor_seq, 0);
+	/* What all have is removed, and not found any more. */
+	while (spool_reader_next(r, &m) == 1 && m.seq < 15000)
+		;
+	spool_reader_settle(r, 15000, 0);
+	spool_tick(s, 0);
+	CHECK_INT(spool_lookup(l, 1, &m), 0);
+	CHECK_INT(spool_lookup(l, 19000, &m), 1);
+	CHECK_INT(number(&m), 19000);
+	CHECK_INT(read_all(r, NULL), 5000);
+	CHECK_BOOKS(r, last_seq(s));
+	spool_lookup_free(l);
 	spool_reader_free(r);
 	spool_free(s);
 }

@@ -256,3 +256,122 @@ TEST(random_operations_agree_with_a_naive_model)
 			against_the_model(seed * 100 + i, cases[i].msgs, cases[i].bytes,
 					  cases[i].gap_percent);
 }
+
+TEST(after_a_cut_only_what_is_not_settled_goes_again)
+{
+	struct window w;
+	uint64_t seq, rejected;
+
+	CHECK_INT(window_init(&w, 8, 1000), 0);
+	for (uint64_t i = 1; i <= 8; i++)
+		CHECK_INT(window_push(&w, i, 10), 0);
+	CHECK_INT(window_settle(&w, 2, 2, false), 1);
+	CHECK_INT(window_settle(&w, 4, 6, false), 3);
+	CHECK_INT(window_settle(&w, 7, 7, true), 1);
+	window_rewind(&w);
+	CHECK_INT(w.unsettled, 0);
+	/* An answer that comes late is for nobody. */
+	CHECK_INT(window_settle(&w, 1, 8, false), 0);
+	CHECK(!window_take(&w, &seq, &rejected));
+
+	CHECK(!window_pass(&w, 1));
+	CHECK(window_has_room(&w, 10));
+	CHECK_INT(window_push(&w, 1, 10), 0);
+	CHECK(window_pass(&w, 2));
+	CHECK(!window_pass(&w, 3));
+	CHECK_INT(window_push(&w, 3, 10), 0);
+	window_unpush(&w, 3);
+	CHECK_INT(w.unsettled, 1);
+	CHECK(!window_pass(&w, 3));
+	CHECK_INT(window_push(&w, 3, 10), 0);
+	for (uint64_t i = 4; i <= 7; i++)
+		CHECK(window_pass(&w, i));
+	CHECK(!window_pass(&w, 8));
+	CHECK_INT(window_push(&w, 8, 10), 0);
+	CHECK(!window_pass(&w, 9));
+	CHECK_INT(window_push(&w, 9, 10), -ENOBUFS);
+	CHECK_INT(w.unsettled, 3);
+	CHECK_INT(window_settle(&w, 1, 8, false), 3);
+	CHECK(window_take(&w, &seq, &rejected));
+	CHECK_INT(seq, 8);
+	CHECK_INT(rejected, 1);
+	CHECK(window_is_empty(&w));
+	CHECK_INT(window_push(&w, 9, 10), 0);
+	window_done(&w);
+}
+
+/* The spool's limit took some of them in the meantime. */
+TEST(what_is_gone_when_it_should_go_again_holds_nothing_up)
+{
+	struct window w;
+	uint64_t seq, rejected;
+
+	CHECK_INT(window_init(&w, 8, 1000), 0);
+	for (uint64_t i = 1; i <= 6; i++)
+		CHECK_INT(window_push(&w, i, 10), 0);
+	CHECK_INT(window_settle(&w, 2, 2, true), 1);
+	window_rewind(&w);
+	CHECK(!window_pass(&w, 5));
+	CHECK_INT(window_push(&w, 5, 10), 0);
+	CHECK(window_take(&w, &seq, &rejected));
+	CHECK_INT(seq, 4);
+	CHECK_INT(rejected, 0);
+	CHECK(!window_pass(&w, 100));
+	CHECK_INT(window_push(&w, 100, 10), 0);
+	CHECK_INT(window_settle(&w, 5, 100, false), 2);
+	CHECK(window_take(&w, &seq, &rejected));
+	CHECK_INT(seq, 100);
+	CHECK_INT(window_push(&w, 100, 10), 0); /* it is empty: any number may begin it */
+	window_done(&w);
+}
+
+/* Random cuts against a plain list of what has been settled. */
+TEST(cuts_at_random)
+{
+	enum { N = 20000 };
+	static uint8_t state[N + 1]; /* 1: acked, 2: rejected */
+	struct window w;
+	uint64_t cursor = 0, next = 1, sent = 0, seq, rejected, n_rejected = 0, taken_rejected = 0;
+
+	random_state = 42;
+	memset(state, 0, sizeof(state));
+	CHECK_INT(window_init(&w, 64, 100000), 0);
+	while (cursor < N) {
+		switch (random_below(40)) {
+		case 0:
+			window_rewind(&w);
+			next = cursor + 1;
+			break;
+		case 1 ... 20:
+			if (next > N)
+				break;
+			if (window_pass(&w, next)) {
+				CHECK(state[next]);
+				next++;
+			} else if (window_has_room(&w, 10)) {
+				CHECK(!state[next]);
+				CHECK_INT(window_push(&w, next, 10), 0);
+				next++;
+				sent++;
+			}
+			break;
+		default:
+			seq = cursor + 1 + random_below(64);
+			if (seq >= next || state[seq])
+				break;
+			state[seq] = (uint8_t)(1 + random_below(2));
+			CHECK_INT(window_settle(&w, seq, seq, state[seq] == 2), 1);
+			n_rejected += state[seq] == 2;
+		}
+		if (window_take(&w, &seq, &rejected)) {
+			for (uint64_t i = cursor + 1; i <= seq; i++)
+				CHECK(state[i]);
+			taken_rejected += rejected;
+			cursor = seq;
+		}
+	}
+	CHECK_INT(cursor, N);
+	CHECK_INT(taken_rejected, n_rejected);
+	CHECK(sent > N);
+	window_done(&w);
+}
