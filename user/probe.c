@@ -113,6 +113,7 @@ struct kernel {
 	bool adopted;
 	uint64_t generation;
 	struct source_state source[KERNEL_SOURCES];
+	int program_fds[N_PROGRAMS]; /* -1: not attached */
 	int n_cpus;
 };
 
@@ -627,6 +628,37 @@ static int source_open(struct kernel *k, enum kernel_source source)
 	return s->present ? 0 : -ENOENT;
 }
 
+/*
+ * A program is found by its number with CAP_SYS_ADMIN alone, which is given up
+ * after the start: what count_skipped() asks is opened now.
+ */
+static void open_programs(struct kernel *k)
+{
+	for (size_t i = 0; i < N_PROGRAMS; i++) {
+		struct bpf_link_info link = { 0 };
+		__u32 len = sizeof(link);
+		_cleanup_close_ int link_fd = -1;
+		struct place place;
+		int fd;
+
+		at(&place, "%s/%s/%s/%s", k->dir, sources[programs[i].source].name,
+		   programs[i].attach == ATTACH_SWEEP ? "sweeps" : "links", programs[i].name);
+		link_fd = bpf_obj_get(place.path);
+		if (link_fd < 0 || bpf_obj_get_info_by_fd(link_fd, &link, &len) < 0)
+			continue;
+		fd = bpf_prog_get_fd_by_id(link.prog_id);
+		k->program_fds[i] = fd < 0 ? -1 : fd;
+	}
+}
+
+static void close_programs(struct kernel *k)
+{
+	for (size_t i = 0; i < N_PROGRAMS; i++) {
+		close_fd(k->program_fds[i]);
+		k->program_fds[i] = -1;
+	}
+}
+
 static int remove_captures(const char *dir)
 {
 	struct place place;
@@ -665,6 +697,8 @@ int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, str
 	for (int i = 0; i < KERNEL_SOURCES; i++)
 		k->source[i].ring_fd = k->source[i].counters_fd = k->source[i].map_fd =
 			k->source[i].bss_fd = -1;
+	for (size_t i = 0; i < N_PROGRAMS; i++)
+		k->program_fds[i] = -1;
 	k->n_cpus = libbpf_num_possible_cpus();
 	if (k->n_cpus < 1) {
 		say(text, text_size, "/sys/devices/system/cpu/possible can not be read");
@@ -722,6 +756,7 @@ int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, str
 			return err;
 		}
 	}
+	open_programs(k);
 	/* Wishes that need no new programs hold for adopted ones, too. */
 	if (k->source[KERNEL_FLOWS].bss) {
 		struct flow_tunables *t = k->source[KERNEL_FLOWS].bss;
@@ -749,6 +784,7 @@ void kernel_free(struct kernel *k)
 		close_fd(s->counters_fd);
 		close_fd(s->map_fd);
 	}
+	close_programs(k);
 	free(k->dir);
 	free(k);
 }
@@ -766,25 +802,25 @@ int kernel_cleanup(const char *dir)
 static uint64_t count_skipped(const struct kernel *k, enum kernel_source source)
 {
 	uint64_t total = 0;
-	struct place place;
 
 	for (size_t i = 0; i < N_PROGRAMS; i++) {
-		struct bpf_link_info link = { 0 };
 		struct bpf_prog_info prog = { 0 };
-		__u32 link_len = sizeof(link), prog_len = sizeof(prog);
-		_cleanup_close_ int link_fd = -1, prog_fd = -1;
+		__u32 len = sizeof(prog);
 
-		if (programs[i].source != source || programs[i].attach != ATTACH_AUTO)
-			continue;
-		at(&place, "%s/%s/links/%s", k->dir, sources[source].name, programs[i].name);
-		link_fd = bpf_obj_get(place.path);
-		if (link_fd < 0 || bpf_obj_get_info_by_fd(link_fd, &link, &link_len) < 0)
-			continue;
-		prog_fd = bpf_prog_get_fd_by_id(link.prog_id);
-		if (prog_fd >= 0 && bpf_obj_get_info_by_fd(prog_fd, &prog, &prog_len) == 0)
+		if (programs[i].source == source && programs[i].attach == ATTACH_AUTO &&
+		    k->program_fds[i] >= 0 &&
+		    bpf_obj_get_info_by_fd(k->program_fds[i], &prog, &len) == 0)
 			total += prog.recursion_misses;
 	}
 	return total;
+}
+
+int kernel_program_fd(const struct kernel *k, enum kernel_source source, const char *name)
+{
+	for (size_t i = 0; i < N_PROGRAMS; i++)
+		if (programs[i].source == source && !strcmp(programs[i].name, name))
+			return k->program_fds[i];
+	return -1;
 }
 
 void kernel_detach(struct kernel *k)
@@ -797,6 +833,7 @@ void kernel_detach(struct kernel *k)
 		at(&place, "%s/%s/links", k->dir, sources[i].name);
 		remove_tree(place.path);
 	}
+	close_programs(k);
 }
 
 bool kernel_was_adopted(const struct kernel *k)

@@ -73,6 +73,12 @@ uint64_t kernel_generation(const struct kernel *k);
 /* A ring's map, or -1. Owned by k. */
 int kernel_ring_fd(const struct kernel *k, enum kernel_source source);
 
+/*
+ * An attached program, or -1. Owned by k, opened while there was the privilege to: who asks
+ * for a program by its number later gets -EPERM.
+ */
+int kernel_program_fd(const struct kernel *k, enum kernel_source source, const char *name);
+
 /* Walks the tables of flows: puts due reports into the ring; with flush, all. */
 int kernel_sweep(struct kernel *k, bool flush);
 
