@@ -16,10 +16,10 @@
 #include <sys/wait.h>
 
 #include "config/config.h"
+#include "user/starter.h"
 #include "user/util/control.h"
 #include "user/util/log.h"
 
-#define CONTROL_FD     3
 #define RESTART_MIN_MS 500
 #define RESTART_MAX_MS 30000
 /* A shipper that has lived for this long was well: its death starts a new series. */
@@ -33,6 +33,7 @@
 struct shipper_process {
 	struct loop *loop;
 	const struct config *config;
+	struct starter starter;
 	pid_t pid;		 /* 0: none */
 	int control_fd;		 /* -1: none */
 	struct loop_io exit_io;	 /* the pidfd */
@@ -43,89 +44,12 @@ struct shipper_process {
 	uint64_t started_ms;
 	uint64_t pause_ms; /* before the next start */
 	bool stopping;
+	bool gave_up; /* there is no starter */
 	uint64_t deadline_ms;
 	shipper_stopped_fn stopped_fn;
 	void *stopped_arg;
 	struct shipper_process_stats stats;
 };
-
-/* ------------------------------------------------------------------ the child */
-
-/*
- * What the shipper may know of our environment; above all, not a key that was
- * given in it. The last three are for tests.
- */
-static const char *const kept_variables[] = {
-	"SSL_CERT_FILE",   "SSL_CERT_DIR",  "TZ",
-	"LD_LIBRARY_PATH", "LOCALDOMAIN",   "RES_OPTIONS",
-	"ASAN_OPTIONS",	   "UBSAN_OPTIONS", "LSAN_OPTIONS",
-};
-#define N_KEPT (sizeof(kept_variables) / sizeof(kept_variables[0]))
-
-static void keep_environment(char *ret[static N_KEPT + 1])
-{
-	size_t n = 0;
-
-	for (char **e = environ; e && *e; e++) {
-		for (size_t i = 0; i < N_KEPT; i++) {
-			size_t len = strlen(kept_variables[i]);
-
-			if (n < N_KEPT && strncmp(*e, kept_variables[i], len) == 0 &&
-			    (*e)[len] == '=')
-				ret[n++] = *e;
-		}
-	}
-	ret[n] = NULL;
-}
-
-static void close_from(int first)
-{
-	struct rlimit limit;
-
-#ifdef SYS_close_range
-	if (syscall(SYS_close_range, (unsigned int)first, ~0u, 0u) == 0)
-		return;
-#endif
-	/* Before Linux 5.9. */
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > 1 << 20)
-		limit.rlim_cur = 1 << 20;
-	for (int fd = first; fd < (int)limit.rlim_cur; fd++)
-		close(fd);
-}
-
-/* After fork(): system calls only. */
-__attribute__((noreturn)) static void become_shipper(int control_fd, char **envp)
-{
-	static char name[] = "sekoia-ebpf: shipper", verb[] = "shipper";
-	char *argv[] = { name, verb, NULL };
-	struct sigaction plain = { .sa_handler = SIG_DFL };
-	struct sigaction ignore = { .sa_handler = SIG_IGN };
-	sigset_t none;
-	int null_fd;
-
-	for (int signo = 1; signo < NSIG; signo++)
-		sigaction(signo, &plain, NULL);
-	/* From its first instruction on: the whole group gets a Ctrl-C. */
-	sigaction(SIGINT, &ignore, NULL);
-	sigaction(SIGTERM, &ignore, NULL);
-	sigaction(SIGHUP, &ignore, NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-
-	/* dup2() of a descriptor to itself would leave it close-on-exec. */
-	if (control_fd == CONTROL_FD) {
-		if (fcntl(CONTROL_FD, F_SETFD, 0) < 0)
-			_exit(126);
-	} else if (dup2(control_fd, CONTROL_FD) < 0) {
-		_exit(126);
-	}
-	null_fd = open("/dev/null", O_RDONLY);
-	if (null_fd >= 0)
-		dup2(null_fd, STDIN_FILENO);
-	close_from(CONTROL_FD + 1);
-	execve("/proc/self/exe", argv, envp);
-	_exit(127);
-}
 
 /* ------------------------------------------------------------------ its end */
 
@@ -229,7 +153,7 @@ static void on_kill(void *arg, uint64_t now_ms)
 	if (!s->pid)
 		return;
 	if (s->killed) {
-		/* No CAP_KILL, or stuck in the kernel: the collector does not wait for that. */
+		/* Stuck in the kernel, or nobody could kill it: the collector does not wait. */
 		forget_process(s);
 		tell_stopped(s, false);
 		return;
@@ -239,7 +163,7 @@ static void on_kill(void *arg, uint64_t now_ms)
 		    (int)s->pid);
 	s->stats.kills++;
 	s->killed = true;
-	kill(s->pid, SIGKILL);
+	starter_kill(&s->starter);
 	loop_timer_set(s->loop, &s->kill, now_ms + KILL_AFTER_MS);
 }
 
@@ -280,9 +204,7 @@ static int watch_exit(struct shipper_process *s)
 static int start_process(struct shipper_process *s, const char **ret_what)
 {
 	_cleanup_close_ int ours = -1, theirs = -1;
-	char *envp[N_KEPT + 1];
 	int pair[2], err;
-	sigset_t all, before;
 	pid_t pid;
 
 	*ret_what = "socketpair";
@@ -294,17 +216,9 @@ static int start_process(struct shipper_process *s, const char **ret_what)
 	err = send_config(s, ours);
 	if (err)
 		return err;
-	keep_environment(envp);
 	*ret_what = "fork";
-	/* No signal meets the new process before it has chosen what to ignore. */
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &before);
-	pid = fork();
-	if (pid == 0)
-		become_shipper(theirs, envp);
-	err = -errno;
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	if (pid < 0)
+	err = starter_start(&s->starter, theirs, &pid);
+	if (err)
 		return err;
 
 	s->pid = pid;
@@ -316,6 +230,27 @@ static int start_process(struct shipper_process *s, const char **ret_what)
 	return 0;
 }
 
+/* Without a starter there will be no shipper: who starts the collector again makes both. */
+static void give_up(struct shipper_process *s)
+{
+	int status = 0;
+
+	if (!s->gave_up) {
+		if (waitpid(s->starter.pid, &status, WNOHANG) == s->starter.pid)
+			describe_status(status, s->stats.last_death, sizeof(s->stats.last_death));
+		else
+			snprintf(s->stats.last_death, sizeof(s->stats.last_death),
+				 "does not answer");
+		log_error("starter (pid %d): %s; without it no shipper can be started: ending, so "
+			  "that a new start can. Nothing is lost: the kernel goes on collecting",
+			  (int)s->starter.pid, s->stats.last_death);
+	}
+	s->gave_up = true;
+	/* Once more from inside the loop, in case that it does not run yet. */
+	loop_timer_set(s->loop, &s->later, loop_now_ms(s->loop));
+	loop_stop(s->loop, -EPIPE);
+}
+
 static void start(struct shipper_process *s)
 {
 	const char *what;
@@ -325,6 +260,10 @@ static void start(struct shipper_process *s)
 	err = start_process(s, &what);
 	if (err) {
 		s->stats.failures++;
+		if (s->starter.fd < 0) {
+			give_up(s);
+			return;
+		}
 		start_later(s);
 		log_error("shipper: %s: %s; trying again in %" PRIu64 " ms, nothing is lost", what,
 			  log_strerror(err), s->later.due_ms - loop_now_ms(s->loop));
@@ -401,9 +340,15 @@ void shipper_stop(struct shipper_process *s, uint64_t deadline_ms, shipper_stopp
 int shipper_start(struct loop *loop, const struct config *config, struct shipper_process **ret)
 {
 	struct shipper_process *s = calloc(1, sizeof(*s));
+	int err;
 
 	if (!s)
 		return -ENOMEM;
+	err = starter_init(&s->starter);
+	if (err) {
+		free(s);
+		return err;
+	}
 	s->loop = loop;
 	s->config = config;
 	s->control_fd = -1;
@@ -428,5 +373,6 @@ void shipper_free(struct shipper_process *s)
 		return;
 	forget_process(s);
 	loop_timer_cancel(&s->later);
+	starter_done(&s->starter);
 	free(s);
 }

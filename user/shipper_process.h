@@ -4,9 +4,9 @@
  * wakes it, stops it, and starts it again when it dies. All that the
  * collector knows of the network.
  *
- * Needs, at each start, what the shipper gives up again: CAP_SETUID,
- * CAP_SETGID, CAP_SETPCAP, and CAP_DAC_READ_SEARCH for a private key that only
- * its owner may read; CAP_KILL for a shipper that does not end by itself.
+ * A starter (user/starter.h) does what it takes: after shipper_start() this
+ * process needs no privilege for it. When the starter is gone and a shipper is to be
+ * started, the loop ends with -EPIPE.
  */
 #pragma once
 
@@ -35,7 +35,7 @@ typedef void (*shipper_stopped_fn)(void *arg, bool clean);
 /*
  * Starts the shipper with all of config, borrowed for the life of *ret. When
  * the start fails it is tried again, as after a death: logged, never returned.
- * The caller owns *ret. 0 or -ENOMEM.
+ * The caller owns *ret. 0, -ENOMEM, or -errno of starting the starter.
  */
 int shipper_start(struct loop *loop, const struct config *config, struct shipper_process **ret);
 
