@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -29,6 +30,15 @@
 /* From the deadline of a stop to SIGKILL. */
 #define KILL_AFTER_MS 1000
 #define TELL_AGAIN_MS 20
+/* What a shipper gets to end, when it is to be started again with another view. */
+#define MOVE_MS	  1000
+#define BOOKS_MAX 8 /* outputs */
+
+/* What a shipper sees as long as it lives, by its numbers. */
+struct view {
+	dev_t dev, spool_dev; /* spool_dev: 0 while there is no spool */
+	ino_t ino;
+};
 
 struct shipper_process {
 	struct loop *loop;
@@ -41,6 +51,13 @@ struct shipper_process {
 	struct loop_timer later; /* start it; on stopping: tell it again, or tell the caller */
 	struct loop_timer kill;
 	bool killed;
+	struct view view; /* of this shipper */
+	bool moving;	  /* it was told to end, to be started again at once */
+	struct {
+		size_t len;
+		uint8_t data[CONTROL_BOOKS_MAX];
+	} books[BOOKS_MAX]; /* of the one before, for the next one */
+	int n_books;
 	uint64_t started_ms;
 	uint64_t pause_ms; /* before the next start */
 	bool stopping;
@@ -68,13 +85,28 @@ static void describe_status(int status, char *ret, size_t size)
 	if (WIFSIGNALED(status)) {
 		const char *name = sigabbrev_np(WTERMSIG(status));
 
-		snprintf(ret, size, "killed by SIG%s%s", name ? name : "?",
+		snprintf(ret, size, "killed by SIG%s%s%s", name ? name : "?",
+			 WTERMSIG(status) == SIGSYS ? ", for a system call that it may not make"
+						    : "",
 			 WCOREDUMP(status) ? ", dumped core" : "");
 	} else if (WEXITSTATUS(status) == 127) {
 		snprintf(ret, size, "could not be executed; is /proc mounted?");
 	} else {
 		snprintf(ret, size, "exited with code %d", WEXITSTATUS(status));
 	}
+}
+
+/* What it handed back when it ended. One that was killed had no time to. */
+static void take_books(struct shipper_process *s)
+{
+	ssize_t n;
+
+	s->n_books = 0;
+	while (s->control_fd >= 0 && s->n_books < BOOKS_MAX &&
+	       (n = recv(s->control_fd, s->books[s->n_books].data, CONTROL_BOOKS_MAX,
+			 MSG_DONTWAIT)) > 0)
+		if (s->books[s->n_books].data[0] == CONTROL_BOOKS)
+			s->books[s->n_books++].len = (size_t)n;
 }
 
 static void forget_process(struct shipper_process *s)
@@ -87,7 +119,7 @@ static void forget_process(struct shipper_process *s)
 	loop_timer_cancel(&s->poll);
 	loop_timer_cancel(&s->kill);
 	s->pid = 0;
-	s->killed = false;
+	s->killed = s->moving = false;
 }
 
 /* The last thing that its caller does: fn may free s. */
@@ -100,7 +132,7 @@ static void tell_stopped(struct shipper_process *s, bool clean)
 
 static void reap(struct shipper_process *s)
 {
-	bool clean;
+	bool clean, moved;
 	int status;
 	pid_t pid;
 
@@ -117,7 +149,14 @@ static void reap(struct shipper_process *s)
 	if (pid > 0 && !(clean && s->stopping))
 		describe_status(status, s->stats.last_death, sizeof(s->stats.last_death));
 	pid = s->pid;
+	moved = s->moving && clean;
+	take_books(s);
 	forget_process(s);
+	if (moved && !s->stopping) {
+		s->pause_ms = 0;
+		loop_timer_set(s->loop, &s->later, loop_now_ms(s->loop));
+		return;
+	}
 	if (s->stopping) {
 		if (!clean)
 			log_warning("shipper (pid %d): %s while stopping; what is not acknowledged "
@@ -155,7 +194,10 @@ static void on_kill(void *arg, uint64_t now_ms)
 	if (s->killed) {
 		/* Stuck in the kernel, or nobody could kill it: the collector does not wait. */
 		forget_process(s);
-		tell_stopped(s, false);
+		if (s->stopping)
+			tell_stopped(s, false);
+		else
+			start_later(s);
 		return;
 	}
 	log_warning("shipper (pid %d): did not stop in time; killing it, what is not acknowledged "
@@ -188,6 +230,32 @@ static int send_config(const struct shipper_process *s, int fd)
 	return err;
 }
 
+/* 0, or -errno: there is no such folder at the moment. */
+static int look(const struct shipper_process *s, struct view *ret)
+{
+	_cleanup_free_ char *path = strdup(s->config->spool_dir);
+	size_t len = path ? strlen(path) : 0;
+	struct stat around, spool;
+	char *slash;
+
+	if (!path)
+		return -ENOMEM;
+	*ret = (struct view){ 0 };
+	if (stat(path, &spool) == 0)
+		ret->spool_dev = spool.st_dev;
+	while (len > 1 && path[len - 1] == '/')
+		path[--len] = '\0';
+	slash = strrchr(path, '/');
+	if (!slash || slash == path)
+		return 0;
+	*slash = '\0';
+	if (stat(path, &around) < 0)
+		return -errno;
+	ret->dev = around.st_dev;
+	ret->ino = around.st_ino;
+	return 0;
+}
+
 static int watch_exit(struct shipper_process *s)
 {
 #ifdef SYS_pidfd_open
@@ -216,6 +284,9 @@ static int start_process(struct shipper_process *s, const char **ret_what)
 	err = send_config(s, ours);
 	if (err)
 		return err;
+	for (int i = 0; i < s->n_books; i++)
+		(void)send(ours, s->books[i].data, s->books[i].len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)look(s, &s->view);
 	*ret_what = "fork";
 	err = starter_start(&s->starter, theirs, &pid);
 	if (err)
@@ -294,6 +365,24 @@ void shipper_wake(struct shipper_process *s)
 	 * dead, which its pidfd tells; the next one looks at the spool by itself.
 	 */
 	tell(s, &wake);
+}
+
+void shipper_check_view(struct shipper_process *s)
+{
+	struct control_msg stop = { .type = CONTROL_STOP };
+	struct view now;
+
+	if (!s->pid || s->stopping || s->moving || look(s, &now) < 0 || !now.spool_dev ||
+	    (now.dev == s->view.dev && now.ino == s->view.ino &&
+	     (now.spool_dev == s->view.spool_dev || !s->view.spool_dev)))
+		return;
+	log_info("spool %s: the folder around it, or its file system, is another one, which the "
+		 "shipper (pid %d) does not see: it is started again",
+		 s->config->spool_dir, (int)s->pid);
+	s->moving = true;
+	stop.deadline_ms = loop_now_ms(s->loop) + MOVE_MS;
+	tell(s, &stop);
+	loop_timer_set(s->loop, &s->kill, stop.deadline_ms + KILL_AFTER_MS);
 }
 
 static void tell_stop(struct shipper_process *s)

@@ -43,6 +43,13 @@ int shipper_start(struct loop *loop, const struct config *config, struct shipper
 void shipper_wake(struct shipper_process *s);
 
 /*
+ * Once a second or so: a shipper that was shut in with the folder around the
+ * spool, when that is another folder by now (or another file system), is told to end and is started
+ * again at once: then it sees the new one, and goes on with the books of the one before.
+ */
+void shipper_check_view(struct shipper_process *s);
+
+/*
  * It sends what is in the spool now, and exits; at the latest at deadline_ms
  * (monotonic), a second after which it is killed. Then fn, from the loop.
  * Call it again to shorten the deadline.
