@@ -99,14 +99,23 @@ static void describe_status(int status, char *ret, size_t size)
 /* What it handed back when it ended. One that was killed had no time to. */
 static void take_books(struct shipper_process *s)
 {
-	ssize_t n;
+	bool was_reset = false;
 
 	s->n_books = 0;
-	while (s->control_fd >= 0 && s->n_books < BOOKS_MAX &&
-	       (n = recv(s->control_fd, s->books[s->n_books].data, CONTROL_BOOKS_MAX,
-			 MSG_DONTWAIT)) > 0)
-		if (s->books[s->n_books].data[0] == CONTROL_BOOKS)
+	while (s->control_fd >= 0 && s->n_books < BOOKS_MAX) {
+		uint8_t *data = s->books[s->n_books].data;
+		ssize_t n = recv(s->control_fd, data, CONTROL_BOOKS_MAX, MSG_DONTWAIT);
+
+		/* It left wake-ups unread, which is told before what it has sent. */
+		if (n < 0 && errno == ECONNRESET && !was_reset) {
+			was_reset = true;
+			continue;
+		}
+		if (n <= 0)
+			break;
+		if (data[0] == CONTROL_BOOKS)
 			s->books[s->n_books++].len = (size_t)n;
+	}
 }
 
 static void forget_process(struct shipper_process *s)
