@@ -180,7 +180,12 @@ CAPS_STARTER=00000000002001e6
 	wait_for_flows
 	grep -q 'the folder around it, or its file system, is another one' "$T/daemon.log"
 	grep -q 'the cursor was lost; going on with what it said' "$T/daemon.log"
-	stop_daemon
+	daemon_stop
+	peer_stop
+	# What others' flows were not acknowledged when it went is counted as damaged.
+	assert_accounts_balance
+	[ "$(books output.https before)" -eq 0 ]
+	assert_flows_arrived
 }
 
 @test "sandbox: a new user is found, and a program of another user is named" {
