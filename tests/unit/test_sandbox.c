@@ -253,7 +253,7 @@ struct attempt {
 	}
 
 static const struct attempt shipper_attempts[] = {
-	T(read_shadow, EACCES),
+	T(read_shadow, EACCES, ENOENT),
 	T(write_passwd, EACCES, EROFS),
 	T(read_proc, HIDDEN, 0, NOT_IN_SAN),
 	T(read_binary, HIDDEN, 0, NOT_IN_SAN),
