@@ -47,6 +47,8 @@ struct kernel {
 	bool adopted;
 	uint64_t generation;
 	struct source_state source[KERNEL_SOURCES];
+	/* Opened while it was allowed: by its number a program is found with CAP_SYS_ADMIN alone.
+	 */
 	int program_fds[KERNEL_PROGRAMS_MAX]; /* -1: not attached */
 	int n_cpus;
 };
@@ -66,8 +68,6 @@ int remove_tree(const char *path);
 uint32_t layout_id(const struct kernel_opts *o);
 
 void libbpf_speaks_through_us(void);
-
-int cgroup_root_open(char *text, size_t size);
 
 /*
  * Loads a source in the first variant that works, attaches it and pins it below

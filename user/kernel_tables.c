@@ -31,14 +31,6 @@ uint64_t count_skipped(const struct kernel *k, enum kernel_source source)
 	return total;
 }
 
-int kernel_program_fd(const struct kernel *k, enum kernel_source source, const char *name)
-{
-	for (size_t i = 0; i < kernel_n_programs; i++)
-		if (kernel_programs[i].source == source && !strcmp(kernel_programs[i].name, name))
-			return k->program_fds[i];
-	return -1;
-}
-
 /*
  * Is this process root's, or the program that its comm says? Anybody can take
  * another name, and nobody should fill the table of readers. A log daemon may

@@ -18,6 +18,7 @@
 
 #include "config/config.h"
 #include "user/starter.h"
+#include "user/util/clock.h"
 #include "user/util/control.h"
 #include "user/util/log.h"
 
@@ -297,7 +298,9 @@ static int start_process(struct shipper_process *s, const char **ret_what)
 		(void)send(ours, s->books[i].data, s->books[i].len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	(void)look(s, &s->view);
 	*ret_what = "fork";
+	s->stats.fork_from_ns = clock_boot_ns();
 	err = starter_start(&s->starter, theirs, &pid);
+	s->stats.fork_to_ns = clock_boot_ns();
 	if (err)
 		return err;
 
