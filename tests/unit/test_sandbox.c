@@ -134,7 +134,7 @@ ATTEMPT(call_future, syscall(600))
 ATTEMPT(call_clone3, syscall(435, NULL, 0))
 ATTEMPT(call_kill, kill(getppid(), SIGURG))
 ATTEMPT(call_kill_init, kill(1, SIGURG))
-ATTEMPT(is_there, kill(another_pid, 0))
+ATTEMPT(is_gone, kill(0x3fffffff, 0))
 ATTEMPT(call_symlink, symlink("/etc/shadow", foreign))
 ATTEMPT(call_link, link("/etc/passwd", foreign))
 ATTEMPT(call_memfd, syscall(SYS_memfd_create, "x", 0))
@@ -392,7 +392,7 @@ static const struct attempt collector_attempts[] = {
 	T(bpf_lookup, EINVAL, EFAULT),
 	T(socket_unix, 0),
 	T(exe_of_another, 0),
-	T(is_there, 0),
+	T(is_gone, ESRCH),
 	T(read_proc, 0),
 	T(read_passwd, 0),
 	T(read_kmsg, 0),
