@@ -173,7 +173,7 @@ build/static/tests/%: $(O)/obj/tests/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,STATIC,$@)$(link_static)
 
-VM_TESTS := $(patsubst tests/%.c,build/static/tests/%,$(wildcard tests/unit/test_capture*.c))
+VM_TESTS := $(patsubst tests/%.c,build/static/tests/%,$(wildcard tests/unit/test_capture*.c tests/unit/test_sandbox.c))
 test-kernels: static $(VM_TESTS) ## boot other kernels under qemu: exact bytes, crash, books; KERNELS="6.1 6.12" or all
 	$(Q)tests/vm/run.sh $(KERNELS)
 

@@ -99,6 +99,9 @@ struct config {
 	/* [shipper] */
 	char *shipper_user;
 
+	/* [sandbox] */
+	bool sandbox;
+
 	/* [log] */
 	int log_level; /* enum log_level */
 

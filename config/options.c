@@ -227,6 +227,9 @@ const struct config_option config_options[] = {
 	  .metavar = "USER",
 	  .help = "The user that the shipper runs as; nobody, if there is no such user" },
 
+	{ .key = "sandbox.enable", .type = CONFIG_BOOL, AT(sandbox), .initial = "yes",
+	  .help = "Filter system calls and hide the file tree; no: only to find a fault in that" },
+
 	{ .key = "log.level", .type = CONFIG_ENUM, AT(log_level), .initial = "info",
 	  .values = log_level_values, .metavar = "LEVEL",
 	  .live = CONFIG_LIVE_SHIPPER,

@@ -8,7 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/time.h>
+
+#include "user/util/cleanup.h"
 
 #define SOCKETS_MAX	  16
 #define SERVER_TIMEOUT_MS 2000
@@ -48,6 +52,32 @@ struct resolve {
 
 /* ------------------------------------------------------------------ addresses */
 
+/* if_nametoindex(3), whose Unix socket the shipper may not have. 0: there is none. */
+static unsigned int zone_index(const char *name)
+{
+	_cleanup_close_ int fd = -1;
+	struct ifreq r = { 0 };
+
+	if (!*name || strlen(name) >= sizeof(r.ifr_name))
+		return 0;
+	memcpy(r.ifr_name, name, strlen(name));
+	fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return fd >= 0 && ioctl(fd, SIOCGIFINDEX, &r) == 0 ? (unsigned int)r.ifr_ifindex : 0;
+}
+
+/* The same the other way round. */
+static bool zone_name(unsigned int index, char ret[static IF_NAMESIZE])
+{
+	_cleanup_close_ int fd = -1;
+	struct ifreq r = { .ifr_ifindex = (int)index };
+
+	fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || ioctl(fd, SIOCGIFNAME, &r) < 0)
+		return false;
+	memcpy(ret, r.ifr_name, IF_NAMESIZE);
+	return true;
+}
+
 bool resolve_literal(const char *host, uint16_t port, union resolve_addr *ret)
 {
 	char text[INET6_ADDRSTRLEN];
@@ -71,7 +101,7 @@ bool resolve_literal(const char *host, uint16_t port, union resolve_addr *ret)
 	ret->v6.sin6_family = AF_INET6;
 	ret->v6.sin6_port = htons(port);
 	if (*zone) {
-		ret->v6.sin6_scope_id = if_nametoindex(zone + 1);
+		ret->v6.sin6_scope_id = zone_index(zone + 1);
 		return ret->v6.sin6_scope_id != 0;
 	}
 	return true;
@@ -88,7 +118,7 @@ const char *resolve_addr_text(const union resolve_addr *a, char text[static RESO
 	}
 	inet_ntop(AF_INET6, &a->v6.sin6_addr, text, RESOLVE_TEXT_SIZE);
 	len = strlen(text);
-	if (a->v6.sin6_scope_id && if_indextoname(a->v6.sin6_scope_id, zone))
+	if (a->v6.sin6_scope_id && zone_name(a->v6.sin6_scope_id, zone))
 		snprintf(text + len, RESOLVE_TEXT_SIZE - len, "%%%s", zone);
 	return text;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Start-up only ever gives things up: take the configuration, read the trust
- * store, drop privileges, and then, not before, open the spool and the network.
- * What happens to messages is in pipeline.c.
+ * store, drop privileges, go into the sandbox, and then, not before, open the spool and the
+ * network. What happens to messages is in pipeline.c.
  */
 #define _GNU_SOURCE
 #include "output/shipper.h"
@@ -23,6 +23,7 @@
 #include "config/config.h"
 #include "output/output.h"
 #include "output/pipeline.h"
+#include "output/shipper_sandbox.h"
 #include "output/spool.h"
 #include "output/tls.h"
 #include "user/util/cleanup.h"
@@ -43,6 +44,14 @@
 /* What an orphan takes for its goodbyes. */
 #define ORPHAN_MS 1000
 
+/* What an ending shipper leaves to the next one: CONTROL_BOOKS. */
+struct books {
+	uint8_t type;
+	char name[31]; /* of the output */
+	struct spool_cursor cursor;
+};
+_Static_assert(sizeof(struct books) <= CONTROL_BOOKS_MAX, "");
+
 struct shipper {
 	struct loop *loop;
 	struct config *config;
@@ -50,7 +59,9 @@ struct shipper {
 	const struct output_ops *ops[OUTPUTS_MAX];
 	struct spool_reader *readers[OUTPUTS_MAX]; /* until a pipeline has it */
 	struct pipeline *pipelines[OUTPUTS_MAX];
-	int n;
+	const struct spool_cursor *cursors[OUTPUTS_MAX]; /* the pipelines' */
+	struct books books[OUTPUTS_MAX];		 /* of the shipper before */
+	int n, n_books;
 	struct loop_io control;
 	struct loop_timer again; /* keeps the loop from sleeping */
 };
@@ -133,6 +144,32 @@ static int take_config(struct shipper *s, int control_fd)
 	explicit_bzero(text, CONTROL_CONFIG_MAX);
 	free(text);
 	return r;
+}
+
+/* They were sent before this process began, behind the configuration. */
+static void take_books(struct shipper *s, int control_fd)
+{
+	struct books b;
+	uint8_t type;
+
+	while (recv(control_fd, &type, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && type == CONTROL_BOOKS)
+		if (recv(control_fd, &b, sizeof(b), MSG_DONTWAIT) == sizeof(b) &&
+		    s->n_books < OUTPUTS_MAX)
+			s->books[s->n_books++] = b;
+}
+
+static void hand_back_books(const struct shipper *s, int control_fd)
+{
+	for (int i = 0; i < s->n; i++) {
+		struct books b = { .type = CONTROL_BOOKS };
+
+		if (!s->cursors[i])
+			continue;
+		snprintf(b.name, sizeof(b.name), "%s", s->ops[i]->name);
+		b.cursor = *s->cursors[i];
+		/* Whoever does not take them has the cursors. */
+		(void)send(control_fd, &b, sizeof(b), MSG_NOSIGNAL | MSG_DONTWAIT);
+	}
 }
 
 static int find_outputs(struct shipper *s)
@@ -284,6 +321,11 @@ static int open_reader(struct shipper *s, int i, int control_fd)
 	else if (err)
 		log_error("%s: opening the cursor in %s: %s", s->ops[i]->name, dir,
 			  log_strerror(err));
+	for (int k = 0; k < s->n_books && !err; k++)
+		if (strncmp(s->books[k].name, s->ops[i]->name, sizeof(s->books[k].name)) == 0 &&
+		    spool_reader_adopt(s->readers[i], &s->books[k].cursor))
+			log_info("%s: the cursor was lost; going on with what it said",
+				 s->ops[i]->name);
 	return err;
 }
 
@@ -362,6 +404,7 @@ static int make_pipelines(struct shipper *s)
 		};
 		int err;
 
+		s->cursors[i] = spool_reader_cursor(s->readers[i]);
 		if (getrandom(&opts.seed, sizeof(opts.seed), 0) < 0)
 			opts.seed = clock_boot_ns();
 		err = pipeline_new(&opts, &s->pipelines[i]);
@@ -400,13 +443,18 @@ static int start_and_run(struct shipper *s, int control_fd)
 	if (err)
 		return err;
 	log_set_level((enum log_level)s->config->log_level);
+	take_books(s, control_fd);
 	err = find_outputs(s);
 	if (err)
 		return err;
 	err = wait_for_trust(s, control_fd);
 	if (err)
 		return err;
+	shipper_sandbox_view(s->config);
 	err = drop_privileges(s);
+	if (err)
+		return err;
+	err = shipper_sandbox_enter(s->config);
 	if (err)
 		return err;
 	for (int i = 0; i < s->n; i++) {
@@ -434,6 +482,7 @@ int shipper_main(int control_fd)
 		log_error("hiding the memory: %s", log_strerror(err));
 	else
 		err = start_and_run(&s, control_fd);
+	hand_back_books(&s, control_fd);
 
 	for (int i = 0; i < s.n; i++) {
 		pipeline_free(s.pipelines[i]);

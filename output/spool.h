@@ -204,6 +204,13 @@ struct spool_reader;
  */
 int spool_reader_new(const char *dir, const char *name, struct spool_reader **ret);
 void spool_reader_free(struct spool_reader *r);
+
+/*
+ * The books of the reader before, which may have died with the directory that its cursor
+ * was in. Taken over when there was no cursor of this spool for r; call it
+ * before r reads anything. True if it was.
+ */
+bool spool_reader_adopt(struct spool_reader *r, const struct spool_cursor *last);
 DEFINE_CLEANUP(struct spool_reader *, spool_reader_free);
 
 /*

@@ -55,6 +55,7 @@ struct spool_reader {
 	struct spool_cursor cursor;
 	struct spool_cursor published; /* the rest, as others see it */
 	unsigned int settles;
+	bool is_new; /* no cursor was found */
 
 	/* the segment, and a window of it */
 	int seg_fd;
@@ -525,6 +526,7 @@ int spool_reader_new(const char *dir, const char *name, struct spool_reader **re
 	if (!r->dir || !r->name || !r->buf)
 		return -ENOMEM;
 	e = dir_open(r, &state, &r->cursor);
+	r->is_new = e == 0;
 	if (e == 0)
 		e = start_anew(r, &state);
 	if (e < 0)
@@ -533,6 +535,15 @@ int spool_reader_new(const char *dir, const char *name, struct spool_reader **re
 	start_reading(r);
 	*ret = TAKE_PTR(r);
 	return 0;
+}
+
+bool spool_reader_adopt(struct spool_reader *r, const struct spool_cursor *last)
+{
+	if (!r->is_new || last->spool_id != r->cursor.spool_id)
+		return false;
+	r->cursor = *last;
+	start_reading(r);
+	return true;
 }
 
 void spool_reader_free(struct spool_reader *r)

@@ -237,6 +237,41 @@ static void capture_init(struct capture *c)
 
 		s->ring_fd = s->counters_fd = s->carried_fd = s->map_fd = s->bss_fd = -1;
 	}
+	for (size_t i = 0; i < KERNEL_PROGRAMS_MAX; i++)
+		c->program_fds[i] = -1;
+}
+
+static void close_programs(struct capture *c)
+{
+	for (size_t i = 0; i < KERNEL_PROGRAMS_MAX; i++) {
+		close_fd(c->program_fds[i]);
+		c->program_fds[i] = -1;
+	}
+}
+
+/*
+ * A program is found by its number with CAP_SYS_ADMIN alone, which is given up
+ * after the start: what count_skipped() asks is opened now.
+ */
+static void open_programs(struct capture *c)
+{
+	close_programs(c);
+	for (size_t i = 0; i < kernel_n_programs; i++) {
+		const struct program_row *p = &kernel_programs[i];
+		struct bpf_link_info link = { 0 };
+		__u32 len = sizeof(link);
+		_cleanup_close_ int link_fd = -1;
+		struct place place;
+		int fd;
+
+		at(&place, "%s/%s/%s/%s", c->dir, kernel_sources[p->source].name,
+		   p->attach == ATTACH_SWEEP ? "sweeps" : "links", p->name);
+		link_fd = bpf_obj_get(place.path);
+		if (link_fd < 0 || bpf_obj_get_info_by_fd(link_fd, &link, &len) < 0)
+			continue;
+		fd = bpf_prog_get_fd_by_id(link.prog_id);
+		c->program_fds[i] = fd < 0 ? -1 : fd;
+	}
 }
 
 int capture_open(const char *dir, const char *name, struct capture *ret)
@@ -253,6 +288,7 @@ int capture_open(const char *dir, const char *name, struct capture *ret)
 		if (err && err != -ENOENT)
 			return err;
 	}
+	open_programs(ret);
 	return 0;
 }
 
@@ -269,6 +305,7 @@ void capture_close(struct capture *c)
 		close_fd(s->carried_fd);
 		close_fd(s->map_fd);
 	}
+	close_programs(c);
 	free(c->dir);
 	capture_init(c);
 }
@@ -285,8 +322,11 @@ void wait_for_events(void)
 		nanosleep(&pause, NULL);
 }
 
-/* A link may outlive its last pin by a moment: the kernel defers that work. */
-static void wait_for_program(__u32 id)
+/*
+ * A link may outlive its last pin by a moment: the kernel defers that work. -EPERM:
+ * it takes CAP_SYS_ADMIN to see that it is gone.
+ */
+static int wait_for_program(__u32 id)
 {
 	const struct timespec pause = { .tv_nsec = 2 * 1000000 };
 
@@ -294,15 +334,18 @@ static void wait_for_program(__u32 id)
 		int fd = bpf_prog_get_fd_by_id(id);
 
 		if (fd < 0)
-			return;
+			return errno == EPERM ? -EPERM : 0;
 		close(fd);
 		nanosleep(&pause, NULL);
 	}
+	return 0;
 }
 
 void capture_detach(struct capture *c)
 {
+	const struct timespec long_pause = { .tv_nsec = 50 * 1000000 };
 	__u32 ids[64], n = 0;
+	bool blind = false;
 	struct place place;
 
 	/* The links first: what is pinned nowhere and open nowhere runs no more. */
@@ -330,8 +373,13 @@ void capture_detach(struct capture *c)
 		remove_tree(place.path);
 		c->source[i].attached = false;
 	}
+	close_programs(c);
 	for (__u32 i = 0; i < n; i++)
-		wait_for_program(ids[i]);
+		if (wait_for_program(ids[i]) < 0)
+			blind = true;
+	/* A grace period for the pin to go, and one for the link. */
+	if (blind)
+		nanosleep(&long_pause, NULL);
 	wait_for_events();
 }
 
@@ -682,6 +730,8 @@ int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, str
 		err = set_wishes(k, opts, text, text_size);
 	if (err)
 		return err;
+	/* A handover has changed the programs of links. */
+	open_programs(&k->now);
 	*ret = TAKE_PTR(k);
 	return 0;
 }

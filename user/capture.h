@@ -32,6 +32,7 @@ struct program_row {
 
 extern const struct program_row kernel_programs[];
 extern const size_t kernel_n_programs;
+#define KERNEL_PROGRAMS_MAX 32
 
 struct source_row {
 	const char *name;
@@ -59,6 +60,8 @@ struct capture {
 	uint64_t generation;
 	uint32_t format; /* EVENTS_FORMAT of who made it; 0: before there was one */
 	struct source_state source[KERNEL_SOURCES];
+	/* Opened while it was allowed: by its number a program is found with CAP_SYS_ADMIN alone. */
+	int program_fds[KERNEL_PROGRAMS_MAX]; /* -1: not attached */
 };
 
 struct kernel {

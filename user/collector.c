@@ -26,6 +26,7 @@
 #include "config/config.h"
 #include "output/spool.h"
 #include "user/books.h"
+#include "user/collector_sandbox.h"
 #include "user/flow_rules.h"
 #include "user/host.h"
 #include "user/losses.h"
@@ -71,6 +72,7 @@ struct collector {
 	struct flow_rules *rules;
 	int cgroup_root_fd;
 	struct spool *spool;
+	uid_t reader_uid;
 	struct shipper_process *shipper;
 	struct sink sink;
 	struct host host;
@@ -409,6 +411,7 @@ static void on_tick(void *arg, uint64_t now_ms)
 		flush_sources(c, false);
 	spool_tick(c->spool, now_ms);
 	tell_drops(c, now_ms);
+	shipper_check_view(c->shipper);
 	refresh_rules(c);
 	c->appended[++c->ticks % (RATE_SECONDS + 1)] = appended_now(c);
 	if (!c->stuck_since_ms)
@@ -639,6 +642,7 @@ static int open_spool(struct collector *c)
 		p += n + (p[n] == ',');
 	}
 	user = privs_lookup_unprivileged(config->shipper_user, &o.reader_uid, &o.reader_gid);
+	c->reader_uid = o.reader_uid;
 	err = spool_new(&o, &c->spool);
 	if (err == -EBUSY)
 		log_error("spool %s: another collector has it; stop that one first, or give this "
@@ -843,6 +847,20 @@ static int open_sink(struct collector *c)
 	return err;
 }
 
+/* All is open and the starter runs: from here on it is enough to read and to write. */
+static int enter_sandbox(const struct collector *c)
+{
+	const struct collector_sandbox s = {
+		.filter = c->config->sandbox,
+		.kernel = c->kernel,
+		.kernel_log = c->config->kernel_log,
+		.spool_dir = c->config->spool_dir,
+		.reader_uid = c->reader_uid,
+	};
+
+	return collector_sandbox_enter(&s);
+}
+
 static void done(struct collector *c)
 {
 	monitor_free(c->monitor);
@@ -912,6 +930,8 @@ int collector_run(const struct config *config)
 		log_error("start: %s", log_strerror(err));
 		return EXIT_FAILURE;
 	}
+	if (enter_sandbox(&c))
+		return EXIT_FAILURE;
 	c.drain_timer = (struct loop_timer){ .fn = on_drain_timer, .arg = &c };
 	c.tick_timer = (struct loop_timer){ .fn = on_tick, .arg = &c };
 	loop_timer_set(c.loop, &c.drain_timer, loop_now_ms(c.loop));

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "user/collector.h"
+#include "user/collector_sandbox.h"
 #include "user/command_check.h"
 #include "user/command_spool.h"
 #include "user/command_status.h"
@@ -16,9 +17,18 @@
 
 static int run_collector(const struct config *c, int argc, char **argv)
 {
+	char missing[512];
+
 	(void)argc, (void)argv;
 	if (geteuid() != 0 && (c->flows || c->journal || c->kernel_log)) {
 		log_error("capturing needs root: sudo sekoia-ebpf ...");
+		return EXIT_FAILURE;
+	}
+	if (geteuid() == 0 &&
+	    !collector_may_start(c->flows || c->journal, missing, sizeof(missing))) {
+		log_error("root, but without %s; give it these capabilities, or CAP_SYS_ADMIN for "
+			  "the BPF ones",
+			  missing);
 		return EXIT_FAILURE;
 	}
 	return collector_run(c);

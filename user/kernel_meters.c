@@ -4,7 +4,6 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,60 +79,23 @@ int kernel_take_losses(struct kernel *k, enum kernel_source source, struct kerne
 	return err;
 }
 
-static int read_program(const char *path, const char *name, struct kernel_program *ret)
-{
-	struct bpf_link_info link = { 0 };
-	struct bpf_prog_info prog = { 0 };
-	__u32 link_len = sizeof(link), prog_len = sizeof(prog);
-	_cleanup_close_ int link_fd = -1, prog_fd = -1;
-
-	link_fd = bpf_obj_get(path);
-	if (link_fd < 0 || bpf_obj_get_info_by_fd(link_fd, &link, &link_len) < 0)
-		return -errno;
-	prog_fd = bpf_prog_get_fd_by_id(link.prog_id);
-	if (prog_fd < 0 || bpf_obj_get_info_by_fd(prog_fd, &prog, &prog_len) < 0)
-		return -errno;
-	*ret = (struct kernel_program){
-		.run_ns = prog.run_time_ns,
-		.runs = prog.run_cnt,
-		.skipped = prog.recursion_misses,
-	};
-	snprintf(ret->name, sizeof(ret->name), "%.31s", name);
-	return 0;
-}
-
-/* The programs pinned in one folder, behind the n that are known. Returns how many there are then.
- */
-static int read_folder(const char *dir, struct kernel_program *ret, int n, int max)
-{
-	struct dirent *e;
-	char path[1024];
-	DIR *d = opendir(dir);
-
-	if (!d)
-		return n;
-	while (n < max && (e = readdir(d))) {
-		if (e->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
-		if (!read_program(path, e->d_name, &ret[n]))
-			n++;
-	}
-	closedir(d);
-	return n;
-}
-
 int kernel_get_programs(const struct kernel *k, struct kernel_program *ret, int max)
 {
-	static const char *const folders[] = { "links", "sweeps" };
-	struct place place;
 	int n = 0;
 
-	for (int i = 0; i < KERNEL_SOURCES; i++) {
-		for (int j = 0; j < 2; j++) {
-			at(&place, "%s/%s/%s", k->now.dir, kernel_sources[i].name, folders[j]);
-			n = read_folder(place.path, ret, n, max);
-		}
+	for (size_t i = 0; i < kernel_n_programs && n < max; i++) {
+		struct bpf_prog_info prog = { 0 };
+		__u32 len = sizeof(prog);
+
+		if (k->now.program_fds[i] < 0 ||
+		    bpf_obj_get_info_by_fd(k->now.program_fds[i], &prog, &len) < 0)
+			continue;
+		ret[n] = (struct kernel_program){
+			.run_ns = prog.run_time_ns,
+			.runs = prog.run_cnt,
+			.skipped = prog.recursion_misses,
+		};
+		snprintf(ret[n++].name, sizeof(ret->name), "%.31s", kernel_programs[i].name);
 	}
 	return n;
 }

@@ -18,23 +18,14 @@
 uint64_t count_skipped(const struct capture *c, enum kernel_source source)
 {
 	uint64_t total = 0;
-	struct place place;
 
 	for (size_t i = 0; i < kernel_n_programs; i++) {
-		struct bpf_link_info link = { 0 };
 		struct bpf_prog_info prog = { 0 };
-		__u32 link_len = sizeof(link), prog_len = sizeof(prog);
-		_cleanup_close_ int link_fd = -1, prog_fd = -1;
+		__u32 len = sizeof(prog);
 
-		if (kernel_programs[i].source != source || kernel_programs[i].attach != ATTACH_AUTO)
-			continue;
-		at(&place, "%s/%s/links/%s", c->dir, kernel_sources[source].name,
-		   kernel_programs[i].name);
-		link_fd = bpf_obj_get(place.path);
-		if (link_fd < 0 || bpf_obj_get_info_by_fd(link_fd, &link, &link_len) < 0)
-			continue;
-		prog_fd = bpf_prog_get_fd_by_id(link.prog_id);
-		if (prog_fd >= 0 && bpf_obj_get_info_by_fd(prog_fd, &prog, &prog_len) == 0)
+		if (kernel_programs[i].source == source &&
+		    kernel_programs[i].attach == ATTACH_AUTO && c->program_fds[i] >= 0 &&
+		    bpf_obj_get_info_by_fd(c->program_fds[i], &prog, &len) == 0)
 			total += prog.recursion_misses;
 	}
 	return total;

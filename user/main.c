@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "output/shipper.h"
 #include "user/commands.h"
+#include "user/starter.h"
 #include "user/util/log.h"
 
 #define EXIT_USAGE 2
@@ -76,6 +77,8 @@ int main(int argc, char **argv, char **envp)
 	signal(SIGPIPE, SIG_IGN);
 	if (argc == 2 && !strcmp(argv[1], "shipper"))
 		return shipper_main(3);
+	if (argc == 2 && !strcmp(argv[1], "starter"))
+		return starter_main(3);
 	err = config_new(&c);
 	if (err) {
 		log_error("start: %s", log_strerror(err));

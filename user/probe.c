@@ -48,6 +48,7 @@ const struct program_row kernel_programs[] = {
 };
 #define N_PROGRAMS (sizeof(kernel_programs) / sizeof(kernel_programs[0]))
 const size_t kernel_n_programs = N_PROGRAMS;
+_Static_assert(N_PROGRAMS <= KERNEL_PROGRAMS_MAX, "more descriptors");
 
 /* What to try for each source, in this order; the first that works is taken. */
 struct variant_row {

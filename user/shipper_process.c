@@ -12,15 +12,16 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "config/config.h"
+#include "user/starter.h"
 #include "user/util/clock.h"
 #include "user/util/control.h"
 #include "user/util/log.h"
 
-#define CONTROL_FD     3
 #define RESTART_MIN_MS 500
 #define RESTART_MAX_MS 30000
 /* A shipper that has lived for this long was well: its death starts a new series. */
@@ -30,10 +31,20 @@
 /* From the deadline of a stop to SIGKILL. */
 #define KILL_AFTER_MS 1000
 #define TELL_AGAIN_MS 20
+/* What a shipper gets to end, when it is to be started again with another view. */
+#define MOVE_MS	  1000
+#define BOOKS_MAX 8 /* outputs */
+
+/* What a shipper sees as long as it lives, by its numbers. */
+struct view {
+	dev_t dev, spool_dev; /* spool_dev: 0 while there is no spool */
+	ino_t ino;
+};
 
 struct shipper_process {
 	struct loop *loop;
 	const struct config *config;
+	struct starter starter;
 	pid_t pid;		 /* 0: none */
 	int control_fd;		 /* -1: none */
 	struct loop_io exit_io;	 /* the pidfd */
@@ -41,93 +52,22 @@ struct shipper_process {
 	struct loop_timer later; /* start it; on stopping: tell it again, or tell the caller */
 	struct loop_timer kill;
 	bool killed;
+	struct view view; /* of this shipper */
+	struct {
+		size_t len;
+		uint8_t data[CONTROL_BOOKS_MAX];
+	} books[BOOKS_MAX]; /* of the one before, for the next one */
+	int n_books;
 	uint64_t started_ms;
 	uint64_t pause_ms; /* before the next start */
-	bool restarting;   /* it was told to end, and is started again when it has */
+	bool restarting;   /* it was told to end, to be started again at once */
 	bool stopping;
+	bool gave_up; /* there is no starter */
 	uint64_t deadline_ms;
 	shipper_stopped_fn stopped_fn;
 	void *stopped_arg;
 	struct shipper_process_stats stats;
 };
-
-/* ------------------------------------------------------------------ the child */
-
-/*
- * What the shipper may know of our environment; above all, not a key that was
- * given in it. The last three are for tests.
- */
-static const char *const kept_variables[] = {
-	"SSL_CERT_FILE",   "SSL_CERT_DIR",  "TZ",
-	"LD_LIBRARY_PATH", "LOCALDOMAIN",   "RES_OPTIONS",
-	"ASAN_OPTIONS",	   "UBSAN_OPTIONS", "LSAN_OPTIONS",
-};
-#define N_KEPT (sizeof(kept_variables) / sizeof(kept_variables[0]))
-
-static void keep_environment(char *ret[static N_KEPT + 1])
-{
-	size_t n = 0;
-
-	for (char **e = environ; e && *e; e++) {
-		for (size_t i = 0; i < N_KEPT; i++) {
-			size_t len = strlen(kept_variables[i]);
-
-			if (n < N_KEPT && strncmp(*e, kept_variables[i], len) == 0 &&
-			    (*e)[len] == '=')
-				ret[n++] = *e;
-		}
-	}
-	ret[n] = NULL;
-}
-
-static void close_from(int first)
-{
-	struct rlimit limit;
-
-#ifdef SYS_close_range
-	if (syscall(SYS_close_range, (unsigned int)first, ~0u, 0u) == 0)
-		return;
-#endif
-	/* Before Linux 5.9. */
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > 1 << 20)
-		limit.rlim_cur = 1 << 20;
-	for (int fd = first; fd < (int)limit.rlim_cur; fd++)
-		close(fd);
-}
-
-/* After fork(): system calls only. */
-__attribute__((noreturn)) static void become_shipper(int control_fd, char **envp)
-{
-	static char name[] = "sekoia-ebpf: shipper", verb[] = "shipper";
-	char *argv[] = { name, verb, NULL };
-	struct sigaction plain = { .sa_handler = SIG_DFL };
-	struct sigaction ignore = { .sa_handler = SIG_IGN };
-	sigset_t none;
-	int null_fd;
-
-	for (int signo = 1; signo < NSIG; signo++)
-		sigaction(signo, &plain, NULL);
-	/* From its first instruction on: the whole group gets a Ctrl-C. */
-	sigaction(SIGINT, &ignore, NULL);
-	sigaction(SIGTERM, &ignore, NULL);
-	sigaction(SIGHUP, &ignore, NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-
-	/* dup2() of a descriptor to itself would leave it close-on-exec. */
-	if (control_fd == CONTROL_FD) {
-		if (fcntl(CONTROL_FD, F_SETFD, 0) < 0)
-			_exit(126);
-	} else if (dup2(control_fd, CONTROL_FD) < 0) {
-		_exit(126);
-	}
-	null_fd = open("/dev/null", O_RDONLY);
-	if (null_fd >= 0)
-		dup2(null_fd, STDIN_FILENO);
-	close_from(CONTROL_FD + 1);
-	execve("/proc/self/exe", argv, envp);
-	_exit(127);
-}
 
 /* ------------------------------------------------------------------ its end */
 
@@ -141,17 +81,47 @@ static void start_later(struct shipper_process *s)
 	s->pause_ms = s->pause_ms * 2 < RESTART_MAX_MS ? s->pause_ms * 2 : RESTART_MAX_MS;
 }
 
+static void start_now(struct shipper_process *s)
+{
+	s->pause_ms = 0;
+	loop_timer_set(s->loop, &s->later, loop_now_ms(s->loop));
+}
+
 static void describe_status(int status, char *ret, size_t size)
 {
 	if (WIFSIGNALED(status)) {
 		const char *name = sigabbrev_np(WTERMSIG(status));
 
-		snprintf(ret, size, "killed by SIG%s%s", name ? name : "?",
+		snprintf(ret, size, "killed by SIG%s%s%s", name ? name : "?",
+			 WTERMSIG(status) == SIGSYS ? ", for a system call that it may not make"
+						    : "",
 			 WCOREDUMP(status) ? ", dumped core" : "");
 	} else if (WEXITSTATUS(status) == 127) {
 		snprintf(ret, size, "could not be executed; is /proc mounted?");
 	} else {
 		snprintf(ret, size, "exited with code %d", WEXITSTATUS(status));
+	}
+}
+
+/* What it handed back when it ended. One that was killed had no time to. */
+static void take_books(struct shipper_process *s)
+{
+	bool was_reset = false;
+
+	s->n_books = 0;
+	while (s->control_fd >= 0 && s->n_books < BOOKS_MAX) {
+		uint8_t *data = s->books[s->n_books].data;
+		ssize_t n = recv(s->control_fd, data, CONTROL_BOOKS_MAX, MSG_DONTWAIT);
+
+		/* It left wake-ups unread, which is told before what it has sent. */
+		if (n < 0 && errno == ECONNRESET && !was_reset) {
+			was_reset = true;
+			continue;
+		}
+		if (n <= 0)
+			break;
+		if (data[0] == CONTROL_BOOKS)
+			s->books[s->n_books++].len = (size_t)n;
 	}
 }
 
@@ -165,7 +135,7 @@ static void forget_process(struct shipper_process *s)
 	loop_timer_cancel(&s->poll);
 	loop_timer_cancel(&s->kill);
 	s->pid = 0;
-	s->killed = false;
+	s->killed = s->restarting = false;
 }
 
 /* The last thing that its caller does: fn may free s. */
@@ -178,7 +148,7 @@ static void tell_stopped(struct shipper_process *s, bool clean)
 
 static void reap(struct shipper_process *s)
 {
-	bool clean;
+	bool clean, restart;
 	int status;
 	pid_t pid;
 
@@ -195,6 +165,8 @@ static void reap(struct shipper_process *s)
 	if (pid > 0 && !(clean && s->stopping))
 		describe_status(status, s->stats.last_death, sizeof(s->stats.last_death));
 	pid = s->pid;
+	restart = s->restarting && clean;
+	take_books(s);
 	forget_process(s);
 	if (s->stopping) {
 		if (!clean)
@@ -204,10 +176,8 @@ static void reap(struct shipper_process *s)
 		tell_stopped(s, clean);
 		return;
 	}
-	if (s->restarting) {
-		s->restarting = false;
-		s->pause_ms = 0;
-		loop_timer_set(s->loop, &s->later, loop_now_ms(s->loop));
+	if (restart) {
+		start_now(s);
 		return;
 	}
 	s->stats.deaths++;
@@ -237,13 +207,12 @@ static void on_kill(void *arg, uint64_t now_ms)
 	if (!s->pid)
 		return;
 	if (s->killed) {
-		/* No CAP_KILL, or stuck in the kernel: the collector does not wait for that. */
+		/* Stuck in the kernel, or nobody could kill it: the collector does not wait. */
 		forget_process(s);
-		s->restarting = false;
 		if (s->stopping)
 			tell_stopped(s, false);
 		else
-			loop_timer_set(s->loop, &s->later, now_ms);
+			start_later(s);
 		return;
 	}
 	log_warning("shipper (pid %d): did not stop in time; killing it, what is not acknowledged "
@@ -251,7 +220,7 @@ static void on_kill(void *arg, uint64_t now_ms)
 		    (int)s->pid);
 	s->stats.kills++;
 	s->killed = true;
-	kill(s->pid, SIGKILL);
+	starter_kill(&s->starter);
 	loop_timer_set(s->loop, &s->kill, now_ms + KILL_AFTER_MS);
 }
 
@@ -276,6 +245,32 @@ static int send_config(const struct shipper_process *s, int fd)
 	return err;
 }
 
+/* 0, or -errno: there is no such folder at the moment. */
+static int look(const struct shipper_process *s, struct view *ret)
+{
+	_cleanup_free_ char *path = strdup(s->config->spool_dir);
+	size_t len = path ? strlen(path) : 0;
+	struct stat around, spool;
+	char *slash;
+
+	if (!path)
+		return -ENOMEM;
+	*ret = (struct view){ 0 };
+	if (stat(path, &spool) == 0)
+		ret->spool_dev = spool.st_dev;
+	while (len > 1 && path[len - 1] == '/')
+		path[--len] = '\0';
+	slash = strrchr(path, '/');
+	if (!slash || slash == path)
+		return 0;
+	*slash = '\0';
+	if (stat(path, &around) < 0)
+		return -errno;
+	ret->dev = around.st_dev;
+	ret->ino = around.st_ino;
+	return 0;
+}
+
 static int watch_exit(struct shipper_process *s)
 {
 #ifdef SYS_pidfd_open
@@ -292,9 +287,7 @@ static int watch_exit(struct shipper_process *s)
 static int start_process(struct shipper_process *s, const char **ret_what)
 {
 	_cleanup_close_ int ours = -1, theirs = -1;
-	char *envp[N_KEPT + 1];
 	int pair[2], err;
-	sigset_t all, before;
 	pid_t pid;
 
 	*ret_what = "socketpair";
@@ -306,19 +299,14 @@ static int start_process(struct shipper_process *s, const char **ret_what)
 	err = send_config(s, ours);
 	if (err)
 		return err;
-	keep_environment(envp);
+	for (int i = 0; i < s->n_books; i++)
+		(void)send(ours, s->books[i].data, s->books[i].len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)look(s, &s->view);
 	*ret_what = "fork";
-	/* No signal meets the new process before it has chosen what to ignore. */
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &before);
 	s->stats.fork_from_ns = clock_boot_ns();
-	pid = fork();
-	if (pid == 0)
-		become_shipper(theirs, envp);
-	err = -errno;
+	err = starter_start(&s->starter, theirs, &pid);
 	s->stats.fork_to_ns = clock_boot_ns();
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	if (pid < 0)
+	if (err)
 		return err;
 
 	s->pid = pid;
@@ -330,6 +318,27 @@ static int start_process(struct shipper_process *s, const char **ret_what)
 	return 0;
 }
 
+/* Without a starter there will be no shipper: who starts the collector again makes both. */
+static void give_up(struct shipper_process *s)
+{
+	int status = 0;
+
+	if (!s->gave_up) {
+		if (waitpid(s->starter.pid, &status, WNOHANG) == s->starter.pid)
+			describe_status(status, s->stats.last_death, sizeof(s->stats.last_death));
+		else
+			snprintf(s->stats.last_death, sizeof(s->stats.last_death),
+				 "does not answer");
+		log_error("starter (pid %d): %s; without it no shipper can be started: ending, so "
+			  "that a new start can. Nothing is lost: the kernel goes on collecting",
+			  (int)s->starter.pid, s->stats.last_death);
+	}
+	s->gave_up = true;
+	/* Once more from inside the loop, in case that it does not run yet. */
+	loop_timer_set(s->loop, &s->later, loop_now_ms(s->loop));
+	loop_stop(s->loop, -EPIPE);
+}
+
 static void start(struct shipper_process *s)
 {
 	const char *what;
@@ -339,6 +348,10 @@ static void start(struct shipper_process *s)
 	err = start_process(s, &what);
 	if (err) {
 		s->stats.failures++;
+		if (s->starter.fd < 0) {
+			give_up(s);
+			return;
+		}
 		start_later(s);
 		log_error("shipper: %s: %s; trying again in %" PRIu64 " ms, nothing is lost", what,
 			  log_strerror(err), s->later.due_ms - loop_now_ms(s->loop));
@@ -369,6 +382,20 @@ void shipper_wake(struct shipper_process *s)
 	 * dead, which its pidfd tells; the next one looks at the spool by itself.
 	 */
 	tell(s, &wake);
+}
+
+void shipper_check_view(struct shipper_process *s)
+{
+	struct view now;
+
+	if (!s->pid || s->stopping || s->restarting || look(s, &now) < 0 || !now.spool_dev ||
+	    (now.dev == s->view.dev && now.ino == s->view.ino &&
+	     (now.spool_dev == s->view.spool_dev || !s->view.spool_dev)))
+		return;
+	log_info("spool %s: the folder around it, or its file system, is another one, which the "
+		 "shipper (pid %d) does not see: it is started again",
+		 s->config->spool_dir, (int)s->pid);
+	shipper_restart(s, loop_now_ms(s->loop) + MOVE_MS);
 }
 
 static void tell_stop(struct shipper_process *s)
@@ -422,8 +449,7 @@ void shipper_restart(struct shipper_process *s, uint64_t deadline_ms)
 		return;
 	if (!s->pid) {
 		/* What it died of may be what was mended. */
-		s->pause_ms = 0;
-		loop_timer_set(s->loop, &s->later, loop_now_ms(s->loop));
+		start_now(s);
 		return;
 	}
 	s->restarting = true;
@@ -437,9 +463,15 @@ void shipper_restart(struct shipper_process *s, uint64_t deadline_ms)
 int shipper_start(struct loop *loop, const struct config *config, struct shipper_process **ret)
 {
 	struct shipper_process *s = calloc(1, sizeof(*s));
+	int err;
 
 	if (!s)
 		return -ENOMEM;
+	err = starter_init(&s->starter);
+	if (err) {
+		free(s);
+		return err;
+	}
 	s->loop = loop;
 	s->config = config;
 	s->control_fd = -1;
@@ -464,5 +496,6 @@ void shipper_free(struct shipper_process *s)
 		return;
 	forget_process(s);
 	loop_timer_cancel(&s->later);
+	starter_done(&s->starter);
 	free(s);
 }

@@ -4,9 +4,9 @@
  * wakes it, stops it, and starts it again when it dies. All that the
  * collector knows of the network.
  *
- * Needs, at each start, what the shipper gives up again: CAP_SETUID,
- * CAP_SETGID, CAP_SETPCAP, and CAP_DAC_READ_SEARCH for a private key that only
- * its owner may read; CAP_KILL for a shipper that does not end by itself.
+ * A starter (user/starter.h) does what it takes: after shipper_start() this
+ * process needs no privilege for it. When the starter is gone and a shipper is to be
+ * started, the loop ends with -EPIPE.
  */
 #pragma once
 
@@ -36,7 +36,7 @@ typedef void (*shipper_stopped_fn)(void *arg, bool clean);
 /*
  * Starts the shipper with all of config, borrowed for the life of *ret. When
  * the start fails it is tried again, as after a death: logged, never returned.
- * The caller owns *ret. 0 or -ENOMEM.
+ * The caller owns *ret. 0, -ENOMEM, or -errno of starting the starter.
  */
 int shipper_start(struct loop *loop, const struct config *config, struct shipper_process **ret);
 
@@ -51,6 +51,13 @@ void shipper_set_config(struct shipper_process *s, const struct config *config);
  * seen acknowledged is sent again by the next one, under the same ids.
  */
 void shipper_restart(struct shipper_process *s, uint64_t deadline_ms);
+
+/*
+ * Once a second or so: a shipper that was shut in with the folder around the
+ * spool, when that is another folder by now (or another file system), is told to end and is started
+ * again at once: then it sees the new one, and goes on with the books of the one before.
+ */
+void shipper_check_view(struct shipper_process *s);
 
 /*
  * It sends what is in the spool now, and exits; at the latest at deadline_ms

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Memory: collector and shipper together stay below one ceiling, whatever
+# Memory: collector, starter and shipper together stay below one ceiling, whatever
 # happens, and do not grow with what they have done.
 
 load ../lib/common
@@ -24,16 +24,17 @@ resident_kib() {
 		END { print n + 0 }' "/proc/$1/smaps"
 }
 
-both_kib() {
-	echo $(($(resident_kib "$DAEMON_PID") + $(resident_kib "$(shipper_pid)")))
+all_kib() {
+	echo $(($(resident_kib "$DAEMON_PID") + $(resident_kib "$(starter_pid)") +
+		$(resident_kib "$(shipper_pid)")))
 }
 
-# watch_memory: the greatest sum of both, until the test stops it, is in $T/peak.
+# watch_memory: the greatest sum, until the test stops it, is in $T/peak.
 watch_memory() {
 	local now peak=0
 
 	while sleep 0.2; do
-		now=$(both_kib 2>/dev/null) || continue
+		now=$(all_kib 2>/dev/null) || continue
 		[ "$now" -gt "$peak" ] || continue
 		peak=$now
 		echo "$peak" >"$T/peak"
@@ -69,10 +70,10 @@ settled() {
 	watch_memory
 	flows 20000 2
 	settled 60000
-	first=$(both_kib)
+	first=$(all_kib)
 	flows 20000 3
 	settled 100000
-	second=$(both_kib)
+	second=$(all_kib)
 	stop_watching
 	echo "after the first half $first KiB, after the second one $second KiB"
 	# A leak of 60 bytes for each event would be seen.

@@ -216,8 +216,8 @@ network_sockets() {
 		wait_for_flows
 		[ -n "$(network_sockets "$(shipper_pid)")" ]
 		[ -z "$(network_sockets "$DAEMON_PID")" ]
-		# And it can not be reached by a socket of any kind but its end of the pair.
-		[ "$(find "/proc/$DAEMON_PID/fd" -lname 'socket:*' | wc -l)" -le 1 ]
+		# And it can not be reached by a socket of any kind but its ends of two pairs.
+		[ "$(find "/proc/$DAEMON_PID/fd" -lname 'socket:*' | wc -l)" -le 2 ]
 		stop_daemon
 	done
 }

@@ -21,6 +21,7 @@
 #include "output/shipper.h"
 #include "output/spool.h"
 #include "user/shipper_process.h"
+#include "user/starter.h"
 #include "user/util/clock.h"
 #include "user/util/log.h"
 #include "user/util/loop.h"
@@ -117,6 +118,8 @@ int main(int argc, char **argv, char **envp)
 
 	if (argc == 2 && !strcmp(argv[1], "shipper"))
 		return shipper_main(3);
+	if (argc == 2 && !strcmp(argv[1], "starter"))
+		return starter_main(3);
 	if (argc < 7) {
 		fprintf(stderr, "usage: bench_ship TRANSPORT PORT CA KEY-FILE DIR N [OPTION...]\n");
 		return 2;

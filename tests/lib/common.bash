@@ -195,7 +195,11 @@ daemon_kill() {
 }
 
 shipper_pid() {
-	pgrep -P "$DAEMON_PID" | head -n 1
+	pgrep -P "$DAEMON_PID" -x sekoia-shipper | head -n 1
+}
+
+starter_pid() {
+	pgrep -P "$DAEMON_PID" -x sekoia-starter | head -n 1
 }
 
 # books LINE FIELD: a number from the books that the daemon printed last.

@@ -56,7 +56,7 @@ trap 'exit 1' INT TERM
 mkdir -p "$work/root/bin"
 cp "$busybox" "$work/root/bin/busybox"
 cp "$top/tests/vm/init" "$work/root/init"
-cp "$static/sekoia-ebpf" "$static"/tests/unit/test_capture* "$work/root/bin/"
+cp "$static/sekoia-ebpf" "$static"/tests/unit/test_{capture*,sandbox} "$work/root/bin/"
 strip "$work"/root/bin/test_* 2>/dev/null
 (cd "$work/root" && find . | cpio -o -H newc --quiet) | gzip -1 >"$work/initrd.gz"
 

@@ -2,8 +2,10 @@
 /*
  * What the collector tells the shipper, one datagram each, over the socket
  * pair that it started it with: first the configuration as INI text, then
- * these. The shipper never answers: its books are in its cursors. The end of
- * the stream says that the collector is gone.
+ * these. The shipper answers nothing: its books are in its cursors. Only when it
+ * ends it hands them back, for the next one to go on with in case that the
+ * cursors are lost with their folder. The end of the stream says that the
+ * collector is gone.
  */
 #pragma once
 
@@ -23,6 +25,14 @@ struct control_msg {
 	uint64_t deadline_ms; /* CONTROL_STOP: monotonic, when to exit at the latest */
 };
 #define CONTROL_MSG_MAX 9
+
+/*
+ * CONTROL_BOOKS: the books of one output, which only the shipper understands.
+ * From an ending shipper to the collector, and from there, behind the
+ * configuration, to the next shipper.
+ */
+#define CONTROL_BOOKS	  'b'
+#define CONTROL_BOOKS_MAX 1024
 
 /* Returns the length. */
 size_t control_encode(const struct control_msg *m, uint8_t ret[static CONTROL_MSG_MAX]);

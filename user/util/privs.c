@@ -128,14 +128,14 @@ static int get_caps(struct __user_cap_data_struct ret[2])
 	return syscall(SYS_capget, &header, ret) < 0 ? -errno : 0;
 }
 
-static int drop_bounding_set(void)
+static int drop_bounding_set(uint64_t keep)
 {
 	for (int cap = 0; cap < 64; cap++) {
 		int has = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
 
 		if (has < 0)
 			break; /* beyond the last one that this kernel knows */
-		if (has && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+		if (has && !(keep >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
 			return -errno;
 	}
 	return 0;
@@ -160,6 +160,44 @@ static int drop_caps(void)
 	if (syscall(SYS_capset, &header, none) < 0)
 		return -errno;
 	/* Ambient capabilities fall with the permitted ones; to say so costs nothing. */
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+uint64_t privs_effective(void)
+{
+	struct __user_cap_data_struct caps[2];
+
+	return get_caps(caps) < 0 ? 0 : caps[0].effective | (uint64_t)caps[1].effective << 32;
+}
+
+int privs_keep(uint64_t keep)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[2];
+	int err;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	err = get_caps(caps);
+	if (err)
+		return err;
+	/* The bounding set first: it takes CAP_SETPCAP, which may go with the rest. */
+	if (caps[CAP_SETPCAP / 32].effective & CAP_TO_MASK(CAP_SETPCAP)) {
+		err = drop_bounding_set(keep);
+		if (err)
+			return err;
+	}
+	for (int i = 0; i < 2; i++) {
+		uint32_t part = (uint32_t)(keep >> 32 * i);
+
+		caps[i].permitted &= part;
+		caps[i].effective &= part;
+		caps[i].inheritable = 0;
+	}
+	if (syscall(SYS_capset, &header, caps) < 0)
+		return -errno;
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return -errno;
 	return 0;
@@ -258,7 +296,7 @@ int privs_drop(uid_t uid, gid_t gid)
 		return -EINVAL;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
-	err = drop_bounding_set();
+	err = drop_bounding_set(0);
 	if (err)
 		return err;
 	/* Otherwise setresuid() would leave the capabilities in place. */

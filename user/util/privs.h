@@ -2,6 +2,7 @@
 /* Giving up privileges for good, and proving that they are gone. */
 #pragma once
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "user/util/slice.h"
@@ -44,6 +45,17 @@ int privs_drop(uid_t uid, gid_t gid);
  * refuses (the caller's to free); else -errno, and nothing is known.
  */
 int privs_can_reach(const char *dir, uid_t uid, gid_t gid, char **ret);
+
+/*
+ * From here on this process, still of the same user, has of its capabilities
+ * those of keep (a bit for each CAP_) and can get no other: they are gone from all sets, the
+ * bounding set among them, and no_new_privs is on. What it did not have it
+ * does not get. 0 or -errno.
+ */
+int privs_keep(uint64_t keep);
+
+/* The capabilities that are in effect. 0 when they can not be read. */
+uint64_t privs_effective(void);
 
 /* No core dump, no tracing by others: before a secret enters. 0 or -errno. */
 int privs_hide_memory(void);
