@@ -46,7 +46,7 @@ wait_delivered() {
 	status >"$T/page"
 	cat "$T/page"
 	grep -q "^sekoia-ebpf [0-9.]* on .*, running for .*: all is well$" "$T/page"
-	grep -Eq '^  https: connected, localhost$' "$T/page"
+	grep -Eq '^  https: connected, localhost:[0-9]+$' "$T/page"
 	for section in KERNEL SOURCE OUTPUT ROOM COST; do
 		grep -q "^$section " "$T/page"
 	done
@@ -142,7 +142,7 @@ wait_delivered() {
 	wait_until 'status >"$T/page"; grep -q "  ! https does not deliver: [0-9]* events wait" "$T/page"'
 	cat "$T/page"
 	grep -q ': something is wrong$' "$T/page"
-	grep -Eq '^  https: (backing off|connecting), localhost$' "$T/page"
+	grep -Eq '^  https: (backing off|connecting), localhost:[0-9]+$' "$T/page"
 	grep -q '^    last error: ' "$T/page"
 	peer_start https
 	wait_until 'status >"$T/page"'

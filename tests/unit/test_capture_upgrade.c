@@ -158,6 +158,10 @@ static pid_t start(void (*fn)(int), int fd)
 
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* A program that is open here would not go when it is detached. */
+		for (int other = 3; other < 256; other++)
+			if (other != fd)
+				close(other);
 		if (fn)
 			fn(fd);
 		else
