@@ -49,8 +49,8 @@ all_are() {
 		all_are '.* output/(msg|spool)\.h|user/(main|collector)\.c output/shipper\.h'
 }
 
-@test "rooms: the wire structs are seen by event.c, ring.c and probe.c alone" {
-	edges "${ours[@]}" | grep ' bpf/events\.h$' | all_are 'user/(event|ring|probe)\.c .*'
+@test "rooms: the wire structs are seen by event.c, ring.c and the kernel side alone" {
+	edges "${ours[@]}" | grep ' bpf/events\.h$' | all_are 'user/(event|ring|probe|capture|kernel_tables|handover)\.c .*'
 }
 
 @test "rooms: the skeletons are seen by probe.c alone" {
