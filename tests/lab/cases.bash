@@ -214,7 +214,8 @@ case_disk_full() {
 	s=$(of 3 20)
 	mkdir "$T/disk"
 	mount -t tmpfs -o size=24m,mode=755 tmpfs "$T/disk"
-	DAEMON_ARGS+=(--spool-dir "$T/disk/spool")
+	# The kernel keeps all of it: how much else happens on this machine does not matter.
+	DAEMON_ARGS+=(--spool-dir "$T/disk/spool" --ring-flows 128M)
 	is_ours || ln -s "$T/disk" "$T/work"
 	intake_start
 	sender_start
@@ -247,6 +248,7 @@ case_spool_limit() {
 	wait_until '[ "$(log_count "at its limit .*: the oldest events are dropped")" -eq 1 ]'
 	intake_start
 	drain 3
+	NOTE="limit 2 MiB"
 	settle_accounts "$SENT"
 	# Flows of others on this host are in the books, too: what is ours is a part of it.
 	[ "$LOST" -gt 0 ] || fail "the limit was not reached"
@@ -297,7 +299,7 @@ case_journal_flood() {
 	need_journald
 	journal_alone
 	journald_start
-	DAEMON_ARGS=(--flows-loopback yes --kernel-log no --output-timeout 5s --collector-stop-timeout 60s
+	DAEMON_ARGS=(--flows-loopback yes --kernel-log no --output-timeout 5s --collector-stop-timeout 120s
 		--journal-schema ecs --spool-max-bytes 4G)
 	intake_start
 	sender_start
@@ -310,7 +312,6 @@ case_journal_flood() {
 	say "$lines lines were said"
 	generated
 	drain
-	wait_until '[ "$("$PEERS/cursor" "$T/spool" https acked)" -ge $(("$("$PEERS/cursor" "$T/spool" https sent)" - 100)) ]' 60
 	settle_accounts
 	got=$(cat "$T"/all/* | LC_ALL=C grep -aoE "\"reason\":\"${TAG}[1-4] [0-9]+" | sort -u | wc -l)
 	TITLE="journal flood: the lines"

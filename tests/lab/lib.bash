@@ -69,6 +69,9 @@ transport() {
 
 lab_setup() {
 	faults_setup
+	# Beside those that the end-to-end tests choose, which may run at the same time.
+	NET=$((2 + BASHPID % 18))
+	DAEMON_ARGS+=(--collector-stop-timeout 120s)
 	mkdir "$T/all"
 	: >"$T/daemon.log"
 	TAG=lab${T##*.}
