@@ -51,14 +51,15 @@ FUZZ := $(patsubst tests/fuzz/%.c,$(O)/tests/fuzz/%,$(filter-out tests/fuzz/driv
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(filter-out tests/fuzz/driver.c,$(wildcard tests/fuzz/*.c)))
 PEERS := $(patsubst tests/peers/%.c,$(O)/tests/peers/%,$(wildcard tests/peers/*.c))
 BENCHES := $(patsubst tests/bench/%.c,$(O)/tests/bench/%,$(wildcard tests/bench/*.c))
+ALL_TEXTS := $(O)/man/sekoia-ebpf.8 $(O)/completions/sekoia-ebpf.bash $(O)/completions/_sekoia-ebpf
 PROGRAMS := $(UNIT) $(FUZZ) $(PEERS) $(BENCHES)
 C_FILES := $(wildcard bpf/*.[ch] user/*.[ch] user/util/*.[ch] output/*.[ch] config/*.[ch] \
-	tests/unit/*.[ch] tests/fuzz/*.[ch] tests/peers/*.[ch] tests/bench/*.[ch] tests/lib/*.[ch])
+	tests/unit/*.[ch] tests/fuzz/*.[ch] tests/peers/*.[ch] tests/bench/*.[ch] tests/lib/*.[ch] deploy/*.c)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps demo test check bench lab lint format fuzz static test-kernels soak install clean help
+.PHONY: all deps demo test check bench lab lint format fuzz static test-kernels soak man completions install clean help
 
 all: $(O)/sekoia-ebpf ## build/sekoia-ebpf
 
@@ -130,7 +131,7 @@ test: ## install, build and run every test
 check: programs ## every test that needs no privilege and no peer
 	$(Q)O=$(O) tests/run.sh unit fuzz
 
-programs: $(O)/sekoia-ebpf $(PROGRAMS)
+programs: $(O)/sekoia-ebpf $(PROGRAMS) $(ALL_TEXTS)
 
 bench: all programs ## measure ourselves beside a named peer, in the same minute
 	$(Q)tests/bench/run.sh $(BENCH)
@@ -162,6 +163,28 @@ test-kernels: static $(VM_TESTS) $(VM_PEERS) ## boot other kernels under qemu: e
 	$(Q)tests/vm/power.sh
 	$(Q)tests/vm/clock.sh
 
+# ------------------------------------------------------------------ of the tables
+# Whatever the tables say, in the forms that others read.
+MAN_DATE := $(shell date -u -d "@$${SOURCE_DATE_EPOCH:-$$(stat -c %Y config/options.c)}" +%F)
+
+$(O)/texts: $(O)/obj/deploy/texts.o $(LIB)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(O)/man/sekoia-ebpf.8: $(O)/texts
+	@mkdir -p $(@D)
+	$(call say,MAN,$@)$< man $(MAN_DATE) > $@
+
+$(O)/completions/sekoia-ebpf.bash: $(O)/texts
+	@mkdir -p $(@D)
+	$(call say,BASH,$@)$< bash > $@
+
+$(O)/completions/_sekoia-ebpf: $(O)/texts
+	@mkdir -p $(@D)
+	$(call say,ZSH,$@)$< zsh > $@
+
+man: $(O)/man/sekoia-ebpf.8 ## build/man/sekoia-ebpf.8
+completions: $(filter $(O)/completions/%,$(ALL_TEXTS)) ## build/completions: for bash and zsh
+
 fuzz: $(FUZZERS) ## libFuzzer on every parser; FUZZ_SECONDS=30 each
 	$(Q)tests/fuzz/run.sh $(or $(FUZZ_SECONDS),30) $(FUZZERS)
 
@@ -171,8 +194,13 @@ lint: $(SKEL) ## format, cppcheck, clang-tidy, shell, includes
 format: ## clang-format in place
 	$(Q)clang-format -i $(C_FILES)
 
-install: all ## into DESTDIR/PREFIX
+install: all man completions ## into DESTDIR/PREFIX
 	install -D -m 0755 $(O)/sekoia-ebpf $(DESTDIR)$(PREFIX)/sbin/sekoia-ebpf
+	install -D -m 0644 $(O)/man/sekoia-ebpf.8 $(DESTDIR)$(PREFIX)/share/man/man8/sekoia-ebpf.8
+	install -D -m 0644 $(O)/completions/sekoia-ebpf.bash \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/sekoia-ebpf
+	install -D -m 0644 $(O)/completions/_sekoia-ebpf \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_sekoia-ebpf
 	install -D -m 0600 config/sekoia-ebpf.conf $(DESTDIR)/etc/sekoia-ebpf/sekoia-ebpf.conf
 
 clean: ## remove build/

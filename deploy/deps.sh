@@ -20,6 +20,7 @@ test=(
 	nftables conntrack e2fsprogs
 	rsyslog rsyslog-relp rsyslog-gnutls rsyslog-openssl systemd
 	qemu-system-x86 busybox-static cpio xz-utils gzip
+	man-db mandoc zsh
 	clang-format clang-tidy cppcheck shellcheck "libclang-rt-dev|libclang-rt-14-dev"
 )
 

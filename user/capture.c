@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "user/capture.h"
+#include "user/flow_rules.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -314,6 +315,11 @@ int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, str
 		t->idle_ns = opts->idle_ns;
 		t->loopback = opts->loopback;
 		t->flush = 0;
+		err = opts->rules ? kernel_set_rules(k, opts->rules) : 0;
+		if (err) {
+			say(text, text_size, "the filter of flows: %s", log_strerror(err));
+			return err;
+		}
 	}
 	*ret = TAKE_PTR(k);
 	return 0;
@@ -376,6 +382,26 @@ const char *kernel_lacks(const struct kernel *k, enum kernel_source source)
 uint64_t kernel_generation(const struct kernel *k)
 {
 	return k->generation;
+}
+
+int kernel_set_rules(struct kernel *k, const struct flow_rules *rules)
+{
+	const char *name = kernel_sources[KERNEL_FLOWS].name;
+	_cleanup_close_ int networks = -1, ports = -1, owners = -1;
+
+	if (!k->source[KERNEL_FLOWS].bss)
+		return 0;
+	networks = open_pin(k->dir, name, "flow_networks");
+	if (networks < 0)
+		return networks;
+	ports = open_pin(k->dir, name, "flow_ports");
+	if (ports < 0)
+		return ports;
+	owners = open_pin(k->dir, name, "flow_owners");
+	if (owners < 0)
+		return owners;
+	return flow_rules_apply(rules, &(struct flow_rules_maps){ networks, ports, owners },
+				k->source[KERNEL_FLOWS].bss);
 }
 
 int kernel_ring_fd(const struct kernel *k, enum kernel_source source)

@@ -65,8 +65,6 @@ uint32_t layout_id(const struct kernel_opts *o);
 
 void libbpf_speaks_through_us(void);
 
-int cgroup_root_open(char *text, size_t size);
-
 /*
  * Loads a source in the first variant that works, attaches it and pins it below
  * dir. lacks says what is lost with it, or all of it and why.

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "user/capture.h"
+#include "user/flow_rules.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -318,7 +319,17 @@ static int source_attach(enum kernel_source source, const struct variant_row *v,
 					   .loopback = o->loopback };
 		__u32 zero = 0;
 
-		err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
+		if (o->rules) {
+			struct flow_rules_maps maps = {
+				bpf_object__find_map_fd_by_name(obj, "flow_networks"),
+				bpf_object__find_map_fd_by_name(obj, "flow_ports"),
+				bpf_object__find_map_fd_by_name(obj, "flow_owners"),
+			};
+
+			err = flow_rules_apply(o->rules, &maps, &t);
+		}
+		if (!err)
+			err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
 	} else if (bss && source == KERNEL_JOURNAL) {
 		static const char *const names[JOURNAL_NAMES] = { "systemd-journal", "rsyslogd",
 								  "syslog-ng", "syslogd" };
@@ -397,4 +408,90 @@ int source_build(enum kernel_source source, const struct kernel_opts *o, const c
 	}
 	say(lacks, lacks_size, "all of it: %s", why);
 	return err;
+}
+
+/* ------------------------------------------------------------------- trials */
+
+static int try_row(const struct program_row *row, const struct kernel_opts *o, int cgroup_fd,
+		   const char **ret_why)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, open_opts,
+		    .object_name = kernel_sources[row->source].name);
+	struct bpf_link *link = NULL;
+	struct bpf_object *obj;
+	struct bpf_program *prog;
+	const void *elf;
+	size_t size;
+	int err;
+
+	elf = kernel_sources[row->source].elf(&size);
+	*ret_why = "open";
+	open_opts.btf_custom_path = o->btf;
+	obj = bpf_object__open_mem(elf, size, &open_opts);
+	if (!obj)
+		return -errno;
+	bpf_object__for_each_program(prog, obj)
+		bpf_program__set_autoload(prog, !strcmp(bpf_program__name(prog), row->name));
+	*ret_why = "load";
+	err = set_sizes(obj, row->source, o);
+	if (!err)
+		err = bpf_object__load(obj);
+	if (!err) {
+		*ret_why = "attach";
+		err = attach_row(row, obj, cgroup_fd, &link);
+	}
+	bpf_link__destroy(link);
+	bpf_object__close(obj);
+	return err;
+}
+
+/* The variant that kernel_new() would come to, or NULL. */
+static const struct variant_row *find_variant(enum kernel_source source, const int errs[N_PROGRAMS])
+{
+	for (size_t v = 0; v < N_VARIANTS; v++) {
+		bool whole = variants[v].source == source;
+
+		for (size_t i = 0; i < N_PROGRAMS && whole; i++)
+			if (kernel_programs[i].source == source &&
+			    row_in_variant(&kernel_programs[i], &variants[v]) && errs[i])
+				whole = false;
+		if (whole)
+			return &variants[v];
+	}
+	return NULL;
+}
+
+int kernel_try(const struct kernel_opts *opts,
+	       void (*fn)(void *arg, const struct kernel_trial *trial), void *arg)
+{
+	struct kernel_opts o = *opts;
+	_cleanup_close_ int cgroup_fd = -1;
+	const char *whys[N_PROGRAMS] = { NULL };
+	int errs[N_PROGRAMS] = { 0 };
+	char text[160];
+
+	libbpf_speaks_through_us();
+	o.flow_ring_bytes = o.journal_ring_bytes = 64 << 10;
+	o.flows_max = 1024;
+	cgroup_fd = cgroup_root_open(text, sizeof(text));
+	for (size_t i = 0; i < N_PROGRAMS; i++)
+		if (o.wanted[kernel_programs[i].source])
+			errs[i] = try_row(&kernel_programs[i], &o, cgroup_fd, &whys[i]);
+	for (size_t i = 0; i < N_PROGRAMS; i++) {
+		const struct program_row *row = &kernel_programs[i];
+		const struct variant_row *v = find_variant(row->source, errs);
+		struct kernel_trial trial = {
+			.source = row->source,
+			.source_name = kernel_sources[row->source].name,
+			.program = row->name,
+			.err = errs[i],
+			.why = whys[i],
+			.used = v && row_in_variant(row, v),
+			.lost = v ? v->lacks : "all of this source",
+		};
+
+		if (o.wanted[row->source])
+			fn(arg, &trial);
+	}
+	return 0;
 }

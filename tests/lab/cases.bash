@@ -245,7 +245,7 @@ case_spool_limit() {
 	sender_start
 	generate "$(of 8000 60000)" 4000
 	generated
-	wait_until '[ "$(log_count "at its limit .*: the oldest events are dropped")" -eq 1 ]'
+	wait_until '[ "$(log_count "at its limit .*: dropped before")" -eq 1 ]'
 	intake_start
 	drain 3
 	NOTE="limit 2 MiB"
@@ -253,8 +253,7 @@ case_spool_limit() {
 	# Flows of others on this host are in the books, too: what is ours is a part of it.
 	[ "$LOST" -gt 0 ] || fail "the limit was not reached"
 	[ "$LOST" -le "$TOLD" ] || fail "$LOST lost, $TOLD in the books"
-	[ $(($(books spool appended) - TOLD)) -eq "$(cat "$T"/all/* | sed -n 's/.*"event":{"id":"\([^"]*\)".*/\1/p' | sort -u | wc -l)" ] ||
-		fail "what the books say was delivered is not what arrived"
+	assert_given_up
 }
 
 # 4 KiB blocks, at places from a seed, while nobody looks.
@@ -286,8 +285,7 @@ case_spool_damage() {
 	settle_accounts "$SENT"
 	lost=$(books "output.$SENDER" damaged)
 	[ "$LOST" -le "$lost" ] || fail "$LOST lost, $lost counted"
-	[ $(($(books spool appended) - TOLD)) -eq "$(cat "$T"/all/* | sed -n 's/.*"event":{"id":"\([^"]*\)".*/\1/p' | sort -u | wc -l)" ] ||
-		fail "what the books say was delivered is not what arrived"
+	assert_given_up
 }
 
 # ------------------------------------------------------------------ load
