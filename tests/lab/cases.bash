@@ -24,7 +24,7 @@ case_kills() {
 	need_journald
 	journal_alone
 	journald_start
-	DAEMON_ARGS=(--flows-loopback yes --kernel-log no --output-timeout 5s --collector-stop-timeout 30s
+	DAEMON_ARGS=(--flows-loopback yes --flows-networks "127.$NET.0.0/16" --kernel-log no --output-timeout 5s --collector-stop-timeout 30s
 		--journal-schema ecs --ring-journal 64M --ring-flows 64M)
 	intake_start
 	sender_start
@@ -261,8 +261,7 @@ case_spool_damage() {
 	local seed=${LAB_SEED:-$RANDOM} blocks i file size at lost
 
 	blocks=$(of 5 20)
-	intake_start
-	intake_kill
+	certs
 	SENDER_ARGS=(--collector-stop-timeout 0s --spool-segment-bytes 256k)
 	sender_start
 	generate "$(of 3000 20000)" 4000
@@ -297,7 +296,7 @@ case_journal_flood() {
 	need_journald
 	journal_alone
 	journald_start
-	DAEMON_ARGS=(--flows-loopback yes --kernel-log no --output-timeout 5s --collector-stop-timeout 120s
+	DAEMON_ARGS=(--flows-loopback yes --flows-networks "127.$NET.0.0/16" --kernel-log no --output-timeout 5s --collector-stop-timeout 120s
 		--journal-schema ecs --spool-max-bytes 4G)
 	intake_start
 	sender_start
@@ -312,7 +311,7 @@ case_journal_flood() {
 	drain
 	settle_accounts
 	got=$(cat "$T"/all/* | LC_ALL=C grep -aoE "\"reason\":\"${TAG}[1-4] [0-9]+" | sort -u | wc -l)
-	TITLE="journal flood: the lines"
+	TITLE="journal flood beside flows: the lines"
 	NOTE="ring_full=$(books kernel.journal ring_full)"
 	row "$lines" $((lines - got)) "$(books kernel.journal ring_full)" 0 0 "$NOTE"
 	[ $((lines - got)) -le "$(books kernel.journal ring_full)" ] || fail "$((lines - got)) lines lost that were not counted"

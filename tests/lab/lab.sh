@@ -66,7 +66,7 @@ row_head() {
 	put fault sender sent lost told repeats by-id note
 }
 
-# In the order of the cases, each by its newest row.
+# In the order of the cases. Each run is there, also one that was done again.
 table() {
 	local name title row
 
@@ -74,7 +74,7 @@ table() {
 	while IFS=$'\t' read -r name _ title; do
 		while IFS='|' read -r -a row; do
 			put "${row[@]}"
-		done < <(tac "$lab/rows" | awk -F'|' -v title="$title" 'index($1, title) == 1 && !n[$1 $2]++' | tac)
+		done < <(awk -F'|' -v title="$title" 'index($1, title) == 1' "$lab/rows")
 	done < <(cases)
 }
 
@@ -89,7 +89,7 @@ markdown() {
 			[[ ${row[0]} = "$last" ]] || echo "| **${row[0]}** | | | | | |"
 			last=${row[0]}
 			echo "| ${row[1]}${row[7]:+; ${row[7]}} | ${row[2]} | ${row[3]} | ${row[4]} | ${row[5]} | ${row[6]} |"
-		done < <(tac "$lab/rows" | awk -F'|' -v title="$title" 'index($1, title) == 1 && !n[$1 $2]++' | tac)
+		done < <(awk -F'|' -v title="$title" 'index($1, title) == 1' "$lab/rows")
 	done < <(cases)
 }
 
