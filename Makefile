@@ -60,7 +60,7 @@ C_FILES := $(wildcard bpf/*.[ch] user/*.[ch] user/util/*.[ch] output/*.[ch] conf
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps demo test check bench lint format fuzz static test-kernels soak man completions install clean help
+.PHONY: all deps demo test check bench lab lint format fuzz static test-kernels soak man completions install clean help
 
 all: $(O)/sekoia-ebpf ## build/sekoia-ebpf
 
@@ -156,6 +156,9 @@ programs: $(O)/sekoia-ebpf $(PROGRAMS) $(ALL_TEXTS)
 bench: all programs ## measure ourselves beside a named peer, in the same minute
 	$(Q)tests/bench/run.sh $(BENCH)
 
+lab: all programs ## the fault laboratory, ours beside rsyslog, ~40 min; LAB="net_cut kills:relp"
+	$(Q)tests/lab/lab.sh long $(LAB)
+
 soak: all programs ## the long runs
 	$(Q)tests/soak.sh
 
@@ -174,8 +177,11 @@ build/static/tests/%: $(O)/obj/tests/%.o $(LIB)
 	$(call say,STATIC,$@)$(link_static)
 
 VM_TESTS := $(patsubst tests/%.c,build/static/tests/%,$(wildcard tests/unit/test_capture*.c tests/unit/test_sandbox.c))
-test-kernels: static $(VM_TESTS) ## boot other kernels under qemu: exact bytes, crash, books; KERNELS="6.1 6.12" or all
+VM_PEERS := $(addprefix build/static/tests/peers/,emit spoolmap)
+test-kernels: static $(VM_TESTS) $(VM_PEERS) ## boot other kernels under qemu: exact bytes, crash, books, power loss, clock; KERNELS="6.1 6.12" or all
 	$(Q)tests/vm/run.sh $(KERNELS)
+	$(Q)tests/vm/power.sh
+	$(Q)tests/vm/clock.sh
 
 # ------------------------------------------------------------------ of the tables
 # Whatever the tables say, in the forms that others read.

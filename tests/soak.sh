@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The long runs: the end-to-end tests that kill, cut and count, again and again
-# with other random instants, for SOAK_MINUTES (60). Stops at the first failure.
+# The long runs: the fault laboratory once, then the end-to-end tests that kill,
+# cut and count, again and again with other random instants, for SOAK_MINUTES
+# (60) in all. Stops at the first failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 end=$((SECONDS + ${SOAK_MINUTES:-60} * 60))
 round=0
 files=(tests/bats/kills.bats tests/bats/flows_10000.bats tests/bats/journal_*.bats)
 
+tests/lab/lab.sh long
 while ((SECONDS < end)); do
 	round=$((round + 1))
 	echo "round $round, $(((end - SECONDS) / 60)) minutes left"
 	bats "${files[@]}"
 	UPGRADE_ROUNDS=200 bats tests/bats/upgrade.bats
 done
-echo "$round rounds without a failure"
+echo "the laboratory, and $round rounds without a failure"

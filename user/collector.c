@@ -281,6 +281,12 @@ static void know_shipper(struct collector *c)
 
 /* ------------------------------------------------------------------- drain */
 
+static void read_clocks(struct collector *c)
+{
+	c->sink.record->boot_to_real_ns = clock_boot_to_real_ns();
+	c->sink.record->kernel_to_real_ns = host_kernel_to_real_ns();
+}
+
 /* Takes what there is, up to a budget. True when nothing is left. */
 static bool drain(struct collector *c, uint64_t now_ms)
 {
@@ -291,6 +297,8 @@ static bool drain(struct collector *c, uint64_t now_ms)
 	know_shipper(c);
 	if (c->stuck_since_ms && commit(c))
 		return true; /* nothing moves; the timer tries again */
+	/* What happened after the clock was stepped must not be told in the old time. */
+	read_clocks(c);
 	do {
 		empty = true;
 		for (int i = 0; i < c->n_sources; i++) {
@@ -326,12 +334,6 @@ static void on_source(void *arg, uint32_t events)
 	(void)events;
 	if (!drain(c, loop_now_ms(c->loop)))
 		loop_timer_set(c->loop, &c->drain_timer, loop_now_ms(c->loop));
-}
-
-static void read_clocks(struct collector *c)
-{
-	c->sink.record->boot_to_real_ns = clock_boot_to_real_ns();
-	c->sink.record->kernel_to_real_ns = host_kernel_to_real_ns();
 }
 
 static void flush_sources(struct collector *c, bool all)
