@@ -64,15 +64,16 @@ FUZZ := $(patsubst tests/fuzz/%.c,$(O)/tests/fuzz/%,$(filter-out tests/fuzz/driv
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(filter-out tests/fuzz/driver.c,$(wildcard tests/fuzz/*.c)))
 PEERS := $(patsubst tests/peers/%.c,$(O)/tests/peers/%,$(wildcard tests/peers/*.c))
 BENCHES := $(patsubst tests/bench/%.c,$(O)/tests/bench/%,$(wildcard tests/bench/*.c))
+ALL_TEXTS := $(O)/man/sekoia-ebpf.8 $(O)/completions/sekoia-ebpf.bash $(O)/completions/_sekoia-ebpf
 PROGRAMS := $(UNIT) $(FUZZ) $(PEERS) $(BENCHES)
 C_FILES := $(wildcard bpf/*.[ch] user/*.[ch] user/util/*.[ch] output/*.[ch] config/*.[ch] \
-	tests/unit/*.[ch] tests/fuzz/*.[ch] tests/peers/*.[ch] tests/bench/*.[ch] tests/lib/*.[ch])
+	tests/unit/*.[ch] tests/fuzz/*.[ch] tests/peers/*.[ch] tests/bench/*.[ch] tests/lib/*.[ch] deploy/*.c)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all deps demo test check bench lint format fuzz static packages test-kernels test-packages \
-	soak install clean help
+	soak man completions install clean help
 
 all: $(O)/sekoia-ebpf ## build/sekoia-ebpf
 
@@ -144,7 +145,7 @@ test: ## install, build and run every test
 check: programs ## every test that needs no privilege and no peer
 	$(Q)O=$(O) tests/run.sh unit fuzz
 
-programs: $(O)/sekoia-ebpf $(PROGRAMS)
+programs: $(O)/sekoia-ebpf $(PROGRAMS) $(ALL_TEXTS)
 
 bench: all programs ## measure ourselves beside a named peer, in the same minute
 	$(Q)tests/bench/run.sh $(BENCH)
@@ -170,12 +171,35 @@ VM_TESTS := $(patsubst tests/%.c,$(STATIC)/tests/%,$(wildcard tests/unit/test_ca
 test-kernels: static $(VM_TESTS) ## boot other kernels under qemu: exact bytes, crash, books; KERNELS="6.1 6.12" or all
 	$(Q)tests/vm/run.sh $(KERNELS)
 
+# ------------------------------------------------------------------ of the tables
+# Whatever the tables say, in the forms that others read.
+MAN_DATE := $(shell date -u -d "@$${SOURCE_DATE_EPOCH:-$$(stat -c %Y config/options.c)}" +%F)
+
+$(O)/texts: $(O)/obj/deploy/texts.o $(LIB)
+	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+$(O)/man/sekoia-ebpf.8: $(O)/texts
+	@mkdir -p $(@D)
+	$(call say,MAN,$@)$< man $(MAN_DATE) > $@
+
+$(O)/completions/sekoia-ebpf.bash: $(O)/texts
+	@mkdir -p $(@D)
+	$(call say,BASH,$@)$< bash > $@
+
+$(O)/completions/_sekoia-ebpf: $(O)/texts
+	@mkdir -p $(@D)
+	$(call say,ZSH,$@)$< zsh > $@
+
+man: $(O)/man/sekoia-ebpf.8 ## build/man/sekoia-ebpf.8
+completions: $(filter $(O)/completions/%,$(ALL_TEXTS)) ## build/completions: for bash and zsh
+
 DEB_ARCH := $(patsubst x86,amd64,$(BPF_ARCH))
 packages: static ## .deb and .rpm of the static binary, in build/packages; PACKAGES="deb rpm"
+	$(Q)+$(MAKE) --no-print-directory ARCH= man completions
 	$(Q)deploy/packages.sh $(STATIC)/sekoia-ebpf $(DEB_ARCH) $(VERSION) build/packages $(PACKAGES)
 
 PACKAGE_PEERS := $(addprefix $(STATIC)/tests/peers/,intake emit)
-test-packages: static $(PACKAGE_PEERS) ## lint, install, upgrade, remove the packages; under a real systemd in qemu
+test-packages: static man completions $(PACKAGE_PEERS) ## lint, install, upgrade, remove the packages; under a real systemd in qemu
 	$(Q)deploy/deps.sh packages
 	$(Q)tests/packages/run.sh
 
@@ -188,8 +212,13 @@ lint: $(SKEL) ## format, cppcheck, clang-tidy, shell, includes
 format: ## clang-format in place
 	$(Q)clang-format -i $(C_FILES)
 
-install: all ## into DESTDIR/PREFIX, with the systemd unit; an existing configuration is left alone
+install: all man completions ## into DESTDIR/PREFIX, with the systemd unit; an existing configuration is left alone
 	install -D -m 0755 $(O)/sekoia-ebpf $(DESTDIR)$(PREFIX)/sbin/sekoia-ebpf
+	install -D -m 0644 $(O)/man/sekoia-ebpf.8 $(DESTDIR)$(PREFIX)/share/man/man8/sekoia-ebpf.8
+	install -D -m 0644 $(O)/completions/sekoia-ebpf.bash \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/sekoia-ebpf
+	install -D -m 0644 $(O)/completions/_sekoia-ebpf \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_sekoia-ebpf
 	install -D -m 0755 deploy/systemd/handover $(DESTDIR)$(PREFIX)/lib/sekoia-ebpf/handover
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d
 	sed 's,/usr/sbin/sekoia,$(PREFIX)/sbin/sekoia,; s,/usr/lib/,$(PREFIX)/lib/,' deploy/systemd/sekoia-ebpf.service \

@@ -33,6 +33,35 @@ static __always_inline void count(u32 which)
 		__sync_fetch_and_add(c, 1);
 }
 
+/* By enum counter: those of losses. The least and the greatest of all CPUs are what counts. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTERS);
+	__type(key, u32);
+	__type(value, struct loss_window);
+} losses SEC(".maps");
+
+/*
+ * Counts, and notes when. The clock is read on this path alone. Whoever is
+ * interrupted here by another loss is off by as long as that takes.
+ */
+static __always_inline void count_loss(u32 which, u64 epoch)
+{
+	struct loss_window *w = bpf_map_lookup_elem(&losses, &which);
+	u64 now = bpf_ktime_get_boot_ns();
+
+	if (w) {
+		u32 half = epoch & 1;
+
+		if (w->half[half].epoch != epoch || !w->half[half].first_ns) {
+			w->half[half].first_ns = now;
+			w->half[half].epoch = epoch;
+		}
+		w->half[half].last_ns = now;
+	}
+	count(which);
+}
+
 /*
  * A wake-up costs over a microsecond, so the reader is woken each time that
  * this much more waits; for less it looks by itself, several times a second.

@@ -13,7 +13,7 @@
 #include <linux/types.h>
 #endif
 
-#define EVENTS_LAYOUT 2
+#define EVENTS_LAYOUT 3
 
 enum event_type {
 	EVENT_NONE,
@@ -60,6 +60,18 @@ enum counter {
 	COUNT_MISSED,		 /* lost: the kernel did not show us how the flow ended */
 	COUNTERS,
 };
+
+/*
+ * When a counter of losses went up: the first and the last time within an epoch.
+ * User space begins an epoch whenever it asks; of two one is read, the other written.
+ */
+struct loss_window {
+	struct {
+		__u64 epoch;
+		__u64 first_ns, last_ns; /* CLOCK_BOOTTIME */
+	} half[2];
+};
+_Static_assert(sizeof(struct loss_window) == 48, "wire");
 
 enum flow_direction { FLOW_IN, FLOW_OUT }; /* IANA 61: we accepted, we connected */
 
@@ -120,13 +132,52 @@ struct event_flow {
 };
 _Static_assert(sizeof(struct event_flow) == 16 + 80 + 96 + 32 + 8 + 4 + 28, "wire");
 
+/* Which lists of the filter have something in them; ONLY: something that is wanted. */
+enum flow_filter_bit {
+	FILTER_NETWORKS = 1 << 0,
+	FILTER_NETWORKS_ONLY = 1 << 1,
+	FILTER_PORTS = 1 << 2,
+	FILTER_PORTS_ONLY = 1 << 3,
+	FILTER_PROTOCOLS = 1 << 4,
+	FILTER_DIRECTION = 1 << 5,
+	FILTER_PRIVATE = 1 << 6, /* not from one private address to another */
+	FILTER_USERS = 1 << 7,	 /* these three are the kinds of struct filter_owner, too */
+	FILTER_USERS_ONLY = 1 << 8,
+	FILTER_COMMANDS = 1 << 9,
+	FILTER_COMMANDS_ONLY = 1 << 10,
+	FILTER_CGROUPS = 1 << 11,
+	FILTER_CGROUPS_ONLY = 1 << 12,
+};
+
+enum filter_verdict { FILTER_WANTED = 1, FILTER_UNWANTED = 2 };
+
+#define FILTER_NETWORKS_MAX 512 /* twice a list: the next one is there before this one goes */
+#define FILTER_OWNERS_MAX   1536
+#define FILTER_PORT_WORDS   1024
+
+struct filter_network {
+	__u32 prefix_len;
+	__u32 address[4]; /* network order; IPv4 as ::ffff:a.b.c.d */
+};
+
+struct filter_owner {
+	__u32 kind, pad;
+	__u64 value[2]; /* uid, cgroup id, or the bytes of comm */
+};
+
 /* What the user space sets in the .bss of the flow objects, at any time. */
 struct flow_tunables {
 	__u64 generation;  /* random, of this set of rings: never 0 once it is attached */
 	__u64 attached_ns; /* CLOCK_BOOTTIME */
 	__u64 active_ns, idle_ns;
 	__u32 loopback;
-	__u32 flush; /* report everything at the next sweep, as FLOW_END_FORCED */
+	__u32 flush;	    /* report everything at the next sweep, as FLOW_END_FORCED */
+	__u32 filter;	    /* enum flow_filter_bit */
+	__u32 direction;    /* enum flow_direction: the wanted one of FILTER_DIRECTION */
+	__u64 protocols[4]; /* a bitmap of those that are wanted */
+	__u32 sample_rate;  /* one flow in so many; 0 and 1: all */
+	__u32 pad;
+	__u64 loss_epoch;
 };
 
 /* What exec saw: for processes that are gone when their events are read. */
@@ -150,6 +201,7 @@ _Static_assert(sizeof(struct process_exec_info) == 16 + 256 + 512, "wire");
 struct journal_tunables {
 	__u64 generation;
 	__u64 names[JOURNAL_NAMES][2]; /* NUL-padded; 0: none */
+	__u64 loss_epoch;
 };
 
 enum journal_flag {

@@ -16,6 +16,11 @@ struct {
 
 struct flow_tunables tunables;
 
+static __always_inline void lost(u32 which)
+{
+	count_loss(which, tunables.loss_epoch);
+}
+
 /*
  * Unique on this host for 800 days: no CPU begins two flows within 16 ns. It
  * says nothing about kernel addresses, as a socket's would.
@@ -25,5 +30,6 @@ static __always_inline u64 flow_new_id(u64 boot_ns)
 	return ((u64)bpf_get_smp_processor_id() << 52) | ((boot_ns >> 4) & ((1ull << 52) - 1));
 }
 
+#include "bpf/flow_filter.bpf.h"
 #include "bpf/flow_packet.bpf.h"
 #include "bpf/flow_tcp.bpf.h"

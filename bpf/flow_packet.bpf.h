@@ -127,6 +127,15 @@ static __always_inline bool packet_is_tcp(struct __sk_buff *skb)
 	return ip[0] >> 4 == 4 ? ip[9] == IPPROTO_TCP : ip[6] == IPPROTO_TCP;
 }
 
+/* For the sampling: all packets of a flow have the same. */
+static __always_inline u64 packet_seed(const struct packet_key *key)
+{
+	const u32 *remote = (const u32 *)key->remote;
+
+	return key->cookie ^ ((u64)remote[0] << 32 | (remote[0] ^ remote[3])) ^
+	       ((u64)key->remote_port << 40 | (u64)key->local_port << 16 | key->protocol);
+}
+
 static __always_inline int packet_count(struct __sk_buff *skb, bool out)
 {
 	struct packet_key key = {};
@@ -149,14 +158,20 @@ static __always_inline int packet_count(struct __sk_buff *skb, bool out)
 	f = bpf_map_lookup_elem(&packet_flows, &key);
 	if (!f) {
 		struct packet_flow fresh = {};
+		bool wanted = true;
 
 		if (is_local_pair(key.ip_version, (u32 *)key.local, (u32 *)key.remote)) {
-			if (!tunables.loopback) {
-				count(COUNT_SEEN);
-				count(COUNT_FILTERED);
-				return 1;
-			}
 			fresh.flags = FLOW_LOOPBACK;
+			wanted = tunables.loopback;
+		}
+		if (wanted && tunables.filter)
+			wanted = filter_allows(key.ip_version, key.protocol,
+					       out ? FLOW_OUT : FLOW_IN, (u32 *)key.local,
+					       (u32 *)key.remote, key.local_port, key.remote_port);
+		if (!wanted || !filter_samples(packet_seed(&key))) {
+			count(COUNT_SEEN);
+			count(COUNT_FILTERED);
+			return 1;
 		}
 		fresh.id = flow_new_id(now);
 		fresh.start_ns = fresh.from_ns = fresh.last_ns = now;
@@ -169,7 +184,7 @@ static __always_inline int packet_count(struct __sk_buff *skb, bool out)
 		f = bpf_map_lookup_elem(&packet_flows, &key);
 		if (!f) {
 			count(COUNT_SEEN);
-			count(COUNT_NO_ROOM);
+			lost(COUNT_NO_ROOM);
 			return 1;
 		}
 	}
@@ -217,6 +232,7 @@ int packet_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	struct event_task *owner;
 	struct packet_flow *f;
 	struct event_flow *e;
+	bool wanted;
 	u64 now;
 	u8 end;
 
@@ -295,12 +311,17 @@ int packet_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	e->srtt_us = 0;
 	e->report = f->report++;
 	f->from_ns = now;
+	wanted = filter_allows_owner(e);
 	if (end == FLOW_END_ACTIVE) {
-		count(COUNT_REPORTS);
+		if (wanted)
+			count(COUNT_REPORTS);
 	} else {
 		bpf_map_delete_elem(&packet_flows, &key);
-		count(COUNT_SUBMITTED);
+		count(wanted ? COUNT_SUBMITTED : COUNT_FILTERED);
 	}
-	bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
+	if (wanted)
+		bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
+	else
+		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 	return 0;
 }

@@ -258,12 +258,17 @@ static __always_inline void tcp_report_end(u64 key, struct tcp_flow *f,
 	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
 	if (!e) {
 		if (tcp_take(key, f))
-			count(COUNT_RING_FULL);
+			lost(COUNT_RING_FULL);
 		return;
 	}
 	/* Filled before it is taken: after that the entry may be another flow's. */
 	tcp_event_fill(e, f, names, &f->final, end_reason);
 	if (!tcp_take(key, f)) {
+		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+		return;
+	}
+	if (!filter_allows_owner(e)) {
+		count(COUNT_FILTERED);
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		return;
 	}
@@ -291,17 +296,21 @@ static __always_inline bool tcp_is_loopback(struct sock *sk)
 	       c->skc_daddr == c->skc_rcv_saddr;
 }
 
-/* Counts it, and says whether it is wanted. */
-static __always_inline bool tcp_is_wanted(struct sock *sk, u32 *flags)
+/* Whatever its owner. Sets FLOW_LOOPBACK in *flags when it is that. */
+static __always_inline bool tcp_is_wanted(struct sock *sk, u8 direction, u32 *flags)
 {
-	count(COUNT_SEEN);
-	if (!tcp_is_loopback(sk))
+	struct tcp_names n;
+
+	if (tcp_is_loopback(sk)) {
+		*flags |= FLOW_LOOPBACK;
+		if (!tunables.loopback)
+			return false;
+	}
+	if (!tunables.filter)
 		return true;
-	*flags |= FLOW_LOOPBACK;
-	if (tunables.loopback)
-		return true;
-	count(COUNT_FILTERED);
-	return false;
+	tcp_read_names(&n, sk);
+	return filter_allows(n.ip_version, IPPROTO_TCP, direction, n.local, n.remote, n.local_port,
+			     n.remote_port);
 }
 
 /* A flow that leaves TCP_CLOSE or SYN_RECV. at is 1 in softirq. */
@@ -310,15 +319,20 @@ static __always_inline void tcp_flow_begin(struct sock *sk, u32 at, u8 direction
 	u64 key = (u64)sk;
 	struct tcp_flow *f;
 	u32 flags = 0;
+	u64 now;
 	int err;
 
-	if (!tcp_is_wanted(sk, &flags))
+	count(COUNT_SEEN);
+	now = bpf_ktime_get_boot_ns();
+	if (!tcp_is_wanted(sk, direction, &flags) || !filter_samples(now)) {
+		count(COUNT_FILTERED);
 		return;
+	}
 	f = bpf_map_lookup_elem(&tcp_scratch, &at);
 	if (!f)
 		return;
-	f->start_ns = bpf_ktime_get_boot_ns();
-	f->id = flow_new_id(f->start_ns);
+	f->start_ns = now;
+	f->id = flow_new_id(now);
 	f->flags = flags;
 	f->direction = direction;
 	f->tcp_flags = 0x02; /* SYN */
@@ -334,11 +348,11 @@ static __always_inline void tcp_flow_begin(struct sock *sk, u32 at, u8 direction
 	err = bpf_map_update_elem(&tcp_flows, &key, f, BPF_NOEXIST);
 	if (err == -EEXIST) {
 		/* The socket that was here went away while no program of ours ran. */
-		count(COUNT_MISSED);
+		lost(COUNT_MISSED);
 		err = bpf_map_update_elem(&tcp_flows, &key, f, BPF_ANY);
 	}
 	if (err)
-		count(COUNT_NO_ROOM);
+		lost(COUNT_NO_ROOM);
 }
 
 /* Tells how the flow ended, as far as this side can know. */
@@ -419,10 +433,12 @@ static __always_inline void tcp_flow_adopt(struct sock *sk, int oldstate)
 	f = bpf_map_lookup_elem(&tcp_scratch, &at);
 	if (!tp || !f)
 		return;
-	/* One that was filtered at its start was counted then. */
-	if (!tunables.loopback && tcp_is_loopback(sk))
+	/* One that was filtered at its start was counted then. These do not decide alike now: */
+	if (tunables.sample_rate > 1 || tunables.filter & (FILTER_DIRECTION | FILTER_PORTS))
 		return;
-	tcp_is_wanted(sk, &flags);
+	if (!tcp_is_wanted(sk, FLOW_OUT, &flags))
+		return;
+	count(COUNT_SEEN);
 	count(COUNT_ADOPTED);
 	__builtin_memset(f, 0, sizeof(*f));
 	f->start_ns = tunables.attached_ns;
@@ -434,7 +450,7 @@ static __always_inline void tcp_flow_adopt(struct sock *sk, int oldstate)
 	tcp_read_names(&names, sk);
 	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
 	if (!e) {
-		count(COUNT_RING_FULL);
+		lost(COUNT_RING_FULL);
 		return;
 	}
 	tcp_event_fill(e, f, &names, &f->final, FLOW_END_DETECTED);
@@ -572,8 +588,12 @@ int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 			}
 			f->reported = now;
 			f->report++;
-			count(COUNT_REPORTS);
-			bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
+			if (filter_allows_owner(e)) {
+				count(COUNT_REPORTS);
+				bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
+			} else {
+				bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+			}
 		} else {
 			count(COUNT_REPORTS_RING_FULL);
 		}

@@ -15,6 +15,11 @@ struct {
 
 struct journal_tunables tunables;
 
+static __always_inline void lost(u32 which)
+{
+	count_loss(which, tunables.loss_epoch);
+}
+
 /* From 6.11 for tracing programs: reads page fragments, too. */
 extern int bpf_dynptr_from_skb(struct sk_buff *skb, u64 flags,
 			       struct bpf_dynptr *ptr) __ksym __weak;
@@ -89,7 +94,7 @@ static __always_inline void journal_submit(struct event_journal *e, u32 len, u32
 	e->len = len;
 	e->h.size = sizeof(*e) + len;
 	if (e->flags & JOURNAL_TRUNCATED)
-		count(COUNT_TRUNCATED);
+		lost(COUNT_TRUNCATED);
 	count(COUNT_SUBMITTED);
 	bpf_ringbuf_submit(e, wake_flags(&journal_ring, room));
 }
@@ -102,7 +107,7 @@ static __always_inline void journal_submit(struct event_journal *e, u32 len, u32
 	if (m.len <= (room) - sizeof(struct event_journal)) {                                      \
 		e = bpf_ringbuf_reserve(&journal_ring, (room), 0);                                 \
 		if (!e) {                                                                          \
-			count(COUNT_RING_FULL);                                                    \
+			lost(COUNT_RING_FULL);                                                     \
 			return 0;                                                                  \
 		}                                                                                  \
 		journal_fill(e, &m);                                                               \
@@ -205,7 +210,7 @@ static __always_inline u32 journal_copy_pages(struct event_journal *e,
 	if (m.len <= (max)) {                                                                      \
 		e = bpf_ringbuf_reserve(&journal_ring, sizeof(*e) + 2 * (max), 0);                 \
 		if (!e) {                                                                          \
-			count(COUNT_RING_FULL);                                                    \
+			lost(COUNT_RING_FULL);                                                     \
 			return 0;                                                                  \
 		}                                                                                  \
 		journal_fill(e, &m);                                                               \
@@ -318,11 +323,11 @@ int BPF_PROG(journal_read, struct sk_buff *skb, int n)
 	if (!journal_begin(skb, n, &m))
 		return 0;
 	if (bpf_dynptr_from_skb(skb, 0, &ptr)) {
-		count(COUNT_NO_ROOM);
+		lost(COUNT_NO_ROOM);
 		return 0;
 	}
 	JOURNAL_CLASSES(JOURNAL_COPY_DYNPTR)
-	count(COUNT_NO_ROOM);
+	lost(COUNT_NO_ROOM);
 	return 0;
 }
 
@@ -355,7 +360,7 @@ int BPF_PROG(journal_read_pages, struct sk_buff *skb, int n)
 		JOURNAL_CLASS_PAGES(32768)
 		JOURNAL_CLASS_PAGES(JOURNAL_PAGES_MAX)
 	}
-	count(COUNT_NO_ROOM);
+	lost(COUNT_NO_ROOM);
 	return 0;
 }
 
@@ -369,7 +374,7 @@ int BPF_PROG(journal_read_linear, struct sk_buff *skb, int n)
 	if (!journal_begin(skb, n, &m))
 		return 0;
 	JOURNAL_CLASSES(JOURNAL_COPY_LINEAR)
-	count(COUNT_NO_ROOM);
+	lost(COUNT_NO_ROOM);
 	return 0;
 }
 

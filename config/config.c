@@ -36,6 +36,7 @@ struct sources {
 	const char *proxy_from; /* the name of that variable */
 	const char *no_proxy;	/* borrowed from the environment */
 	enum config_action action;
+	unsigned command_flags;
 };
 
 static void sources_done(struct sources *s)
@@ -292,6 +293,14 @@ static void read_long(struct sources *s, struct args *a, char *word, struct conf
 		s->action = name[0] == 'h' ? CONFIG_HELP : CONFIG_VERSION;
 		return;
 	}
+	for (const struct config_command_flag_row *f = config_command_flags; f->name; f++) {
+		if (strcmp(name, f->name) != 0)
+			continue;
+		if (value)
+			config_error(e, "--%s: takes no value", name);
+		s->command_flags |= f->bit;
+		return;
+	}
 	for (const struct config_option *o = config_options; o->key; o++) {
 		char flag[CONFIG_NAME_SIZE], where[CONFIG_NAME_SIZE + 2];
 
@@ -537,6 +546,7 @@ int config_load(struct config *c, int argc, char **argv, char **envp, enum confi
 		return err;
 	}
 	*action = s.action;
+	c->command_flags = s.command_flags;
 	if (s.action != CONFIG_RUN) {
 		/* Who asks for help gets help, whatever else is wrong. */
 		config_errors_done(e);

@@ -16,6 +16,7 @@
 
 enum config_region { REGION_FRA1, REGION_FRA2, REGION_MCO1, REGION_UAE1, REGION_USA1, REGION_SGP1 };
 enum config_flow_schema { FLOW_SCHEMA_BOTH, FLOW_SCHEMA_IPFIX, FLOW_SCHEMA_ECS };
+enum config_direction { DIRECTION_BOTH, DIRECTION_IN, DIRECTION_OUT };
 enum config_journal_schema { JOURNAL_SCHEMA_AUTO, JOURNAL_SCHEMA_RAW, JOURNAL_SCHEMA_ECS };
 
 /* Units are in the names. Strings are owned; NULL means "not given". */
@@ -48,6 +49,8 @@ struct config {
 	/* [spool] */
 	char *spool_dir;
 	uint64_t spool_max_bytes;
+	char *spool_drop_order;	   /* of "journal", "flows", "kernel", with commas; or "oldest" */
+	uint64_t spool_max_age_ms; /* 0: none */
 	uint64_t spool_segment_bytes;
 	int spool_sync; /* enum spool_sync */
 	uint64_t spool_sync_interval_ms;
@@ -59,6 +62,12 @@ struct config {
 	uint64_t flows_idle_timeout_ms;
 	uint64_t flows_max;
 	int flows_schema; /* enum config_flow_schema */
+	/* Which flows: lists as in config/flow_filter.h; NULL: all. */
+	char *flows_networks, *flows_ports, *flows_protocols;
+	char *flows_users, *flows_processes, *flows_cgroups;
+	int flows_direction; /* enum config_direction */
+	bool flows_private;
+	uint64_t flows_sample;
 
 	/* [journal] */
 	bool journal;
@@ -77,11 +86,22 @@ struct config {
 	char *hostname;
 	uint64_t stop_timeout_ms;
 
+	/* [monitor] */
+	char *monitor_socket; /* "off": none */
+
+	/* [heartbeat] */
+	uint64_t heartbeat_ms; /* 0: none */
+
 	/* [shipper] */
 	char *shipper_user;
 
 	/* [log] */
 	int log_level; /* enum log_level */
+
+	/* Of the command line alone: enum config_command_flag, ored. */
+	unsigned command_flags;
+	/* For a command that bears mistakes; NULL: none were made, or nobody asked. Borrowed. */
+	const struct config_errors *mistakes;
 };
 
 /* Where an option's value may come from; what was set last is told in errors. */
@@ -103,7 +123,7 @@ struct config_option {
 	size_t offset;		   /* in struct config */
 	const char *initial;	   /* as one would write it; NULL: not given */
 	uint64_t min, max;	   /* CONFIG_NUMBER; BYTES in bytes; DURATION in ms */
-	const char *const *values; /* CONFIG_ENUM, ended by NULL */
+	const char *const *values; /* CONFIG_ENUM, ended by NULL; STRING: what shells offer */
 	const char *metavar;	   /* in the help: KEY, FILE, HOST */
 	const char *help;	   /* one sentence, no stop at its end */
 	/*
@@ -137,13 +157,34 @@ int config_new(struct config **ret);
 void config_free(struct config *c);
 DEFINE_CLEANUP(struct config *, config_free);
 
+/*
+ * Flags that belong to commands: they stand anywhere on the command line, like
+ * options, but no variable and no file sets them. A command takes those that
+ * its row names; the others are mistakes.
+ */
+enum config_command_flag {
+	COMMAND_JSON = 1 << 0,
+};
+
+struct config_command_flag_row {
+	unsigned bit;
+	const char *name; /* without the dashes */
+	const char *help; /* one sentence without its full stop */
+};
+
+/* Ended by a zeroed row. */
+extern const struct config_command_flag_row config_command_flags[];
+
 /* A word behind the options. The table of them is the caller's, and ends with a zeroed row. */
 struct config_command {
 	const char *name;
 	const char *args; /* as the help shows them: "ls|cat|verify"; NULL: takes none */
 	const char *help; /* one sentence without its full stop */
 	int max_args;
+	unsigned flags; /* enum config_command_flag, ored: those that it takes */
 	bool needs_key; /* it wants the intake key that the options name */
+	/* It runs with a configuration that has mistakes, too, and finds them in c->mistakes. */
+	bool bears_mistakes;
 	/* argv holds the words behind the command. Returns the exit code. */
 	int (*run)(const struct config *c, int argc, char **argv);
 };
@@ -185,6 +226,11 @@ int config_write(const struct config *c, struct buf *ret);
 
 void config_print_help(FILE *f, const struct config_command *commands);
 void config_print_sample(FILE *f);
+/* sekoia-ebpf(8) in man(7) macros; date is its own, "2026-11-23". */
+void config_print_man(FILE *f, const struct config_command *commands, const char *date);
+/* What the shells complete, from the same tables. */
+void config_print_bash_completion(FILE *f, const struct config_command *commands);
+void config_print_zsh_completion(FILE *f, const struct config_command *commands);
 
 /* What a region means. host is for syslog and https; facts of the platform. */
 struct config_endpoint {

@@ -42,16 +42,22 @@ static int find_output(const char *p, size_t len)
 	return -1;
 }
 
-const char *config_check_outputs(char *value)
+/* "https, file" reads well: the blanks go. */
+static void drop_blanks(char *value)
 {
-	unsigned seen = 0;
 	char *to = value;
 
-	/* "https, file" reads well: the blanks go. */
 	for (const char *p = value; *p; p++)
 		if (*p != ' ')
 			*to++ = *p;
 	*to = '\0';
+}
+
+const char *config_check_outputs(char *value)
+{
+	unsigned seen = 0;
+
+	drop_blanks(value);
 	for (const char *p = value;; p++) {
 		size_t len = strcspn(p, ",");
 		int i = find_output(p, len);
@@ -62,6 +68,31 @@ const char *config_check_outputs(char *value)
 		if (seen & 1u << i)
 			return "names an output twice; allowed: each of https, relp, syslog, stdout, file "
 			       "once";
+		seen |= 1u << i;
+		p += len;
+		if (!*p)
+			return NULL;
+	}
+}
+
+const char *config_check_drop_order(char *value)
+{
+	static const char *const names[] = { "journal", "flows", "kernel" };
+	unsigned seen = 0;
+
+	drop_blanks(value);
+	if (strcmp(value, "oldest") == 0)
+		return NULL;
+	for (const char *p = value;; p++) {
+		size_t len = strcspn(p, ","), i = 0;
+
+		while (i < 3 && (strlen(names[i]) != len || strncmp(names[i], p, len) != 0))
+			i++;
+		if (i == 3)
+			return "is not an order; allowed: journal, flows, kernel in any order, with "
+			       "commas, or oldest";
+		if (seen & 1u << i)
+			return "names something twice; allowed: each of journal, flows, kernel once";
 		seen |= 1u << i;
 		p += len;
 		if (!*p)

@@ -6,39 +6,11 @@
 #include <string.h>
 
 #include "config/private.h"
+#include "user/util/wrap.h"
 
-#define WIDTH  79 /* a terminal of 80 columns, without its last one */
 #define COLUMN 28 /* where the help of an option begins */
 
-/*
- * Prints text in lines that begin with prefix and end before WIDTH. The cursor
- * stands in column at, behind a first prefix.
- */
-static void print_wrapped(FILE *f, const char *text, const char *prefix, size_t at)
-{
-	bool first = true;
-
-	while (*text) {
-		size_t len = strcspn(text, " ");
-
-		if (!first && at + 1 + len > WIDTH) {
-			fprintf(f, "\n%s", prefix);
-			at = strlen(prefix);
-		} else if (!first) {
-			fputc(' ', f);
-			at++;
-		}
-		fprintf(f, "%.*s", (int)len, text);
-		at += len;
-		first = false;
-		text += len;
-		text += strspn(text, " ");
-	}
-	fputc('\n', f);
-}
-
-/* "1s to 1h", "yes or no", "fra1, fra2"; empty for texts. */
-static void format_allowed(const struct config_option *o, char *ret, size_t size)
+void config_format_allowed(const struct config_option *o, char *ret, size_t size)
 {
 	char min[32], max[32];
 	size_t len = 0;
@@ -72,7 +44,7 @@ static void format_help(const struct config_option *o, char *ret, size_t size)
 
 	/* For these the metavar says it. */
 	if (o->type != CONFIG_BOOL)
-		format_allowed(o, allowed, sizeof(allowed));
+		config_format_allowed(o, allowed, sizeof(allowed));
 	if (!*allowed && !o->initial)
 		snprintf(ret, size, "%s", o->help);
 	else
@@ -81,7 +53,7 @@ static void format_help(const struct config_option *o, char *ret, size_t size)
 			 o->initial ? o->initial : "");
 }
 
-static const char *metavar(const struct config_option *o)
+const char *config_metavar(const struct config_option *o)
 {
 	if (o->metavar)
 		return o->metavar;
@@ -100,7 +72,7 @@ static void print_beside(FILE *f, const char *left, const char *help)
 		fprintf(f, "\n%s", margin);
 	else
 		fprintf(f, "%*s", (int)(COLUMN - len), "");
-	print_wrapped(f, help, margin, COLUMN);
+	wrap_print(f, help, margin, COLUMN);
 }
 
 static void print_flag(FILE *f, char letter, const char *flag, const char *value, const char *help)
@@ -115,10 +87,15 @@ static void print_flag(FILE *f, char letter, const char *flag, const char *value
 
 static void print_command(FILE *f, const struct config_command *command)
 {
-	char left[CONFIG_NAME_SIZE + 32];
+	char left[CONFIG_NAME_SIZE + 64];
+	size_t len;
 
-	snprintf(left, sizeof(left), "  %s%s%s", command->name, command->args ? " " : "",
-		 command->args ? command->args : "");
+	len = (size_t)snprintf(left, sizeof(left), "  %s%s%s", command->name,
+			       command->args ? " " : "", command->args ? command->args : "");
+	for (const struct config_command_flag_row *flag = config_command_flags; flag->name; flag++)
+		if (command->flags & flag->bit && len < sizeof(left))
+			len += (size_t)snprintf(left + len, sizeof(left) - len, " [--%s]",
+						flag->name);
 	print_beside(f, left, command->help);
 }
 
@@ -151,6 +128,8 @@ void config_print_help(FILE *f, const struct config_command *commands)
 	print_flag(f, 'c', "config", "FILE", "Read this file (default " CONFIG_DEFAULT_FILE ")");
 	print_flag(f, 'h', "help", "", "Show this text");
 	print_flag(f, 'V', "version", "", "Show the version");
+	for (const struct config_command_flag_row *flag = config_command_flags; flag->name; flag++)
+		print_flag(f, 0, flag->name, "", flag->help);
 	for (const struct config_option *o = config_options; o->key; o++) {
 		char flag[CONFIG_NAME_SIZE], help[512];
 
@@ -159,7 +138,7 @@ void config_print_help(FILE *f, const struct config_command *commands)
 		if (starts_section(o, &section))
 			fprintf(f, "\n[%.*s]\n", (int)strcspn(o->key, "."), o->key);
 		format_help(o, help, sizeof(help));
-		print_flag(f, o->letter, config_flag_name(o, flag), metavar(o), help);
+		print_flag(f, o->letter, config_flag_name(o, flag), config_metavar(o), help);
 	}
 	fputs("\n"
 	      "Each option is a flag (--tls-ca FILE), a variable of the environment\n"
@@ -199,12 +178,12 @@ void config_print_sample(FILE *f)
 		else
 			fputc('\n', f);
 		fputs("# ", f);
-		print_wrapped(f, o->help, "# ", 2);
-		format_allowed(o, allowed, sizeof(allowed));
+		wrap_print(f, o->help, "# ", 2);
+		config_format_allowed(o, allowed, sizeof(allowed));
 		if (*allowed) {
 			fputs("# Allowed: ", f);
-			print_wrapped(f, allowed, "# ", strlen("# Allowed: "));
+			wrap_print(f, allowed, "# ", strlen("# Allowed: "));
 		}
-		fprintf(f, "#%s = %s\n", name, o->initial ? o->initial : metavar(o));
+		fprintf(f, "#%s = %s\n", name, o->initial ? o->initial : config_metavar(o));
 	}
 }

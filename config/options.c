@@ -18,8 +18,10 @@
 #define HOUR	  (3600 * SECOND)
 
 static const char *const region_values[] = { "fra1", "fra2", "mco1", "uae1", "usa1", "sgp1", NULL };
+static const char *const output_values[] = { "https", "relp", "syslog", "stdout", "file", NULL };
 static const char *const sync_values[] = { "none", "interval", "batch", NULL };
 static const char *const flow_schema_values[] = { "both", "ipfix", "ecs", NULL };
+static const char *const direction_values[] = { "both", "in", "out", NULL };
 static const char *const journal_schema_values[] = { "auto", "raw", "ecs", NULL };
 static const char *const log_level_values[] = { "error", "warning", "info", "debug", NULL };
 
@@ -38,7 +40,7 @@ const struct config_option config_options[] = {
 	  .help = "The Sekoia.io region of the intake" },
 
 	{ .key = "output.type", .flag = "output", .letter = 'o', .type = CONFIG_STRING, AT(output),
-	  .initial = "https", .metavar = "TYPE",
+	  .initial = "https", .values = output_values, .metavar = "TYPE",
 	  .help = "How events leave: https, relp, syslog, stdout or file; several with commas",
 	  .check = config_check_outputs },
 	{ .key = "output.host", .type = CONFIG_STRING, AT(output_host), .metavar = "HOST",
@@ -88,7 +90,14 @@ const struct config_option config_options[] = {
 	  .help = "Where events wait until the intake has them" },
 	{ .key = "spool.max_bytes", .type = CONFIG_BYTES, AT(spool_max_bytes), .initial = "1G",
 	  .min = 1 * MIB, .max = 16 * TIB, .metavar = "SIZE",
-	  .help = "The spool's limit; above it the oldest events are dropped and counted" },
+	  .help = "The spool's limit; above it events are dropped and counted" },
+	{ .key = "spool.drop_order", .type = CONFIG_STRING, AT(spool_drop_order),
+	  .initial = "journal,flows,kernel", .metavar = "LIST",
+	  .help = "What a full spool drops first; oldest: the oldest events, whatever they are",
+	  .check = config_check_drop_order },
+	{ .key = "spool.max_age", .type = CONFIG_DURATION, AT(spool_max_age_ms), .initial = "0s",
+	  .min = 0, .max = 10 * 366 * 24 * HOUR, .metavar = "TIME",
+	  .help = "Drop events that have waited for so long; 0: however old they are" },
 	{ .key = "spool.segment_bytes", .type = CONFIG_BYTES, AT(spool_segment_bytes),
 	  .initial = "16M", .min = 64 * KIB, .max = 1 * GIB, .metavar = "SIZE",
 	  .help = "The size of one spool file; at most a quarter of spool.max_bytes is used" },
@@ -115,6 +124,32 @@ const struct config_option config_options[] = {
 	{ .key = "flows.schema", .type = CONFIG_ENUM, AT(flows_schema), .initial = "both",
 	  .values = flow_schema_values, .metavar = "WHICH",
 	  .help = "The keys of a flow record: IPFIX names, ECS objects, or both" },
+	{ .key = "flows.networks", .type = CONFIG_STRING, AT(flows_networks), .metavar = "LIST",
+	  .help = "Only flows with an end in one of these networks; with a !, none with an end there",
+	  .check = config_check_networks },
+	{ .key = "flows.ports", .type = CONFIG_STRING, AT(flows_ports), .metavar = "LIST",
+	  .help = "Only flows from or to these ports, or ranges of ports; with a !, none of them",
+	  .check = config_check_ports },
+	{ .key = "flows.protocols", .type = CONFIG_STRING, AT(flows_protocols), .metavar = "LIST",
+	  .help = "Only these protocols, by name or number; with a !, all others",
+	  .check = config_check_protocols },
+	{ .key = "flows.users", .type = CONFIG_STRING, AT(flows_users), .metavar = "LIST",
+	  .help = "Only flows of these users' processes; with a !, none of them",
+	  .check = config_check_users },
+	{ .key = "flows.processes", .type = CONFIG_STRING, AT(flows_processes), .metavar = "LIST",
+	  .help = "Only flows of processes of these names; with a !, none of them",
+	  .check = config_check_commands },
+	{ .key = "flows.cgroups", .type = CONFIG_STRING, AT(flows_cgroups), .metavar = "LIST",
+	  .help = "Only flows of processes in just these cgroups; with a !, none of them",
+	  .check = config_check_cgroups },
+	{ .key = "flows.direction", .type = CONFIG_ENUM, AT(flows_direction), .initial = "both",
+	  .values = direction_values, .metavar = "WHICH",
+	  .help = "Only flows that others began (in), or that this host began (out)" },
+	{ .key = "flows.private", .type = CONFIG_BOOL, AT(flows_private), .initial = "yes",
+	  .help = "Capture flows from one private address to another, too" },
+	{ .key = "flows.sample", .type = CONFIG_NUMBER, AT(flows_sample), .initial = "1", .min = 1,
+	  .max = 1000000, .metavar = "N",
+	  .help = "Capture one flow in N; the others are counted as filtered" },
 
 	{ .key = "journal.enable", .type = CONFIG_BOOL, AT(journal), .initial = "yes",
 	  .help = "Capture what journald, rsyslogd or syslog-ng read" },
@@ -144,6 +179,13 @@ const struct config_option config_options[] = {
 	  .initial = "5s", .min = 0, .max = HOUR, .metavar = "TIME",
 	  .help = "How long a clean stop waits for acknowledgements; the rest stays in the spool" },
 
+	{ .key = "monitor.socket", .type = CONFIG_STRING, AT(monitor_socket),
+	  .initial = "/run/sekoia-ebpf/monitor", .metavar = "FILE",
+	  .help = "A Unix socket for \"status\" and Prometheus, root's alone; off: none" },
+	{ .key = "heartbeat.interval", .type = CONFIG_DURATION, AT(heartbeat_ms), .initial = "5m",
+	  .min = 0, .max = 600 * SECOND, .metavar = "TIME",
+	  .help = "Send the books as an event this often, so that a silent host is seen; 0: never" },
+
 	{ .key = "shipper.user", .type = CONFIG_STRING, AT(shipper_user), .initial = "sekoia-ebpf",
 	  .metavar = "USER",
 	  .help = "The user that the shipper runs as; nobody, if there is no such user" },
@@ -155,6 +197,11 @@ const struct config_option config_options[] = {
 };
 /* clang-format on */
 _Static_assert(sizeof(config_options) / sizeof(*config_options) <= CONFIG_OPTIONS_MAX, "more rows");
+
+const struct config_command_flag_row config_command_flags[] = {
+	{ COMMAND_JSON, "json", "Print JSON, for programs: with the commands that say so" },
+	{ 0 },
+};
 
 const struct config_endpoint config_endpoints[] = {
 	[REGION_FRA1] = { "fra1", "intake.sekoia.io", "" },

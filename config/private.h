@@ -61,6 +61,13 @@ unsigned config_distance(const char *a, const char *b);
 /* Is that few enough to say "did you mean"? */
 bool config_is_near(unsigned distance, const char *given);
 
+/* -------------------------------------------------------------- config_print.c */
+
+/* "1s to 1h", "yes or no", "fra1, fra2"; empty for texts. */
+void config_format_allowed(const struct config_option *o, char *ret, size_t size);
+/* "FILE", "yes|no": what a flag's value is called. */
+const char *config_metavar(const struct config_option *o);
+
 /* -------------------------------------------------------------- config_check.c */
 
 /*
@@ -70,10 +77,18 @@ bool config_is_near(unsigned distance, const char *given);
  */
 const char *config_check_intake_key(char *value);
 const char *config_check_outputs(char *value);
+const char *config_check_drop_order(char *value);
 const char *config_check_host(char *value);
 const char *config_check_hostname(char *value);
 const char *config_check_path(char *value);
 const char *config_check_proxy(char *value);
+/* In flow_filter.c. */
+const char *config_check_networks(char *value);
+const char *config_check_ports(char *value);
+const char *config_check_protocols(char *value);
+const char *config_check_users(char *value);
+const char *config_check_commands(char *value);
+const char *config_check_cgroups(char *value);
 
 /* Does any output leave this host, and so need a key? */
 bool config_has_network_output(const struct config *c);

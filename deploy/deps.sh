@@ -21,6 +21,7 @@ test=(
 	iproute2 iputils-ping bind9-dnsutils dnsmasq-base iperf3 netcat-openbsd
 	rsyslog rsyslog-relp rsyslog-gnutls rsyslog-openssl systemd
 	qemu-system-x86 busybox-static cpio xz-utils gzip
+	man-db mandoc zsh
 	clang-format clang-tidy cppcheck shellcheck "libclang-rt-dev|libclang-rt-14-dev"
 )
 packages=(debhelper lintian rpm rpmlint mmdebstrap)

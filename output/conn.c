@@ -1114,3 +1114,8 @@ const char *conn_describe(const struct conn *c, char *text, size_t size)
 	snprintf(text, size, "no TLS");
 	return text;
 }
+
+int conn_get_tls_peer(const struct conn *c, struct tls_peer *ret)
+{
+	return c->tls ? tls_get_peer(c->tls, ret) : -ENOENT;
+}

@@ -15,6 +15,7 @@
 
 struct conn;
 struct tls_client;
+struct tls_peer;
 
 struct conn_opts {
 	const char *host; /* a name or an address, IPv6 without brackets */
@@ -99,3 +100,6 @@ const char *conn_peer(const struct conn *c);
 
 /* "TLSv1.3 TLS_AES_256_GCM_SHA384, resumed", or "no TLS". */
 const char *conn_describe(const struct conn *c, char *text, size_t size);
+
+/* The certificate that the peer has shown; see tls.h. -ENOENT: none, or no TLS. */
+int conn_get_tls_peer(const struct conn *c, struct tls_peer *ret);

@@ -808,7 +808,7 @@ static void https_close(struct output *out)
 	out->impl = NULL;
 }
 
-static int set_path(struct https *h, const struct config *config)
+int out_https_path(const struct config *config, const char *endpoint, char *ret, size_t size)
 {
 	const char *path = config->output_path ? config->output_path
 					       : config_endpoints[config->region].https_path;
@@ -818,8 +818,9 @@ static int set_path(struct https *h, const struct config *config)
 		return -EINVAL;
 	while (len && path[len - 1] == '/')
 		len--;
-	snprintf(h->path, sizeof(h->path), "%s%.*s/array", len && path[0] != '/' ? "/" : "",
-		 (int)len, path);
+	if ((size_t)snprintf(ret, size, "%s%.*s/%s", len && path[0] != '/' ? "/" : "", (int)len,
+			     path, endpoint) >= size)
+		return -EINVAL;
 	return 0;
 }
 
@@ -828,7 +829,7 @@ static int init(struct https *h, const struct config *config)
 	size_t max_bytes;
 	int err;
 
-	err = set_path(h, config);
+	err = out_https_path(config, "array", h->path, sizeof(h->path));
 	if (err)
 		return err;
 	h->batch_bytes = config->output_batch_bytes;

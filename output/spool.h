@@ -26,9 +26,24 @@
 
 enum spool_sync { SPOOL_SYNC_NONE, SPOOL_SYNC_INTERVAL, SPOOL_SYNC_BATCH };
 
+/* Why the spool gives up events that not every output has. */
+enum spool_loss {
+	SPOOL_LOST_LIMIT, /* spool.max_bytes */
+	SPOOL_LOST_AGE,	  /* spool.max_age */
+	SPOOL_LOSSES
+};
+
 struct spool_opts {
-	const char *dir;	/* created with its parents when it is missing */
-	uint64_t max_bytes;	/* of all segments; above it the oldest goes; 1 MiB at least */
+	const char *dir;     /* created with its parents when it is missing */
+	uint64_t max_bytes;  /* of all segments; 1 MiB at least */
+	uint64_t max_age_ms; /* an older event is given up; 0: however old it is */
+	/*
+	 * What goes first when max_bytes are reached: a bit for each class (1 << MSG_FLOW)
+	 * that the first step gives up, the second one, and so on. What no step names
+	 * goes last, the oldest segment first. No step: the oldest segment at once.
+	 */
+	uint32_t drop_steps[MSG_CLASSES];
+	uint32_t n_drop_steps;
 	uint64_t segment_bytes; /* a new segment starts at this size; 0: a default */
 	enum spool_sync sync;
 	uint32_t sync_interval_ms;  /* for SPOOL_SYNC_INTERVAL */
@@ -46,6 +61,13 @@ struct spool_position {
 };
 #define SPOOL_SOURCES 8
 
+/* Events that were given up for one reason, of one class, since this process opened the spool. */
+struct spool_drop {
+	uint64_t events;
+	uint64_t first_ms, last_ms;    /* when the first and the last were, since the epoch, UTC */
+	uint64_t oldest_us, newest_us; /* the times of the events themselves; 0: not known */
+};
+
 /* What the writer did; all are totals of this spool, restored when it is opened. */
 struct spool_stats {
 	uint64_t last_seq;    /* = appended: the number of the newest committed event */
@@ -55,7 +77,10 @@ struct spool_stats {
 	uint32_t segments;
 	/* Since this process opened it: */
 	uint64_t batches, torn_bytes, damaged, dropped_segments, commit_errors;
-	uint64_t dropped; /* events that went before all outputs had them */
+	uint64_t dropped; /* events that went before all outputs had them: the sum of drops, */
+	uint64_t dropped_unknown; /* and of these, whose class could not be told any more */
+	struct spool_drop drops[SPOOL_LOSSES][MSG_CLASSES];
+	uint64_t thinned; /* segments that were written again without a class */
 	int last_error;	  /* -errno of the newest failed commit, 0 after a good one */
 };
 
@@ -81,12 +106,10 @@ uint64_t spool_next_seq(const struct spool *s);
 /*
  * Copies m into the batch being built; m->seq is ignored, the spool numbers.
  * -EMSGSIZE: above MSG_MAX_BYTES in all, or one of host, app, procid and route
- * above 65,535. -EINVAL: no such class. -ENOBUFS: the batch is full, commit first.
+ * above 65,535. -EINVAL: no such class. -ENOBUFS: the batch is full, commit first;
+ * not while less than an eighth of max_bytes and less than 512 KiB are pending.
  */
 int spool_add(struct spool *s, const struct msg *m);
-
-/* What spool_add() would say of m with an empty batch: 0, -EMSGSIZE or -EINVAL. */
-int spool_check(const struct msg *m);
 
 /*
  * Writes the batch and the n positions behind it. Without events, writes only
@@ -112,18 +135,35 @@ uint32_t spool_pending(const struct spool *s, size_t *ret_bytes);
 /* The newest committed position of a source: 0, or -ENOENT when there is none. */
 int spool_position(const struct spool *s, uint32_t source, struct spool_position *ret);
 
-/* Sync by policy, delete what all outputs have acknowledged. Call it every 100 ms or so. */
+/*
+ * Sync by policy, delete what all outputs have acknowledged, give up what is too
+ * old. Call it once a second, or more often.
+ */
 void spool_tick(struct spool *s, uint64_t now_ms);
 
 void spool_get_stats(const struct spool *s, struct spool_stats *ret);
+
+/* What a reader whose cursor is at some seq still has before it. */
+struct spool_ahead {
+	uint64_t waiting;			  /* events to be read */
+	uint64_t dropped;			  /* that it will find to be given up: */
+	uint64_t lost[SPOOL_LOSSES][MSG_CLASSES]; /* these, as far as their class is known */
+};
+
+/*
+ * For the books of an output, beside what its cursor says. It reads a segment
+ * through when that is not known yet: for the end, and for when somebody asks.
+ */
+void spool_get_ahead(struct spool *s, uint64_t cursor_seq, struct spool_ahead *ret);
 
 /* ------------------------------------------------------------------ reading */
 
 /*
  * The cursor's file is shared memory: the reader writes, anyone may look.
  * The identity that always holds:
- *     cursor_seq = start_seq + acked + rejected + lost_limit + lost_damage
+ *     cursor_seq = start_seq + acked + rejected + lost_limit + lost_age + lost_damage
  *     appended   = cursor_seq + waiting
+ * lost[] says of which class lost_limit and lost_age were, as far as it is known.
  */
 struct spool_cursor {
 	uint64_t spool_id;
@@ -132,7 +172,9 @@ struct spool_cursor {
 	uint64_t acked;	      /* the peer has it */
 	uint64_t rejected;    /* the peer refuses it for good */
 	uint64_t lost_limit;  /* dropped by the spool's size limit before it was sent */
+	uint64_t lost_age;    /* dropped by its limit of age */
 	uint64_t lost_damage; /* did not survive on the disk */
+	uint64_t lost[SPOOL_LOSSES][MSG_CLASSES];
 	uint64_t sent;	      /* handed to the transport, repeats included */
 	uint64_t sent_bytes;  /* framed, before TLS */
 	uint64_t connects;    /* connections that reached the point of sending */
@@ -173,7 +215,10 @@ void spool_reader_settle(struct spool_reader *r, uint64_t seq, uint64_t rejected
 /* The newest committed seq that this reader can see. */
 uint64_t spool_reader_last_seq(struct spool_reader *r);
 
-/* Events that are not settled and not dropped by the size limit, as far as one can see now. */
+/*
+ * Events that are not settled and not given up, as far as one can see now: what was
+ * given up between others counts until it is read. Nothing waits: 0.
+ */
 uint64_t spool_reader_waiting(struct spool_reader *r);
 
 /*

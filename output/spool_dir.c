@@ -16,7 +16,8 @@
 
 #include "user/util/cleanup.h"
 
-#define READ_TRIES 100 /* of a page that is being written; each try takes a microsecond */
+#define PAGE	   4096 /* what a disk loses at a time */
+#define READ_TRIES 100	/* of a page that is being written; each try takes a microsecond */
 
 void spool_segment_name(uint64_t first_seq, char ret[static SPOOL_NAME_SIZE])
 {
@@ -125,6 +126,21 @@ ssize_t spool_pread(int fd, void *p, size_t n, uint64_t off)
 		got += (size_t)r;
 	}
 	return (ssize_t)got;
+}
+
+ssize_t spool_pread_zeroes(int fd, void *p, size_t n, uint64_t off)
+{
+	size_t to_end = PAGE - off % PAGE;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size <= off)
+		return -EIO;
+	if (to_end > (uint64_t)st.st_size - off)
+		to_end = (size_t)((uint64_t)st.st_size - off);
+	if (n > to_end)
+		n = to_end;
+	memset(p, 0, n);
+	return (ssize_t)n;
 }
 
 int spool_pwrite(int fd, const void *p, size_t n, uint64_t off)

@@ -32,5 +32,10 @@ int spool_cursor_read(int cursors_fd, const char *name, struct spool_cursor *ret
 
 /* pread() that goes on after short reads: how much there was, or -errno. */
 ssize_t spool_pread(int fd, void *p, size_t n, uint64_t off);
+/*
+ * A page that the disk does not give back, for good: zeroes take its place, up to
+ * its end, at most n of them. How many, or -EIO when the file is over.
+ */
+ssize_t spool_pread_zeroes(int fd, void *p, size_t n, uint64_t off);
 /* pwrite() of all of it: 0 or -errno, with some of it written perhaps. */
 int spool_pwrite(int fd, const void *p, size_t n, uint64_t off);

@@ -11,8 +11,9 @@
 
 #define SEGMENT_MAGIC  "SKAseg\r\n"
 #define IDENTITY_MAGIC "SKAspool"
-#define BATCH_MAGIC    0x31424b53u /* "SKB1" */
 #define MIN(a, b)      ((a) < (b) ? (a) : (b))
+#define THINNED	       1u
+#define RUN_SIZE       10 /* 0 reason, 1 class, 2 how many */
 
 static inline void put16(uint8_t *p, uint16_t v)
 {
@@ -109,16 +110,17 @@ static void positions_decode(const uint8_t *p, struct spool_position *ret, uint3
 						  .position = get64(p + 12) };
 }
 
-/* 0 magic, 4 CRC of what follows, 8 id, 16 first seq, 24 records, 28 body, 32 positions, 36 zero */
+/* 0 magic, 4 CRC of what follows, 8 id, 16 first seq, 24 records, 28 body, 32 positions, 36 flags
+ */
 void spool_batch_encode(uint8_t *p, const struct spool_key *key, const struct spool_batch *b)
 {
-	put32(p, BATCH_MAGIC);
+	put32(p, SPOOL_BATCH_MAGIC);
 	put64(p + 8, key->id);
 	put64(p + 16, b->first_seq);
 	put32(p + 24, b->n_records);
 	put32(p + 28, b->body_len);
 	put32(p + 32, b->n_positions);
-	put32(p + 36, 0);
+	put32(p + 36, b->thinned ? THINNED : 0);
 	positions_encode(p + SPOOL_BATCH_FIXED, b->positions, b->n_positions);
 	put32(p + 4, crc32c(key->seed, p + 8, spool_batch_header_size(b->n_positions) - 8));
 }
@@ -130,7 +132,7 @@ ssize_t spool_batch_decode(const uint8_t *p, size_t n, const struct spool_key *k
 	struct spool_batch b;
 	size_t size;
 
-	if (n >= 4 && get32(p) != BATCH_MAGIC)
+	if (n >= 4 && get32(p) != SPOOL_BATCH_MAGIC)
 		return -EBADMSG;
 	if (n >= 16 && get64(p + 8) != key->id)
 		return -EBADMSG;
@@ -148,8 +150,10 @@ ssize_t spool_batch_decode(const uint8_t *p, size_t n, const struct spool_key *k
 	b.n_records = get32(p + 24);
 	b.body_len = get32(p + 28);
 	b.n_positions = n_positions;
+	b.thinned = get32(p + 36) & THINNED;
 	if (b.body_len > SPOOL_BODY_MAX || b.first_seq == 0 || b.first_seq > SPOOL_SEQ_MAX ||
-	    b.n_records > b.body_len / SPOOL_RECORD_HEADER || (!b.n_records && b.body_len))
+	    (b.n_records > b.body_len / SPOOL_RECORD_HEADER && !b.thinned) ||
+	    (!b.n_records && b.body_len))
 		return -EBADMSG;
 	positions_decode(p + SPOOL_BATCH_FIXED, b.positions, n_positions);
 	*ret = b;
@@ -218,6 +222,14 @@ static inline struct slice take(const uint8_t **p, size_t n)
 	return s;
 }
 
+/* Apart, so that the path of all other records needs no room for one. */
+static __attribute__((noinline)) bool is_hole(const struct msg *m)
+{
+	struct spool_hole hole;
+
+	return spool_hole_decode(m, &hole) == 0;
+}
+
 ssize_t spool_record_decode(const uint8_t *p, size_t n, const struct spool_key *key,
 			    struct msg *ret)
 {
@@ -247,7 +259,8 @@ ssize_t spool_record_decode(const uint8_t *p, size_t n, const struct spool_key *
 	ret->time_us = get64(p + 24);
 	ret->class = p[40];
 	ret->pri = p[41];
-	if (ret->seq == 0 || ret->seq > SPOOL_SEQ_MAX || ret->class >= MSG_CLASSES)
+	if (ret->seq == 0 || ret->seq > SPOOL_SEQ_MAX ||
+	    (ret->class >= MSG_CLASSES && ret->class != SPOOL_HOLE))
 		return -EBADMSG;
 	ret->host = take(&at, host_len);
 	ret->app = take(&at, app_len);
@@ -255,170 +268,74 @@ ssize_t spool_record_decode(const uint8_t *p, size_t n, const struct spool_key *
 	ret->route = take(&at, route_len);
 	ret->text = take(&at, text_len);
 	ret->json = take(&at, size - SPOOL_RECORD_HEADER - before_json);
+	if (ret->class == SPOOL_HOLE && !is_hole(ret))
+		return -EBADMSG;
 	return (ssize_t)size;
 }
 
-/* ------------------------------------------------------------------ walking a segment */
+/* ------------------------------------------------------------------ hole */
 
-void spool_walk_init(struct spool_walk *w, const struct spool_key *key, uint64_t want)
+size_t spool_hole_encode(uint8_t p[static SPOOL_HOLE_MAX], const struct spool_key *key,
+			 const struct spool_hole *hole)
 {
-	*w = (struct spool_walk){ .key = *key, .want = want };
-}
+	uint8_t *at = p + SPOOL_RECORD_HEADER;
+	size_t size;
 
-void spool_walk_restart(struct spool_walk *w)
-{
-	w->where = SPOOL_AT_BATCH;
-	w->left = 0;
-	w->confirmed = false;
-}
-
-/* Where, from p + 1 on, the next good batch header is; n when there is none. */
-static size_t find_batch(const struct spool_walk *w, const uint8_t *p, size_t n,
-			 struct spool_batch *ret)
-{
-	const uint8_t *at = p + 1, *end = p + n;
-	const uint32_t magic = htole32(BATCH_MAGIC);
-
-	while (at < end && (at = memmem(at, (size_t)(end - at), &magic, 4))) {
-		if (spool_batch_decode(at, (size_t)(end - at), &w->key, ret) > 0)
-			return (size_t)(at - p);
-		at++;
-	}
-	return n;
-}
-
-/* Where, from p + 1 on, the next good record is, or one that n bytes are too few to judge. */
-static size_t find_record(const struct spool_walk *w, const uint8_t *p, size_t n)
-{
-	const uint8_t *at = p + 1, *end = p + n;
-	const uint32_t magic = htole32(w->key.magic);
-	struct msg m;
-
-	while (at < end && (at = memmem(at, (size_t)(end - at), &magic, 4))) {
-		if (spool_record_decode(at, (size_t)(end - at), &w->key, &m) >= 0)
-			return (size_t)(at - p);
-		at++;
-	}
-	return n;
-}
-
-static enum spool_step skip(struct spool_walk *w, size_t n, size_t *ret_used)
-{
-	*ret_used = n;
-	w->left -= MIN(w->left, n);
-	return SPOOL_SKIPPED;
-}
-
-static enum spool_step step_batch(struct spool_walk *w, const uint8_t *p, size_t n, bool final,
-				  size_t *ret_used)
-{
-	struct spool_batch b;
-	ssize_t header;
-	size_t at;
-
-	if (n == 0)
-		return SPOOL_MORE;
-	header = spool_batch_decode(p, n, &w->key, &b);
-	if (header > 0 && n >= (size_t)header + b.body_len) {
-		w->batches++;
-		w->batch = b;
-		if (w->want < b.first_seq)
-			w->want = b.first_seq;
-		w->end_seq = b.first_seq + b.n_records;
-		if (w->want >= w->end_seq) {
-			*ret_used = (size_t)header + b.body_len;
-			return SPOOL_SKIPPED;
+	memset(p, 0, SPOOL_RECORD_HEADER);
+	for (unsigned int reason = 0; reason < SPOOL_LOSSES; reason++) {
+		for (unsigned int class = 0; class < MSG_CLASSES; class ++) {
+			if (!hole->lost[reason][class])
+				continue;
+			at[0] = (uint8_t)reason;
+			at[1] = (uint8_t) class;
+			put64(at + 2, hole->lost[reason][class]);
+			at += RUN_SIZE;
 		}
-		w->where = SPOOL_IN_BATCH;
-		w->left = b.body_len;
-		*ret_used = (size_t)header;
-		return SPOOL_SKIPPED;
 	}
-	if (header >= 0 && !final)
-		return SPOOL_MORE;
-	if (!w->confirmed)
-		return SPOOL_AGAIN;
-	/*
-	 * Not a batch. Its records are good only if it is known to be complete:
-	 * when something was written behind it, or when so many bytes are here
-	 * that no single batch could have them all.
-	 */
-	at = find_batch(w, p, n, &b);
-	if (at == n && !final && n < SPOOL_BATCH_MAX)
-		return SPOOL_MORE;
-	w->damaged++;
-	w->where = SPOOL_IN_JUNK;
-	w->left = at;
-	w->end_seq = at < n ? b.first_seq : UINT64_MAX;
-	if (at == n && !final) {
-		/* A header could begin in the last bytes, so they are looked at again. */
-		w->where = SPOOL_IN_OPEN_JUNK;
-		w->left = n - SPOOL_BATCH_HEADER;
-	}
-	return SPOOL_SKIPPED;
+	size = (size_t)(at - p);
+	put32(p, key->magic);
+	put32(p + 8, (uint32_t)size);
+	put64(p + 16, hole->first);
+	p[40] = (uint8_t)SPOOL_HOLE;
+	put32(p + 4, crc32c(key->seed, p + 8, size - 8));
+	return size;
 }
 
-static enum spool_step step_junk(struct spool_walk *w, const uint8_t *p, size_t n, bool final,
-				 size_t *ret_used, struct msg *ret)
+int spool_hole_decode(const struct msg *m, struct spool_hole *ret)
 {
-	bool open = w->where == SPOOL_IN_OPEN_JUNK;
-	size_t room = open ? n : (size_t)MIN(w->left, n);
-	ssize_t size;
+	const uint8_t *at = (const uint8_t *)m->json.p, *end = at + m->json.len;
+	struct spool_hole hole = { .first = m->seq };
+	uint64_t sum = 0;
 
-	if (w->left == 0 || (n == 0 && final)) {
-		spool_walk_restart(w);
-		return SPOOL_SKIPPED;
+	if (m->json.len % RUN_SIZE || m->json.len > SPOOL_HOLE_MAX - SPOOL_RECORD_HEADER)
+		return -EBADMSG;
+	for (; at < end; at += RUN_SIZE) {
+		uint64_t n = get64(at + 2);
+
+		if (at[0] >= SPOOL_LOSSES || at[1] >= MSG_CLASSES || n > SPOOL_SEQ_MAX)
+			return -EBADMSG;
+		hole.lost[at[0]][at[1]] = n;
+		sum += n;
+		if (sum > SPOOL_SEQ_MAX)
+			return -EBADMSG;
 	}
-	if (room == 0)
-		return SPOOL_MORE;
-	size = spool_record_decode(p, room, &w->key, ret);
-	if (size == 0 && open) {
-		/* It ends beyond the window, which can now move up to here. */
-		spool_walk_restart(w);
-		return SPOOL_SKIPPED;
-	}
-	if (size <= 0 || ret->seq >= w->end_seq)
-		return skip(w, MIN(find_record(w, p, room), w->left), ret_used);
-	skip(w, (size_t)size, ret_used);
-	if (ret->seq < w->want)
-		return SPOOL_SKIPPED;
-	w->want = ret->seq + 1;
-	return SPOOL_RECORD;
+	hole.last = hole.first + sum - 1;
+	if (sum == 0 || hole.last > SPOOL_SEQ_MAX)
+		return -EBADMSG;
+	*ret = hole;
+	return 0;
 }
 
-enum spool_step spool_walk_step(struct spool_walk *w, const uint8_t *p, size_t n, bool final,
-				size_t *ret_used, struct msg *ret)
+void spool_hole_cut(struct spool_hole *hole, uint64_t seq)
 {
-	ssize_t size;
+	for (unsigned int reason = 0; reason < SPOOL_LOSSES; reason++) {
+		for (unsigned int class = 0; class < MSG_CLASSES && hole->first < seq; class ++) {
+			uint64_t n = MIN(hole->lost[reason][class], seq - hole->first);
 
-	*ret_used = 0;
-	if (w->where == SPOOL_AT_BATCH)
-		return step_batch(w, p, n, final, ret_used);
-	if (w->where != SPOOL_IN_BATCH)
-		return step_junk(w, p, n, final, ret_used, ret);
-
-	if (w->left == 0) {
-		/* What did not come is lost: the header says that it was here. */
-		if (w->want < w->end_seq)
-			w->want = w->end_seq;
-		w->where = SPOOL_AT_BATCH;
-		return SPOOL_SKIPPED;
+			hole->lost[reason][class] -= n;
+			hole->first += n;
+		}
 	}
-	if (n < w->left)
-		return SPOOL_MORE; /* the caller moved the window back */
-	size = spool_record_decode(p, w->left, &w->key, ret);
-	if (size <= 0 || ret->seq < w->batch.first_seq || ret->seq >= w->end_seq) {
-		if (!w->confirmed)
-			return SPOOL_AGAIN;
-		w->damaged++;
-		return skip(w, find_record(w, p, w->left), ret_used);
-	}
-	*ret_used = (size_t)size;
-	w->left -= (size_t)size;
-	if (ret->seq < w->want)
-		return SPOOL_SKIPPED;
-	w->want = ret->seq + 1;
-	return SPOOL_RECORD;
 }
 
 /* ------------------------------------------------------------------ identity file */
@@ -504,11 +421,21 @@ int spool_identity_decode(const uint8_t *page, size_t n, struct spool_state *ret
 #define BOOKS_AT(gen) (256 + 256 * ((gen)&1))
 #define REST_AT(gen)  (1024 + 1024 * ((gen)&1))
 
-/* 0 CRC of the rest, 4 version, 8 generation, 16 id, 24 the books */
+/*
+ * 0 CRC of the rest, 4 version, 8 generation, 16 id, 24 the books. The books of
+ * version 1 end before what was lost by age and by class, and are written as
+ * long as that is nothing: once for each settle.
+ */
+#define BOOKS_VERSION 2
+#define BOOKS_1	      72
+
 size_t spool_cursor_encode_books(uint8_t p[static SPOOL_CURSOR_BOOKS], uint64_t gen,
 				 const struct spool_cursor *c)
 {
-	put32(p + 4, SPOOL_VERSION);
+	const uint64_t *lost = &c->lost[0][0];
+	uint64_t any = c->lost_age;
+	size_t size = BOOKS_1;
+
 	put64(p + 8, gen);
 	put64(p + 16, c->spool_id);
 	put64(p + 24, c->start_seq);
@@ -517,7 +444,16 @@ size_t spool_cursor_encode_books(uint8_t p[static SPOOL_CURSOR_BOOKS], uint64_t 
 	put64(p + 48, c->rejected);
 	put64(p + 56, c->lost_limit);
 	put64(p + 64, c->lost_damage);
-	put32(p, crc32c(2, p + 4, SPOOL_CURSOR_BOOKS - 4));
+	for (size_t i = 0; i < SPOOL_LOSSES * MSG_CLASSES; i++)
+		any |= lost[i];
+	if (any) {
+		size = SPOOL_CURSOR_BOOKS;
+		put64(p + 72, c->lost_age);
+		for (size_t i = 0; i < SPOOL_LOSSES * MSG_CLASSES; i++)
+			put64(p + 80 + 8 * i, lost[i]);
+	}
+	put32(p + 4, any ? BOOKS_VERSION : 1);
+	put32(p, crc32c(2, p + 4, size - 4));
 	return BOOKS_AT(gen);
 }
 
@@ -548,9 +484,10 @@ int spool_cursor_decode(const uint8_t page[static SPOOL_PAGE], struct spool_curs
 	for (uint64_t slot = 0; slot < 2; slot++) {
 		const uint8_t *p = page + BOOKS_AT(slot);
 
-		if (get32(p) != crc32c(2, p + 4, SPOOL_CURSOR_BOOKS - 4) ||
-		    get32(p + 4) != SPOOL_VERSION || get64(p + 8) <= gens.books ||
-		    get64(p + 32) > SPOOL_SEQ_MAX)
+		size_t size = get32(p + 4) == BOOKS_VERSION ? SPOOL_CURSOR_BOOKS : BOOKS_1;
+
+		if (get32(p) != crc32c(2, p + 4, size - 4) || get32(p + 4) > BOOKS_VERSION ||
+		    get64(p + 8) <= gens.books || get64(p + 32) > SPOOL_SEQ_MAX)
 			continue;
 		gens.books = get64(p + 8);
 		c.spool_id = get64(p + 16);
@@ -560,6 +497,10 @@ int spool_cursor_decode(const uint8_t page[static SPOOL_PAGE], struct spool_curs
 		c.rejected = get64(p + 48);
 		c.lost_limit = get64(p + 56);
 		c.lost_damage = get64(p + 64);
+		c.lost_age = size > BOOKS_1 ? get64(p + 72) : 0;
+		for (size_t i = 0; i < SPOOL_LOSSES * MSG_CLASSES; i++)
+			c.lost[i / MSG_CLASSES][i % MSG_CLASSES] =
+				size > BOOKS_1 ? get64(p + 80 + 8 * i) : 0;
 	}
 	if (!gens.books)
 		return -EBADMSG;

@@ -5,8 +5,10 @@
  * clock, no allocation. Nothing here trusts what it reads.
  *
  *   segment = header (64 bytes), then batches
- *   batch   = header, positions of the sources, body: records
+ *   batch   = header, positions of the sources, body: records and holes
  *   record  = header, host, app, procid, route, text, json
+ *   hole    = header as of a record, then how many events of which class are not
+ *             there any more, and why: they were given up, and are no damage
  *
  * All numbers are little-endian. Every piece carries a CRC-32C that starts from
  * a value derived from the spool's random id: bytes of another spool, or bytes
@@ -25,6 +27,7 @@
 #define SPOOL_VERSION	     1
 #define SPOOL_PAGE	     4096 /* of the identity file and of a cursor */
 #define SPOOL_SEGMENT_HEADER 64
+#define SPOOL_BATCH_MAGIC    0x31424b53u /* "SKB1" */
 #define SPOOL_POSITION_SIZE  20
 #define SPOOL_BATCH_FIXED    40
 #define SPOOL_BATCH_HEADER   (SPOOL_BATCH_FIXED + SPOOL_SOURCES * SPOOL_POSITION_SIZE) /* most */
@@ -32,6 +35,7 @@
 #define SPOOL_RECORD_MAX     (SPOOL_RECORD_HEADER + MSG_MAX_BYTES)
 #define SPOOL_BODY_MAX	     (1u << 20)
 #define SPOOL_BATCH_MAX	     (SPOOL_BATCH_HEADER + SPOOL_BODY_MAX)
+#define SPOOL_HOLE_MAX	     (SPOOL_RECORD_HEADER + SPOOL_LOSSES * MSG_CLASSES * 10)
 #define SPOOL_SEQ_MAX	     (1ull << 62) /* a greater one is nonsense, whatever its CRC says */
 
 /* What tells one spool's bytes from another's. */
@@ -49,9 +53,10 @@ int spool_segment_decode(const uint8_t *p, size_t n, uint64_t *ret_id, uint64_t 
 
 struct spool_batch {
 	uint64_t first_seq; /* of its first record, or of the next batch when it has none */
-	uint32_t n_records;
+	uint32_t n_records; /* numbers that belong to it, those of holes included */
 	uint32_t body_len;
 	uint32_t n_positions;
+	bool thinned; /* written again without some of its records */
 	struct spool_position positions[SPOOL_SOURCES];
 };
 
@@ -71,49 +76,27 @@ ssize_t spool_record_size(const struct msg *m);
 /* Writes size bytes, as spool_record_size() gave it. */
 void spool_record_encode(uint8_t *p, size_t size, const struct spool_key *key, uint64_t seq,
 			 const struct msg *m);
-/* The record's size; 0 when n bytes are too few to tell; -EBADMSG. *ret points into p. */
+/*
+ * The record's size; 0 when n bytes are too few to tell; -EBADMSG. *ret points
+ * into p. Of a hole, the class is SPOOL_HOLE and seq the first that is missing.
+ */
 ssize_t spool_record_decode(const uint8_t *p, size_t n, const struct spool_key *key,
 			    struct msg *ret);
 
-/* ------------------------------------------------------------------ walking a segment */
-
-/*
- * Goes through the bytes behind a segment's header, record by record, in a
- * window that the caller moves. What is damaged is stepped over: in a batch
- * whose header is good, up to the next good record; where a batch header should
- * be and is none, record by record up to the next good header.
- */
-struct spool_walk {
-	struct spool_key key;
-	uint64_t want; /* the next seq to deliver; smaller ones are passed over */
-	enum { SPOOL_AT_BATCH, SPOOL_IN_BATCH, SPOOL_IN_JUNK, SPOOL_IN_OPEN_JUNK } where;
-	bool confirmed;		  /* damage that is seen now was there in another read, too */
-	uint64_t left;		  /* bytes of this batch or junk */
-	uint64_t end_seq;	  /* the records here are below it */
-	uint64_t batches;	  /* good headers seen */
-	uint64_t damaged;	  /* records and headers stepped over */
-	struct spool_batch batch; /* the newest good and complete one */
+/* Neighbours that were given up. Of the order in which they were nothing is kept. */
+struct spool_hole {
+	uint64_t first, last;
+	uint64_t lost[SPOOL_LOSSES][MSG_CLASSES]; /* in all: last - first + 1 */
 };
+#define SPOOL_HOLE ((enum msg_class)255)
 
-enum spool_step {
-	SPOOL_MORE,    /* the window is too small; with final: nothing is left */
-	SPOOL_SKIPPED, /* *ret_used bytes held no record that was wanted */
-	SPOOL_RECORD,  /* *ret is a record; its slices point into the window */
-	SPOOL_AGAIN,   /* damage: read this batch anew, set confirmed, come back */
-};
-
-void spool_walk_init(struct spool_walk *w, const struct spool_key *key, uint64_t want);
-
-/* Forgets where in a segment it is, and keeps want. */
-void spool_walk_restart(struct spool_walk *w);
-
-/*
- * One step from p, where n bytes are. final: these are all that there will ever
- * be. want grows by more than the one record when records before it are lost.
- * Makes progress whenever n >= SPOOL_BATCH_MAX.
- */
-enum spool_step spool_walk_step(struct spool_walk *w, const uint8_t *p, size_t n, bool final,
-				size_t *ret_used, struct msg *ret);
+/* Writes the hole; returns its size, SPOOL_HOLE_MAX at most. */
+size_t spool_hole_encode(uint8_t p[static SPOOL_HOLE_MAX], const struct spool_key *key,
+			 const struct spool_hole *hole);
+/* Of a record whose class is SPOOL_HOLE. 0 or -EBADMSG. */
+int spool_hole_decode(const struct msg *m, struct spool_hole *ret);
+/* Takes the events before seq out of it, of the first classes that it has. */
+void spool_hole_cut(struct spool_hole *hole, uint64_t seq);
 
 /* ------------------------------------------------------------------ identity file */
 
@@ -145,7 +128,7 @@ struct spool_cursor_gens {
 	uint64_t books, rest; /* of the newest slots; 0 when there is none */
 };
 
-#define SPOOL_CURSOR_BOOKS 72
+#define SPOOL_CURSOR_BOOKS (80 + SPOOL_LOSSES * MSG_CLASSES * 8)
 #define SPOOL_CURSOR_REST  280
 
 /* Each returns the slot's place in the page; gen is the new slot's. */

@@ -23,20 +23,24 @@
 
 #include "output/spool_dir.h"
 #include "output/spool_format.h"
+#include "output/spool_walk.h"
 
-#define CHUNK	   (256u << 10) /* read at once; a batch stays in the CPU's cache */
-#define WINDOW	   (SPOOL_BATCH_MAX + CHUNK)
-#define GAPS	   1024 /* noted and not yet settled; then reading waits for settles */
-#define REST_EVERY 64	/* settles between two copies of counters and texts */
-#define EIO_TRIES  3	/* then a page of the disk counts as zeroes */
-#define LIST_TRIES 8
-#define NOWHERE	   UINT64_MAX
-#define MIN(a, b)  ((a) < (b) ? (a) : (b))
-#define MAX(a, b)  ((a) > (b) ? (a) : (b))
+#define CHUNK	     (256u << 10) /* read at once; a batch stays in the CPU's cache */
+#define WINDOW	     (SPOOL_BATCH_MAX + CHUNK)
+#define GAPS	     4096 /* noted and not yet settled; then reading waits for settles */
+#define GAPS_AT_ONCE (1 + SPOOL_LOSSES * MSG_CLASSES) /* that one step can find */
+#define REST_EVERY   64 /* settles between two copies of counters and texts */
+#define EIO_TRIES    3	/* then a page of the disk counts as zeroes */
+#define LIST_TRIES   8
+#define NOWHERE	     UINT64_MAX
+#define MIN(a, b)    ((a) < (b) ? (a) : (b))
+#define MAX(a, b)    ((a) > (b) ? (a) : (b))
 
 struct gap {
 	uint64_t first, last;
-	bool removed; /* on purpose; else damage */
+	enum { GAP_DAMAGE, GAP_REMOVED, GAP_HOLE } kind; /* removed: nobody knows what it was */
+	enum spool_loss reason;				 /* of a hole */
+	enum msg_class class;
 };
 
 struct spool_reader {
@@ -75,7 +79,7 @@ struct spool_reader {
 
 static void publish_books(struct spool_reader *r)
 {
-	uint8_t slot[SPOOL_CURSOR_BOOKS];
+	uint8_t slot[SPOOL_CURSOR_BOOKS] = {};
 	size_t at;
 
 	if (!r->page)
@@ -173,10 +177,14 @@ static bool absorb(struct spool_reader *r)
 		if (g->first > c->cursor_seq + 1)
 			break;
 		n = g->last - c->cursor_seq;
-		if (g->removed)
-			c->lost_limit += n;
-		else
+		if (g->kind == GAP_DAMAGE)
 			c->lost_damage += n;
+		else if (g->kind == GAP_HOLE && g->reason == SPOOL_LOST_AGE)
+			c->lost_age += n;
+		else
+			c->lost_limit += n;
+		if (g->kind == GAP_HOLE)
+			c->lost[g->reason][g->class] += n;
 		c->cursor_seq = g->last;
 		r->gap_head = (r->gap_head + 1) % GAPS;
 		r->n_gaps--;
@@ -185,18 +193,46 @@ static bool absorb(struct spool_reader *r)
 	return moved;
 }
 
+static bool continues(const struct gap *a, const struct gap *b)
+{
+	return a->last + 1 == b->first && a->kind == b->kind && a->reason == b->reason &&
+	       a->class == b->class;
+}
+
 /* There is room: reading stops before the list is full. */
-static void note_gap(struct spool_reader *r, uint64_t first, uint64_t last, bool removed)
+static void note(struct spool_reader *r, const struct gap *gap)
 {
 	struct gap *tail = &r->gaps[(r->gap_head + r->n_gaps + GAPS - 1) % GAPS];
 
-	if (first > last)
+	if (gap->first > gap->last)
 		return;
-	if (r->n_gaps && tail->last + 1 == first && tail->removed == removed) {
-		tail->last = last;
+	if (r->n_gaps && continues(tail, gap)) {
+		tail->last = gap->last;
 	} else {
-		r->gaps[(r->gap_head + r->n_gaps) % GAPS] = (struct gap){ first, last, removed };
+		r->gaps[(r->gap_head + r->n_gaps) % GAPS] = *gap;
 		r->n_gaps++;
+	}
+}
+
+static void note_gap(struct spool_reader *r, uint64_t first, uint64_t last, bool removed)
+{
+	note(r, &(struct gap){
+			.first = first, .last = last, .kind = removed ? GAP_REMOVED : GAP_DAMAGE });
+	if (absorb(r))
+		publish_books(r);
+}
+
+/* In the order in which spool_hole_cut() takes them: a part of it is a part of the same. */
+static void note_hole(struct spool_reader *r, const struct spool_hole *hole)
+{
+	struct gap gap = { .first = hole->first, .kind = GAP_HOLE };
+
+	for (gap.reason = 0; gap.reason < SPOOL_LOSSES; gap.reason++) {
+		for (gap.class = 0; gap.class < MSG_CLASSES; gap.class ++) {
+			gap.last = gap.first + hole->lost[gap.reason][gap.class] - 1;
+			note(r, &gap);
+			gap.first = gap.last + 1;
+		}
 	}
 	if (absorb(r))
 		publish_books(r);
@@ -372,17 +408,9 @@ static ssize_t fill(struct spool_reader *r)
 	}
 	n = MIN(CHUNK, WINDOW - r->len);
 	got = spool_pread(r->seg_fd, r->buf + r->len, n, r->off + r->len);
-	if (got == -EIO && ++r->eio > EIO_TRIES) {
-		/* A page that the disk does not give back is damage like any other. */
-		uint64_t at = r->off + r->len;
-		struct stat st;
-
-		if (fstat(r->seg_fd, &st) < 0 || (uint64_t)st.st_size <= at)
-			return -EIO;
-		n = (size_t)MIN(n, MIN(4096 - at % 4096, (uint64_t)st.st_size - at));
-		memset(r->buf + r->len, 0, n);
-		got = (ssize_t)n;
-	}
+	/* A page that the disk does not give back is damage like any other. */
+	if (got == -EIO && ++r->eio > EIO_TRIES)
+		got = spool_pread_zeroes(r->seg_fd, r->buf + r->len, n, r->off + r->len);
 	if (got < 0)
 		return got;
 	r->eio = 0;
@@ -573,7 +601,7 @@ int spool_reader_next(struct spool_reader *r, struct msg *ret)
 	int e;
 
 	for (;;) {
-		if (r->n_gaps >= GAPS - 2)
+		if (r->n_gaps > GAPS - GAPS_AT_ONCE)
 			return 0;
 		if (w->where == SPOOL_AT_BATCH) {
 			r->unit_off = r->off + r->pos;
@@ -586,6 +614,11 @@ int spool_reader_next(struct spool_reader *r, struct msg *ret)
 			if (ret->seq != want)
 				note_gap(r, want, ret->seq - 1, false);
 			return 1;
+		case SPOOL_GONE:
+			r->pos += used;
+			note_gap(r, want, w->hole.first - 1, false);
+			note_hole(r, &w->hole);
+			break;
 		case SPOOL_SKIPPED:
 			r->pos += used;
 			if (w->want != want)

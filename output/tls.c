@@ -1040,3 +1040,20 @@ const char *tls_describe(const struct tls *t, char *text, size_t size)
 		 SSL_session_reused(t->ssl) ? ", resumed" : "");
 	return text;
 }
+
+int tls_get_peer(const struct tls *t, struct tls_peer *ret)
+{
+	X509 *cert = SSL_get0_peer_certificate(t->ssl);
+	struct text names = { ret->names, sizeof(ret->names), 0 };
+	struct text issuer = { ret->issuer, sizeof(ret->issuer), 0 };
+	int seconds;
+
+	if (!cert)
+		return -ENOENT;
+	*ret = (struct tls_peer){ 0 };
+	add_cert_names(&names, cert);
+	add_name(&issuer, X509_get_issuer_name(cert));
+	if (ASN1_TIME_diff(&ret->days_left, &seconds, NULL, X509_get0_notAfter(cert)) != 1)
+		ret->days_left = -1;
+	return 0;
+}

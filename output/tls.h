@@ -61,5 +61,14 @@ bool tls_has_pending(const struct tls *t);
 uint32_t tls_wants(const struct tls *t);
 const char *tls_error(const struct tls *t);
 
+/* The peer's certificate, for people: ASCII, whatever is in it. */
+struct tls_peer {
+	char names[256];  /* what it is for: "a.example, *.b.example" */
+	char issuer[160]; /* "CN=R11,O=Let's Encrypt,C=US", in quotes */
+	int days_left;	  /* until it expires; negative: it has */
+};
+/* After the handshake. -ENOENT: it has shown none. */
+int tls_get_peer(const struct tls *t, struct tls_peer *ret);
+
 /* "TLSv1.3 TLS_AES_256_GCM_SHA384, resumed" for people. */
 const char *tls_describe(const struct tls *t, char *text, size_t size);

@@ -23,7 +23,7 @@ step() {
 }
 
 c_all=(bpf/*.[ch] user/*.[ch] user/util/*.[ch] output/*.[ch] config/*.[ch]
-	tests/unit/*.[ch] tests/fuzz/*.[ch] tests/peers/*.[ch] tests/bench/*.[ch] tests/lib/*.[ch])
+	tests/unit/*.[ch] tests/fuzz/*.[ch] tests/peers/*.[ch] tests/bench/*.[ch] tests/lib/*.[ch] deploy/*.c)
 c_ours=(user/*.c user/util/*.c output/*.c config/*.c)
 c_tests=(tests/fuzz/*.c tests/peers/*.c)
 shell=(.ci/run deploy/*.sh tests/*.sh tests/*/*.sh tests/*/*.bash)

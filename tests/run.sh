@@ -10,7 +10,9 @@
 # bats  every file of tests/bats
 #
 # O=DIR takes the programs from DIR alone. BATS="a.bats b.bats" runs these files.
-# A bats file that fails is run once more; the end of the report names it.
+# Two bats files (JOBS=N) run beside each other; one with the line "# alone: WHY"
+# runs by itself, after those. One that fails is run once more, by itself; the end
+# of the report names it.
 # No test ran, a program that was not built, or a file that takes longer than
 # UNIT_SECONDS or BATS_SECONDS: each is a failure.
 set -uo pipefail
@@ -18,6 +20,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 unit_seconds=${UNIT_SECONDS:-120}
 bats_seconds=${BATS_SECONDS:-600}
+jobs=${JOBS:-2}
 passed=0 failed=0 skipped=0
 failures=() reasons=() again=()
 
@@ -36,18 +39,26 @@ else
 	[[ -d build/san ]] && trees+=(build/san)
 fi
 
-out=$(mktemp)
-trap 'rm -f "$out" "$out.first"' EXIT
+outs=$(mktemp -d)
+out=$outs/now
+cleanup() {
+	local left
+	left=$(jobs -p)
+	# Words: process ids.
+	# shellcheck disable=SC2086
+	[[ -z $left ]] || kill $left 2>/dev/null
+	rm -rf "$outs"
+}
+trap cleanup EXIT
 trap 'exit 1' INT TERM
 
 now_ms() {
 	echo $((${EPOCHREALTIME/[.,]/} / 1000))
 }
 
-# run NAME SECONDS COMMAND...: its output goes to $out. Sets status and took.
-run() {
-	local start limit=$2
-	printf '%-52s' "$1"
+# run_into FILE SECONDS COMMAND...: its output goes to FILE. Sets status and took.
+run_into() {
+	local start out=$1 limit=$2
 	shift 2
 	start=$(now_ms)
 	timeout -k 10 "$limit" "$@" >"$out" 2>&1 </dev/null
@@ -59,6 +70,13 @@ run() {
 		echo "# ended with status $status" >>"$out"
 	fi
 	return 0
+}
+
+# run NAME SECONDS COMMAND...: the name is shown while it runs; its output goes to $out.
+run() {
+	printf '%-52s' "$1"
+	shift
+	run_into "$out" "$@"
 }
 
 # tell PASSED FAILED SKIPPED: the end of the line that run began, and why it failed.
@@ -133,8 +151,49 @@ run_fuzz() {
 	done
 }
 
+# told_bats FILE: the end of what run_into() left in $out.
+told_bats() {
+	local file=$1
+	if [[ $status != 0 ]]; then
+		# The capture sees the whole host, and so do these tests: what else
+		# happens here can upset one. It gets a second chance, and is told.
+		again+=("$file: $(grep -m 1 '^not ok ' "$out" || echo "status $status")")
+		printf 'failed\n'
+		grep -A12 '^not ok ' "$out" | sed 's/^/    | /'
+		retries+=("$file")
+	else
+		count_tap "$file"
+	fi
+}
+
+# Runs the files beside each other, and tells each when it is done.
+bats_together() {
+	local file pid left=("$@")
+	local -A names=()
+
+	while ((${#left[@]} + ${#names[@]} > 0)); do
+		while ((${#left[@]} > 0 && ${#names[@]} < jobs)); do
+			file=${left[0]}
+			left=("${left[@]:1}")
+			(
+				run_into "$outs/$(basename "$file")" "$bats_seconds" bats --tap "$file"
+				echo "$status $took" >"$outs/$(basename "$file").end"
+			) &
+			names[$!]=$file
+		done
+		wait -n -p pid "${!names[@]}"
+		file=${names[$pid]}
+		unset "names[$pid]"
+		out=$outs/$(basename "$file")
+		read -r status took <"$out.end"
+		printf '%-52s' "$file"
+		told_bats "$file"
+	done
+	out=$outs/now
+}
+
 run_bats() {
-	local file
+	local file together=() alone=() retries=()
 	# Words, not a path with blanks: names of our own files.
 	# shellcheck disable=SC2206
 	local files=(${BATS:-tests/bats/*.bats})
@@ -148,16 +207,19 @@ run_bats() {
 	fi
 	for file in "${files[@]}"; do
 		[[ -e $file ]] || continue
-		run "$file" "$bats_seconds" bats --tap "$file"
-		if [[ $status != 0 ]]; then
-			# The capture sees the whole host, and so do these tests: what else
-			# happens here can upset one. It gets a second chance, and is told.
-			again+=("$file: $(grep -m 1 '^not ok ' "$out" || echo "status $status")")
-			cp "$out" "$out.first"
-			printf 'failed\n'
-			grep -A12 '^not ok ' "$out.first" | sed 's/^/    | /'
-			run "$file, again" "$bats_seconds" bats --tap "$file"
+		if grep -q '^# alone: ' "$file"; then
+			alone+=("$file")
+		else
+			together+=("$file")
 		fi
+	done
+	bats_together "${together[@]}"
+	for file in "${alone[@]}"; do
+		run "$file" "$bats_seconds" bats --tap "$file"
+		told_bats "$file"
+	done
+	for file in "${retries[@]}"; do
+		run "$file, again" "$bats_seconds" bats --tap "$file"
 		count_tap "$file"
 	done
 }

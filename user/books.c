@@ -1,100 +1,227 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The table of what is counted, and the lines that are printed at the exit. */
 #include "user/books.h"
 
 #include <string.h>
 
-#include "config/config.h"
-#include "output/spool.h"
-#include "user/probe.h"
-#include "user/source.h"
+const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
+	[BOOKS_DAEMON] = { "daemon", NULL, false, "The collector as a whole." },
+	[BOOKS_KERNEL] = { "kernel", "source", true,
+			   "What the BPF programs of a source saw, since they were attached: "
+			   "these numbers outlive the collector." },
+	[BOOKS_RING] = { "ring", "ring", false, "A ring between kernel and collector." },
+	[BOOKS_SOURCE] = { "source", "source", true,
+			   "What the collector made of it, since it was started." },
+	[BOOKS_SPOOL] = { "spool", NULL, true, "The spool on the disk." },
+	[BOOKS_OUTPUT] = { "output", "output", true,
+			   "What became of what was appended, for as long as the spool exists." },
+	[BOOKS_LOSS] = { "loss", "reason", true,
+			 "Each loss, and how much of it was sent as an event, for as long as "
+			 "the spool exists." },
+	[BOOKS_PROCESS] = { "process", "process", false, "The two processes." },
+	[BOOKS_PROGRAM] = { "program", "program", false,
+			    "What the kernel says that a BPF program costs; times and runs only "
+			    "with kernel.bpf_stats_enabled = 1." },
+};
 
-static void put(FILE *f, const char *key, uint64_t value)
+#define DAEMON(f)  .scope = BOOKS_DAEMON, .offset = offsetof(struct books_daemon, f)
+#define KERNEL(f)  .scope = BOOKS_KERNEL, .offset = offsetof(struct kernel_counters, f)
+#define RING(f)	   .scope = BOOKS_RING, .offset = offsetof(struct books_ring, f)
+#define SOURCE(f)  .scope = BOOKS_SOURCE, .offset = offsetof(struct source_stats, f)
+#define SPOOL(f)   .scope = BOOKS_SPOOL, .offset = offsetof(struct books_spool, f)
+#define OUTPUT(f)  .scope = BOOKS_OUTPUT, .offset = offsetof(struct books_output, f)
+#define LOSS(f)	   .scope = BOOKS_LOSS, .offset = offsetof(struct books_loss, f)
+#define PROCESS(f) .scope = BOOKS_PROCESS, .offset = offsetof(struct books_process, f)
+#define PROGRAM(f) .scope = BOOKS_PROGRAM, .offset = offsetof(struct kernel_program, f)
+
+/* A row is read as a row. */
+/* clang-format off */
+const struct books_row books_rows[] = {
+	{ DAEMON(uptime_ns), .key = "uptime", .kind = BOOKS_GAUGE, .unit = BOOKS_NS,
+	  .help = "Since the collector was started" },
+	{ DAEMON(rate), .key = "events_per_second", .kind = BOOKS_GAUGE,
+	  .help = "Events appended a second, since the start" },
+	{ DAEMON(rate_minute), .key = "events_per_second_minute", .kind = BOOKS_GAUGE,
+	  .help = "Events appended a second, over the last minute" },
+	{ DAEMON(shipper_starts), .key = "shipper_starts",
+	  .help = "Shipper processes that were started" },
+	{ DAEMON(shipper_deaths), .key = "shipper_deaths",
+	  .help = "Shipper processes that ended without being asked to" },
+	{ DAEMON(shipper_failures), .key = "shipper_failures",
+	  .help = "Attempts to start a shipper that failed" },
+	{ DAEMON(stuck_ns), .key = "stuck", .kind = BOOKS_GAUGE, .unit = BOOKS_NS,
+	  .help = "For how long nothing could be written into the spool; 0: it can" },
+	{ DAEMON(monitor_requests), .key = "monitor_requests",
+	  .help = "Requests that the monitor socket answered" },
+	{ DAEMON(monitor_refused), .key = "monitor_refused",
+	  .help = "Clients of the monitor socket that were refused, too slow or made no sense" },
+
+	{ KERNEL(seen), .key = "seen", .always = true,
+	  .help = "Flows begun, or messages read by a log daemon" },
+	{ KERNEL(submitted), .key = "submitted", .always = true,
+	  .help = "Flows ended and reported, or messages handed over" },
+	{ KERNEL(filtered), .key = "filtered", .always = true,
+	  .help = "Left out by the configuration, such as flows from this host to itself" },
+	{ KERNEL(ring_full), .key = "ring_full", .always = true,
+	  .help = "Lost: the ring was full, because the collector did not keep up or was away",
+	  .lost = "lost", .cause = "the ring was full", .cure = "a larger one holds more" },
+	{ KERNEL(no_room), .key = "no_room", .always = true,
+	  .help = "Lost: the table of flows was full, or a message could not be read",
+	  .lost = "lost", .cause = "no room", .cure = "a larger flows.max follows more flows at once" },
+	{ KERNEL(live), .key = "live", .kind = BOOKS_GAUGE, .always = true,
+	  .help = "Seen and going on" },
+	{ KERNEL(reports), .key = "reports",
+	  .help = "Reports of flows that go on, beside those of ended ones" },
+	{ KERNEL(reports_put_off), .key = "reports_put_off",
+	  .help = "Such reports that the ring had no room for; the next one has it all, nothing is lost" },
+	{ KERNEL(missed), .key = "missed",
+	  .help = "Lost: the kernel did not show how the flow ended",
+	  .lost = "lost", .cause = "the kernel did not show their end" },
+	{ KERNEL(adopted), .key = "adopted",
+	  .help = "Flows that had begun before the capture; they are reported without their start" },
+	{ KERNEL(truncated), .key = "truncated",
+	  .help = "Messages handed over without all of their bytes; their text says how many are missing",
+	  .lost = "cut short", .cause = "not all of their bytes could be copied" },
+	{ KERNEL(skipped), .key = "skipped",
+	  .help = "Runs of our programs that the kernel did not make, for they do not nest; an event may be missing for each",
+	  .lost = "perhaps lost", .cause = "the kernel did not run the program" },
+
+	{ RING(size), .key = "size", .kind = BOOKS_GAUGE, .unit = BOOKS_BYTES,
+	  .help = "The ring's size" },
+	{ RING(fill), .key = "fill", .kind = BOOKS_GAUGE, .unit = BOOKS_BYTES,
+	  .help = "What waits in it now" },
+
+	{ SOURCE(samples), .key = "samples", .always = true,
+	  .help = "What was taken from the ring or the kernel's log" },
+	{ SOURCE(records), .key = "records", .always = true,
+	  .help = "Events made of it and appended to the spool" },
+	{ SOURCE(bad), .key = "bad",
+	  .help = "Lost: samples that no program of ours wrote",
+	  .lost = "lost", .cause = "the samples were not ours; is something else writing there?" },
+	{ SOURCE(filtered), .key = "filtered",
+	  .help = "Samples that are not for us, such as empty lines" },
+	{ SOURCE(own), .key = "own",
+	  .help = "Left out: our own connections to the intake, and our own log lines" },
+	{ SOURCE(too_large), .key = "too_large",
+	  .help = "Lost: records that the spool would not take",
+	  .lost = "lost", .cause = "larger than an event may be" },
+	{ SOURCE(lost), .key = "lost",
+	  .help = "Lost: gaps in the kernel log's numbers, or no memory to keep it while the spool was stuck",
+	  .lost = "lost", .cause = "gone before they could be read" },
+
+	{ SPOOL(appended), .key = "appended", .always = true,
+	  .help = "Events ever written into this spool" },
+	{ SPOOL(bytes), .key = "bytes", .kind = BOOKS_GAUGE, .unit = BOOKS_BYTES, .always = true,
+	  .help = "Of its files now" },
+	{ SPOOL(max_bytes), .key = "max_bytes", .kind = BOOKS_GAUGE, .unit = BOOKS_BYTES,
+	  .help = "Its limit, spool.max_bytes" },
+	{ SPOOL(oldest_ns), .key = "oldest", .kind = BOOKS_GAUGE, .unit = BOOKS_NS,
+	  .help = "Age of its oldest file: no event waits for longer" },
+	{ SPOOL(torn_bytes), .key = "torn_bytes", .unit = BOOKS_BYTES,
+	  .help = "Cut away when it was opened: a batch that was not whole, and was taken again" },
+	{ SPOOL(dropped_segments), .key = "dropped_segments",
+	  .help = "Files deleted because of the limit, before all outputs had them" },
+	{ SPOOL(commit_errors), .key = "commit_errors",
+	  .help = "Batches that could not be written at once; nothing is lost by that" },
+
+	{ OUTPUT(acknowledged), .key = "acknowledged", .always = true,
+	  .help = "The intake has them" },
+	{ OUTPUT(rejected), .key = "rejected", .always = true,
+	  .help = "Lost: the intake refuses them for good",
+	  .lost = "lost", .cause = "the intake refuses them" },
+	{ OUTPUT(dropped), .key = "dropped", .always = true,
+	  .help = "Lost: the spool was at its limit, of bytes or of age, before the intake had taken them",
+	  .lost = "lost", .cause = "the spool was at its limit", .cure = "a larger spool.max_bytes holds more" },
+	{ OUTPUT(dropped_old), .key = "dropped_old",
+	  .help = "Of the dropped: those that were older than spool.max_age" },
+	{ OUTPUT(dropped_journal), .key = "dropped_journal",
+	  .help = "Of the dropped: journal lines" },
+	{ OUTPUT(dropped_flows), .key = "dropped_flows", .help = "Of the dropped: flows" },
+	{ OUTPUT(dropped_kernel), .key = "dropped_kernel",
+	  .help = "Of the dropped: kernel events" },
+	{ OUTPUT(dropped_self), .key = "dropped_self",
+	  .help = "Of the dropped: what the collector told about itself" },
+	{ OUTPUT(damaged), .key = "damaged", .always = true,
+	  .help = "Lost: they did not survive on the disk",
+	  .lost = "lost", .cause = "they did not survive on the disk" },
+	{ OUTPUT(waiting), .key = "waiting", .kind = BOOKS_GAUGE, .always = true,
+	  .help = "In the spool, not acknowledged yet" },
+	{ OUTPUT(before), .key = "before",
+	  .help = "Had come and gone when this output was first used" },
+	{ OUTPUT(sent), .key = "sent", .always = true,
+	  .help = "Handed to the transport, repeats after a lost connection included" },
+	{ OUTPUT(sent_bytes), .key = "sent_bytes", .unit = BOOKS_BYTES,
+	  .help = "The same in bytes, framed, before TLS" },
+	{ OUTPUT(connects), .key = "connects",
+	  .help = "Connections that came to the point of sending" },
+	{ OUTPUT(failures), .key = "failures",
+	  .help = "Attempts and connections that ended with an error" },
+
+	{ LOSS(lost), .key = "lost", .always = true, .help = "Events lost for this reason" },
+	{ LOSS(told), .key = "told", .always = true,
+	  .help = "As many of them were told in loss events; the rest follows within a minute" },
+
+	{ PROCESS(pid), .key = "pid", .kind = BOOKS_GAUGE, .help = "Its number" },
+	{ PROCESS(rss), .key = "resident", .kind = BOOKS_GAUGE, .unit = BOOKS_BYTES,
+	  .help = "Its resident memory" },
+	{ PROCESS(cpu_ns), .key = "cpu", .unit = BOOKS_NS, .help = "CPU time, user and system" },
+
+	{ PROGRAM(runs), .key = "runs", .help = "How often it ran" },
+	{ PROGRAM(run_ns), .key = "run", .unit = BOOKS_NS, .help = "How long it ran" },
+	{ PROGRAM(skipped), .key = "skipped", .help = "Runs that the kernel did not make" },
+	{ 0 },
+};
+/* clang-format on */
+
+const struct books_item *books_find(const struct books *b, enum books_scope scope, const char *name)
 {
-	fprintf(f, " %s=%llu", key, (unsigned long long)value);
+	for (int i = 0; i < b->n_items; i++)
+		if (b->items[i].scope == scope && (!name || !strcmp(b->items[i].name, name)))
+			return &b->items[i];
+	return NULL;
 }
 
-/* What is almost always nothing is told only when it is something. */
-static void put_if(FILE *f, const char *key, uint64_t value)
+/* What exec saw is no event: it says who an event is about. */
+bool books_is_shown(const struct books_item *item)
 {
-	if (value)
-		put(f, key, value);
-}
-
-static void print_kernel(FILE *f, const struct kernel *k, enum kernel_source source,
-			 const char *name)
-{
-	struct kernel_counters c;
-
-	if (!k || kernel_get_counters(k, source, &c) < 0)
-		return;
-	fprintf(f, "books: kernel.%s", name);
-	put(f, "seen", c.seen);
-	put(f, "submitted", c.submitted);
-	put(f, "filtered", c.filtered);
-	put(f, "ring_full", c.ring_full);
-	put(f, "no_room", c.no_room);
-	put(f, "live", c.live);
-	put_if(f, "reports", c.reports);
-	put_if(f, "reports_put_off", c.reports_put_off);
-	put_if(f, "missed", c.missed);
-	put_if(f, "adopted", c.adopted);
-	put_if(f, "truncated", c.truncated);
-	put_if(f, "skipped", c.skipped);
-	fputc('\n', f);
+	return item->scope != BOOKS_KERNEL || strcmp(item->name, "processes") != 0;
 }
 
 void books_print(FILE *f, const struct books *b)
 {
-	struct spool_stats s;
+	for (int i = 0; i < b->n_items; i++) {
+		const struct books_item *item = &b->items[i];
+		const struct books_scope_row *scope = &books_scopes[item->scope];
 
-	print_kernel(f, b->kernel, KERNEL_FLOWS, "flows");
-	print_kernel(f, b->kernel, KERNEL_JOURNAL, "journal");
-	for (int i = 0; i < b->n_sources; i++) {
-		const struct source *src = b->sources[i];
+		if (!scope->in_lines || !books_is_shown(item))
+			continue;
+		fprintf(f, "books: %s%s%s", scope->name, item->name[0] ? "." : "", item->name);
+		for (const struct books_row *row = books_rows; row->key; row++) {
+			uint64_t value;
 
-		fprintf(f, "books: source.%s", src->ops->name);
-		put(f, "samples", src->stats.samples);
-		put(f, "records", src->stats.records);
-		put_if(f, "bad", src->stats.bad);
-		put_if(f, "filtered", src->stats.filtered);
-		put_if(f, "too_large", src->stats.too_large);
-		put_if(f, "lost", src->stats.lost);
+			if (row->scope != item->scope)
+				continue;
+			value = books_value(item, row);
+			if (row->always || (value && row->kind == BOOKS_COUNTER))
+				fprintf(f, " %s=%llu", row->key, (unsigned long long)value);
+		}
 		fputc('\n', f);
 	}
-	spool_get_stats(b->spool, &s);
-	fprintf(f, "books: spool");
-	put(f, "appended", s.last_seq);
-	put(f, "bytes", s.bytes);
-	put_if(f, "torn_bytes", s.torn_bytes);
-	put_if(f, "dropped_segments", s.dropped_segments);
-	put_if(f, "commit_errors", s.commit_errors);
-	fputc('\n', f);
-	for (const char *p = b->config->output; *p;) {
-		size_t n = strcspn(p, ",");
-		uint64_t from, gone;
-		struct spool_cursor c;
-		char name[32];
+}
 
-		snprintf(name, sizeof(name), "%.*s", (int)n, p);
-		p += n + (p[n] == ',');
-		if (spool_cursor_peek(b->config->spool_dir, name, &c) < 0 ||
-		    c.spool_id != spool_id(b->spool))
-			continue;
-		/* What the limit took is dropped, though its reader has not come to it yet. */
-		from = c.cursor_seq;
-		gone = s.removed_seq > from ? s.removed_seq - from : 0;
-		from += gone;
-		fprintf(f, "books: output.%s", name);
-		put(f, "acknowledged", c.acked);
-		put(f, "rejected", c.rejected);
-		put(f, "dropped", c.lost_limit + gone);
-		put(f, "damaged", c.lost_damage);
-		/* The cursor may be a moment ahead of the numbers that we took before it. */
-		put(f, "waiting", s.last_seq > from ? s.last_seq - from : 0);
-		put_if(f, "before", c.start_seq);
-		put(f, "sent", c.sent);
-		put_if(f, "connects", c.connects);
-		put_if(f, "failures", c.failures);
+void books_put_reference(FILE *f)
+{
+	for (int scope = 0; scope < BOOKS_SCOPES; scope++) {
+		fprintf(f, "### %s\n\n%s\n\n| key | metric | meaning |\n| --- | --- | --- |\n",
+			books_scopes[scope].name, books_scopes[scope].help);
+		for (const struct books_row *row = books_rows; row->key; row++) {
+			char metric[BOOKS_METRIC_SIZE];
+
+			if (row->scope != (enum books_scope)scope)
+				continue;
+			books_metric_name(row, metric);
+			fprintf(f, "| %s | `%s` | %s |\n", row->key, metric, row->help);
+		}
 		fputc('\n', f);
 	}
 }

@@ -7,9 +7,9 @@
  * (a full disk) stays in the batch and in the rings; nothing is drained until
  * it went through, so the kernel keeps what fits and counts the rest.
  *
- * A sample can be more than a batch has room for. What is committed in the midst
- * of it carries the position before it: after a crash between its parts the
- * sample is taken again, so that its first records come twice and none is lost.
+ * A sample can be more records than a batch should have. Its source then stops
+ * when the sink is full, and goes on with it behind the commit; how far it had
+ * come is in what it prepares for that, so that a crash there repeats nothing.
  */
 #define _GNU_SOURCE
 #include "user/collector.h"
@@ -21,17 +21,21 @@
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "config/config.h"
 #include "output/spool.h"
 #include "user/books.h"
-#include "user/held.h"
+#include "user/flow_rules.h"
 #include "user/host.h"
+#include "user/losses.h"
+#include "user/monitor.h"
 #include "user/probe.h"
 #include "user/process.h"
 #include "user/record.h"
 #include "user/shipper_process.h"
 #include "user/source.h"
+#include "user/source_self.h"
 #include "user/users.h"
 #include "user/util/clock.h"
 #include "user/util/log.h"
@@ -42,12 +46,13 @@
 #define DRAIN_MS      100	  /* how long an event waits at the most */
 #define TICK_MS	      1000	  /* clocks, users, spool, sweeps */
 #define COMMIT_BYTES  (512 << 10) /* a batch is committed when it has this much, */
-#define COMMIT_PART   8		  /* or this part of a small spool: a batch is a quarter at most */
+#define COMMIT_PART   8		  /* or this part of a small spool: a batch is half of it at most */
 #define DRAIN_SAMPLES 20000	  /* per turn of the loop, so that signals get their turn */
 #define QUIET_MS      5
 #define QUIET_TURNS   100 /* on stopping */
 #define STUCK_LOG_MS  60000
 #define STOP_SPARE_MS 15000 /* what a stop takes beside its waiting, on a slow host */
+#define RATE_SECONDS  60
 
 struct watched {
 	struct source *source;
@@ -60,24 +65,32 @@ struct collector {
 	struct loop *loop;
 	struct kernel *kernel;
 	int kernel_lock_fd;
+	struct flow_rules *rules;
+	int cgroup_root_fd;
 	struct spool *spool;
 	struct shipper_process *shipper;
 	struct sink sink;
 	struct host host;
 	struct watched sources[SOURCE_MAX];
 	int n_sources;
-	struct loop_timer drain_timer, tick_timer, watchdog_timer;
 	struct notify notify;
-	char status[160]; /* what the service manager shows while all is well */
+	char status[160];    /* what the service manager shows while all is well */
+	struct source *self; /* one of them */
+	struct losses *losses;
+	struct monitor *monitor;	     /* NULL: none */
+	struct books *books;		     /* as they were read last */
+	uint64_t run_id;		     /* CLOCK_BOOTTIME when we began */
+	uint64_t appended_then;		     /* when we began */
+	uint64_t appended[RATE_SECONDS + 1]; /* by second */
+	uint64_t ticks;
+	pid_t shipper_pid; /* as sink.own knows it */
+	struct loop_timer drain_timer, tick_timer, watchdog_timer;
 	uint64_t next_sweep_ms, sweep_every_ms;
 	uint64_t commit_bytes;
-	struct held held; /* what did not fit into the batch when the spool got stuck, */
-	const struct source *held_of; /* from this source, */
-	uint64_t held_position;	      /* which had been read up to here before */
-	const struct source *taking;  /* whose records come in now */
-	uint64_t stuck_since_ms;      /* 0: commits go through */
+	uint64_t stuck_since_ms; /* 0: commits go through */
 	uint64_t stuck_logged_ms;
-	uint64_t drops_told, drops_told_ms;
+	struct spool_stats drops_told;
+	uint64_t drops_told_ms;
 	bool stuck_told; /* this time; a disk that is full on and off is told once a minute */
 	bool stopping, stopped_clean;
 	bool leave_kernel; /* what it holds is not in the spool */
@@ -108,13 +121,12 @@ static int prepare(struct collector *c)
 	return err;
 }
 
-/* whole: no sample has a part of its records elsewhere. */
-static int commit_batch(struct collector *c, bool whole)
+static int commit(struct collector *c)
 {
 	struct spool_position positions[SOURCE_MAX];
 	size_t bytes;
 	uint32_t events = spool_pending(c->spool, &bytes);
-	int err = whole ? prepare(c) : 0;
+	int err = prepare(c);
 
 	for (int i = 0; i < c->n_sources; i++) {
 		const struct source *s = c->sources[i].source;
@@ -122,7 +134,7 @@ static int commit_batch(struct collector *c, bool whole)
 		positions[i] = (struct spool_position){
 			.source = s->ops->id,
 			.generation = s->generation,
-			.position = s == c->held_of ? c->held_position : s->position,
+			.position = s->position,
 		};
 	}
 	if (!err)
@@ -153,82 +165,107 @@ static int commit_batch(struct collector *c, bool whole)
 		watch_sources(c, true);
 	}
 	for (int i = 0; i < c->n_sources; i++)
-		if (c->sources[i].source != c->held_of)
-			c->sources[i].source->ops->release(c->sources[i].source);
+		c->sources[i].source->ops->release(c->sources[i].source);
 	if (c->shipper && events)
 		shipper_wake(c->shipper);
 	return 0;
 }
 
-/* Puts what was held into the empty batch, as much as fits. False: nothing was held. */
-static bool add_held(struct collector *c)
-{
-	const struct msg *m = held_first(&c->held);
-
-	if (!m)
-		return false;
-	while (m && !spool_add(c->spool, m)) {
-		held_drop_first(&c->held);
-		m = held_first(&c->held);
-	}
-	if (!m)
-		c->held_of = NULL;
-	return true;
-}
-
-static int commit(struct collector *c)
-{
-	int err;
-
-	do {
-		err = commit_batch(c, !c->held_of);
-	} while (!err && add_held(c));
-	return err;
-}
-
-static int hold(struct collector *c, const struct msg *m)
-{
-	int err = spool_check(m);
-
-	if (!err)
-		err = held_add(&c->held, m);
-	if (!err && !c->held_of) {
-		c->held_of = c->taking;
-		c->held_position = c->taking->position;
-	}
-	return err;
-}
-
-/* struct sink: a full batch is committed with the positions before this sample. */
 static int on_add(void *arg, const struct msg *m)
 {
 	struct collector *c = arg;
-	int err;
 
-	if (held_count(&c->held))
-		return hold(c, m);
-	err = spool_add(c->spool, m);
-	if (err != -ENOBUFS)
-		return err;
-	return commit_batch(c, false) ? hold(c, m) : spool_add(c->spool, m);
+	return spool_add(c->spool, m);
 }
 
 static uint64_t on_next_seq(void *arg)
 {
 	struct collector *c = arg;
 
-	return spool_next_seq(c->spool) + held_count(&c->held);
+	return spool_next_seq(c->spool);
 }
 
-/* struct sink: is it time for a commit, or is one overdue? */
+/* struct sink: is it time for a commit? Below that, any message has room. */
 static bool is_full(void *arg)
 {
 	struct collector *c = arg;
 	size_t bytes;
 
 	spool_pending(c->spool, &bytes);
-	return bytes >= c->commit_bytes || held_count(&c->held);
+	return bytes >= c->commit_bytes;
 }
+
+/* ------------------------------------------------------------------- books */
+
+static uint64_t appended_now(const struct collector *c)
+{
+	struct spool_stats s;
+
+	spool_get_stats(c->spool, &s);
+	return s.last_seq;
+}
+
+/* Whole seconds, and a fair number also in the first of them. */
+static uint64_t rate(uint64_t events, uint64_t seconds)
+{
+	return events / (seconds ? seconds : 1);
+}
+
+static struct books_daemon daemon_books(const struct collector *c)
+{
+	uint64_t seconds = c->ticks < RATE_SECONDS ? c->ticks : RATE_SECONDS;
+	uint64_t now = appended_now(c), uptime_ns = clock_boot_ns() - c->run_id;
+	struct monitor_stats monitor;
+
+	monitor_get_stats(c->monitor, &monitor);
+	return (struct books_daemon){
+		.uptime_ns = uptime_ns,
+		.rate = rate(now - c->appended_then, uptime_ns / 1000000000),
+		.rate_minute =
+			rate(now - c->appended[(c->ticks - seconds) % (RATE_SECONDS + 1)], seconds),
+		.stuck_ns =
+			c->stuck_since_ms ? (clock_mono_ms() - c->stuck_since_ms) * 1000000 + 1 : 0,
+		.monitor_requests = monitor.requests,
+		.monitor_refused = monitor.refused,
+	};
+}
+
+static void read_books(void *arg, struct books *ret, enum books_extent extent)
+{
+	struct collector *c = arg;
+	struct source *list[SOURCE_MAX];
+
+	for (int i = 0; i < c->n_sources; i++)
+		list[i] = c->sources[i].source;
+	books_read(ret,
+		   &(struct books_inputs){ .config = c->config,
+					   .kernel = c->kernel,
+					   .spool = c->spool,
+					   .sources = list,
+					   .n_sources = c->n_sources,
+					   .losses = c->losses,
+					   .shipper = c->shipper,
+					   .hostname = c->host.name,
+					   .run_id = c->run_id,
+					   .daemon = daemon_books(c) },
+		   extent);
+}
+
+/* A shipper that was started anew is ours from its first packet on. */
+static void know_shipper(struct collector *c)
+{
+	struct shipper_process_stats s;
+
+	if (!c->shipper)
+		return;
+	shipper_get_stats(c->shipper, &s);
+	if (!s.pid || s.pid == c->shipper_pid)
+		return;
+	c->shipper_pid = s.pid;
+	own_add(&c->sink.own, (uint32_t)s.pid, s.fork_from_ns, s.fork_to_ns);
+}
+
+/* ------------------------------------------------------------------- drain */
 
 /* Takes what there is, up to a budget. True when nothing is left. */
 static bool drain(struct collector *c, uint64_t now_ms)
@@ -237,6 +274,7 @@ static bool drain(struct collector *c, uint64_t now_ms)
 	bool empty;
 
 	c->sink.now_ms = now_ms;
+	know_shipper(c);
 	if (c->stuck_since_ms && commit(c))
 		return true; /* nothing moves; the timer tries again */
 	do {
@@ -244,7 +282,6 @@ static bool drain(struct collector *c, uint64_t now_ms)
 		for (int i = 0; i < c->n_sources; i++) {
 			struct source *s = c->sources[i].source;
 
-			c->taking = s;
 			for (int n = 0; n < 256; n++) {
 				if (s->ops->take(s, &c->sink) <= 0)
 					break;
@@ -288,27 +325,66 @@ static void flush_sources(struct collector *c, bool all)
 	for (int i = 0; i < c->n_sources; i++) {
 		struct source *s = c->sources[i].source;
 
-		c->taking = s;
 		while (s->ops->flush && !s->ops->flush(s, &c->sink, all))
 			if (commit(c))
 				return;
 	}
 }
 
-/* A limit that is reached is told once a minute, with what it cost. */
+/* What is given up is told once a minute, with what it was. */
 static void tell_drops(struct collector *c, uint64_t now_ms)
 {
+	static const char *const limits[] = { [SPOOL_LOST_LIMIT] = "at its limit (spool.max_bytes)",
+					      [SPOOL_LOST_AGE] =
+						      "events are older than spool.max_age" };
+	static const char *const names[] = { [MSG_JOURNAL] = "journal lines",
+					     [MSG_FLOW] = "flows",
+					     [MSG_KERNEL] = "kernel events",
+					     [MSG_SELF] = "of its own" };
 	struct spool_stats s;
 
 	spool_get_stats(c->spool, &s);
-	if (s.dropped == c->drops_told ||
+	if (s.dropped == c->drops_told.dropped ||
 	    (c->drops_told_ms && now_ms - c->drops_told_ms < STUCK_LOG_MS))
 		return;
-	log_warning("spool %s: at its limit (spool.max_bytes): the oldest events are dropped "
-		    "before the intake has taken them, %llu since the last such line",
-		    c->config->spool_dir, (unsigned long long)(s.dropped - c->drops_told));
-	c->drops_told = s.dropped;
+	for (int reason = 0; reason < SPOOL_LOSSES; reason++) {
+		uint64_t unknown = s.dropped_unknown - c->drops_told.dropped_unknown;
+		char what[160] = "";
+		size_t len = 0;
+
+		for (int class = 0; class < MSG_CLASSES; class ++) {
+			uint64_t n = s.drops[reason][class].events -
+				     c->drops_told.drops[reason][class].events;
+
+			if (n)
+				len += (size_t)snprintf(what + len, sizeof(what) - len, "%s%llu %s",
+							len ? ", " : "", (unsigned long long)n,
+							names[class]);
+		}
+		if (unknown && reason == SPOOL_LOST_LIMIT)
+			len += (size_t)snprintf(what + len, sizeof(what) - len, "%s%llu events",
+						len ? ", " : "", (unsigned long long)unknown);
+		if (len)
+			log_warning("spool %s: %s: dropped before the intake has taken them: %s "
+				    "since the last such line",
+				    c->config->spool_dir, limits[reason], what);
+	}
+	c->drops_told = s;
 	c->drops_told_ms = now_ms;
+}
+
+/* A cgroup's id is another one when its service has been started again. */
+static void refresh_rules(struct collector *c)
+{
+	_cleanup_(flow_rules_freep) struct flow_rules *now = NULL;
+	char text[200];
+
+	if (!c->kernel || !c->config->flows_cgroups ||
+	    flow_rules_new(c->config, c->cgroup_root_fd, NULL, text, sizeof(text), &now) < 0 ||
+	    flow_rules_equal(now, c->rules) || kernel_set_rules(c->kernel, now) < 0)
+		return;
+	flow_rules_free(c->rules);
+	c->rules = TAKE_PTR(now);
 }
 
 static void on_tick(void *arg, uint64_t now_ms)
@@ -321,6 +397,10 @@ static void on_tick(void *arg, uint64_t now_ms)
 		flush_sources(c, false);
 	spool_tick(c->spool, now_ms);
 	tell_drops(c, now_ms);
+	refresh_rules(c);
+	c->appended[++c->ticks % (RATE_SECONDS + 1)] = appended_now(c);
+	if (!c->stuck_since_ms)
+		source_self_look(c->self, &c->sink);
 	if (c->kernel && now_ms >= c->next_sweep_ms) {
 		c->next_sweep_ms = now_ms + c->sweep_every_ms;
 		kernel_sweep(c->kernel, false);
@@ -468,6 +548,24 @@ static int check_reader(const struct collector *c, const char *user, uid_t uid, 
 	return err;
 }
 
+/* spool.drop_order, whose words were checked: "oldest" is no step at all. */
+static void read_drop_order(const char *text, struct spool_opts *o)
+{
+	static const struct {
+		const char *name;
+		enum msg_class class;
+	} names[] = { { "journal", MSG_JOURNAL }, { "flows", MSG_FLOW }, { "kernel", MSG_KERNEL } };
+
+	for (const char *p = text; *p && o->n_drop_steps < MSG_CLASSES;) {
+		size_t n = strcspn(p, ",");
+
+		for (size_t i = 0; i < 3; i++)
+			if (strlen(names[i].name) == n && strncmp(names[i].name, p, n) == 0)
+				o->drop_steps[o->n_drop_steps++] = 1u << names[i].class;
+		p += n + (p[n] == ',');
+	}
+}
+
 static int open_spool(struct collector *c)
 {
 	const struct config *config = c->config;
@@ -476,6 +574,7 @@ static int open_spool(struct collector *c)
 	struct spool_opts o = {
 		.dir = config->spool_dir,
 		.max_bytes = config->spool_max_bytes,
+		.max_age_ms = config->spool_max_age_ms,
 		.segment_bytes = config->spool_segment_bytes,
 		.sync = (enum spool_sync)config->spool_sync,
 		.sync_interval_ms = (uint32_t)config->spool_sync_interval_ms,
@@ -484,6 +583,7 @@ static int open_spool(struct collector *c)
 	const char *user;
 	int err;
 
+	read_drop_order(config->spool_drop_order, &o);
 	for (const char *p = config->output; *p && o.n_outputs < 8;) {
 		size_t n = strcspn(p, ",");
 
@@ -527,6 +627,13 @@ static int open_kernel(struct collector *c)
 
 	if (!config->flows && !config->journal)
 		return 0;
+	c->cgroup_root_fd = cgroup_root_open(text, sizeof(text));
+	err = flow_rules_new(config, c->cgroup_root_fd, NULL, text, sizeof(text), &c->rules);
+	if (err) {
+		log_error("%s", text);
+		return err;
+	}
+	o.rules = c->rules;
 	err = kernel_lock(config->bpf_dir, text, sizeof(text), &c->kernel_lock_fd);
 	if (!err)
 		err = kernel_new(&o, text, sizeof(text), &c->kernel);
@@ -564,6 +671,47 @@ static int watch(struct collector *c, int err, struct source *s, const char *wha
 	return loop_add(c->loop, &w->io);
 }
 
+/* The last of the sources: it tells what the others lost. */
+static int open_self(struct collector *c)
+{
+	struct source_self_opts o = { .kernel = c->kernel,
+				      .state_dir = c->config->spool_dir,
+				      .spool_id = spool_id(c->spool),
+				      .heartbeat_ms = c->config->heartbeat_ms,
+				      .books = c->books,
+				      .read_books = read_books,
+				      .arg = c };
+	struct spool_position at;
+	bool known = spool_position(c->spool, SOURCE_SELF, &at) == 0;
+	int err = losses_new(&c->losses);
+
+	o.losses = c->losses;
+	if (!err)
+		err = source_self_new(&o, known ? &at : NULL, spool_next_seq(c->spool), &c->self);
+	return watch(c, err, c->self, "losses");
+}
+
+/* Whoever can not be asked works all the same. */
+static void open_monitor(struct collector *c)
+{
+	const char *path = c->config->monitor_socket;
+	struct monitor_opts o = {
+		.loop = c->loop, .path = path, .books = c->books, .read_books = read_books, .arg = c
+	};
+	int err;
+
+	if (!path || !*path || !strcmp(path, "off"))
+		return;
+	err = monitor_new(&o, &c->monitor);
+	if (err == -EADDRINUSE)
+		log_warning("monitor.socket %s: another collector has it; \"status\" shows that "
+			    "one, give this one another path",
+			    path);
+	else if (err)
+		log_warning("monitor.socket %s: %s; \"status\" and metrics are not to be had", path,
+			    log_strerror(err));
+}
+
 static int open_sources(struct collector *c)
 {
 	struct spool_position at;
@@ -598,7 +746,7 @@ static int open_sources(struct collector *c)
 			  "had here");
 		err = -ENOTSUP;
 	}
-	return err;
+	return err ? err : open_self(c);
 }
 
 static int find_exec(void *arg, uint32_t pid, uint64_t start_ns, struct process_exec *ret)
@@ -635,6 +783,7 @@ static int open_sink(struct collector *c)
 	if (!err)
 		err = users_new(NULL, &c->sink.users);
 	interfaces_init(&c->sink.interfaces);
+	c->sink.own.collector = (uint32_t)getpid();
 	c->sink.add = on_add;
 	c->sink.next_seq = on_next_seq;
 	c->sink.is_full = is_full;
@@ -647,6 +796,7 @@ static int open_sink(struct collector *c)
 
 static void done(struct collector *c)
 {
+	monitor_free(c->monitor);
 	for (int i = 0; i < c->n_sources; i++) {
 		loop_del(&c->sources[i].io);
 		source_free(c->sources[i].source);
@@ -659,10 +809,13 @@ static void done(struct collector *c)
 	record_free(c->sink.record);
 	process_cache_free(c->sink.processes);
 	users_free(c->sink.users);
-	held_done(&c->held);
+	losses_free(c->losses);
+	free(c->books);
 	spool_free(c->spool);
 	kernel_free(c->kernel);
 	close_fd(c->kernel_lock_fd);
+	close_fd(c->cgroup_root_fd);
+	flow_rules_free(c->rules);
 	loop_free(c->loop);
 }
 
@@ -673,9 +826,17 @@ int collector_run(const struct config *config)
 		.config = config,
 		.kernel_lock_fd = -1,
 		.notify = { .fd = -1 },
+		.cgroup_root_fd = -1,
 		.commit_bytes = COMMIT_BYTES,
+		.run_id = clock_boot_ns(),
+		.books = calloc(1, sizeof(struct books)),
 	};
 	int err;
+
+	if (!c.books) {
+		log_error("start: %s", log_strerror(ENOMEM));
+		return EXIT_FAILURE;
+	}
 
 	if (c.commit_bytes > config->spool_max_bytes / COMMIT_PART)
 		c.commit_bytes = config->spool_max_bytes / COMMIT_PART;
@@ -698,6 +859,8 @@ int collector_run(const struct config *config)
 	err = open_sources(&c);
 	if (err)
 		return EXIT_FAILURE;
+	c.appended_then = c.appended[0] = appended_now(&c);
+	open_monitor(&c);
 	err = loop_signals(c.loop, signals, 3, on_signal, &c);
 	if (!err)
 		err = shipper_start(c.loop, config, &c.shipper);
@@ -715,17 +878,8 @@ int collector_run(const struct config *config)
 		log_error("event loop: %s", log_strerror(err));
 		return EXIT_FAILURE;
 	}
-	{
-		struct source *list[SOURCE_MAX];
-
-		for (int i = 0; i < c.n_sources; i++)
-			list[i] = c.sources[i].source;
-		books_print(stderr, &(struct books){ .config = config,
-						     .kernel = c.kernel,
-						     .spool = c.spool,
-						     .sources = list,
-						     .n_sources = c.n_sources });
-	}
+	read_books(&c, c.books, BOOKS_READ_ALL);
+	books_print(stderr, c.books);
 	if (c.leave_kernel)
 		return EXIT_FAILURE;
 	/* Without captures of our own there may be another collector's. */

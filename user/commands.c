@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 #include "user/collector.h"
+#include "user/command_check.h"
+#include "user/command_status.h"
+#include "user/command_spool.h"
 #include "user/probe.h"
 #include "user/util/cleanup.h"
 #include "user/util/log.h"
@@ -45,8 +48,25 @@ const struct config_command commands[] = {
 	  .help = "Capture and deliver: what is done without a command",
 	  .needs_key = true,
 	  .run = run_collector },
+	{ .name = "check",
+	  .help = "Can this host do it? Tries kernel, rights, disk, network and key",
+	  .flags = COMMAND_JSON,
+	  .needs_key = true,
+	  .bears_mistakes = true,
+	  .run = command_check },
+	{ .name = "status",
+	  .args = "[metrics]",
+	  .flags = COMMAND_JSON,
+	  .help = "Show the books of the collector that runs; 0: well, 1: none, 2: look at it",
+	  .max_args = 1,
+	  .run = command_status },
 	{ .name = "cleanup",
 	  .help = "Remove what a collector that was killed left in the kernel",
 	  .run = run_cleanup },
+	{ .name = "spool",
+	  .args = "ls|cat|verify [DIR]",
+	  .max_args = 3,
+	  .help = "Show what waits in a spool, each event of it, or whether it is whole",
+	  .run = command_spool },
 	{ 0 },
 };

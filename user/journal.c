@@ -889,13 +889,19 @@ static bool decode_stream(const struct decode *d, bool is_syslog)
 	if (!st)
 		return false;
 	/* A line is of one process: who follows on the same socket begins another. */
-	if (!is_new && st->pid != s->pid && !tell_partial(d, st, st->last_ns, 0))
+	if (st->pid && s->pid && st->pid != s->pid && !tell_partial(d, st, st->last_ns, 0))
 		return false;
 	st->last_ns = s->boot_ns;
-	st->pid = s->pid;
-	st->uid = s->uid;
-	st->gid = s->gid;
-	st->cgroup_id = s->sender_cgroup;
+	/*
+	 * What is sent after the log daemon's accept() and before it asks for
+	 * credentials has none: it is of the one that writes there anyway.
+	 */
+	if (is_new || s->pid) {
+		st->pid = s->pid;
+		st->uid = s->uid;
+		st->gid = s->gid;
+		st->cgroup_id = s->sender_cgroup;
+	}
 	if (is_new)
 		st->is_syslog = is_syslog;
 	if (is_new && !is_syslog) {

@@ -34,6 +34,25 @@ static void refuse_command(const char *name, struct config_errors *errors)
 	config_error(errors, "\"%s\" is not a command; allowed: %s", name, names);
 }
 
+/* A flag that the command does not take is a mistake, not noise. */
+static void refuse_flags(const struct config_command *command, unsigned given,
+			 struct config_errors *errors)
+{
+	for (const struct config_command_flag_row *f = config_command_flags; f->name; f++) {
+		char names[256] = "";
+		size_t len = 0;
+
+		if (!(given & ~command->flags & f->bit))
+			continue;
+		for (const struct config_command *other = commands; other->name; other++)
+			if (other->flags & f->bit && len < sizeof(names))
+				len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s",
+							len ? ", " : "", other->name);
+		config_error(errors, "--%s: %s does not take it; %s%s", f->name, command->name,
+			     len ? "these commands do: " : "no command does", names);
+	}
+}
+
 /* Keys are in our memory: no core file, and nobody may attach. */
 static void forbid_dumps(void)
 {
@@ -49,7 +68,8 @@ int main(int argc, char **argv, char **envp)
 	const struct config_command *command = &commands[0];
 	enum config_action action = CONFIG_RUN;
 	struct config_errors errors;
-	int rest = argc, err;
+	int rest = argc, loaded, err;
+	bool usage; /* a mistake of the command itself, not of the configuration */
 
 	forbid_dumps();
 	/* Whoever reads our standard error may go away: that is no reason to stop. */
@@ -63,6 +83,7 @@ int main(int argc, char **argv, char **envp)
 	}
 	config_errors_init(&errors);
 	config_load(c, argc, argv, envp, &action, &rest, &errors);
+	loaded = errors.n;
 	if (action == CONFIG_HELP) {
 		config_print_help(stdout, commands);
 		return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
@@ -81,16 +102,22 @@ int main(int argc, char **argv, char **envp)
 				     command->args ? "" : "no ",
 				     command->args ? command->args : "arguments");
 	}
+	if (command)
+		refuse_flags(command, c->command_flags, &errors);
+	usage = errors.n > loaded;
 	if (command && command->needs_key)
 		config_load_key(c, &errors);
-	if (errors.n) {
+	if (errors.n && !usage && command->bears_mistakes) {
+		c->mistakes = &errors;
+	} else if (errors.n) {
 		fprintf(stderr, "%.*s", (int)errors.text.len, buf_data(&errors.text));
 		fprintf(stderr, "sekoia-ebpf: %d %s; try --help\n", errors.n,
 			errors.n == 1 ? "mistake" : "mistakes");
 		config_errors_done(&errors);
 		return EXIT_USAGE;
 	}
-	config_errors_done(&errors);
 	log_set_level((enum log_level)c->log_level);
-	return command->run(c, argc - rest, argv + rest);
+	err = command->run(c, argc - rest, argv + rest);
+	config_errors_done(&errors);
+	return err;
 }

@@ -25,8 +25,10 @@ struct kernel_opts {
 	uint64_t flows_max;
 	uint64_t active_ns, idle_ns;
 	bool loopback;
+	const struct flow_rules *rules; /* which flows; NULL: all */
 };
 
+struct flow_rules;
 struct kernel;
 
 /* The counters of a source, summed over CPUs. */
@@ -73,6 +75,12 @@ uint64_t kernel_generation(const struct kernel *k);
 /* A ring's map, or -1. Owned by k. */
 int kernel_ring_fd(const struct kernel *k, enum kernel_source source);
 
+/* The folder where cgroup v2 is mounted; the caller closes it. -ENOENT: text says so. */
+int cgroup_root_open(char *text, size_t size);
+
+/* Other rules from here on: flows that are followed already stay. 0 or -errno. */
+int kernel_set_rules(struct kernel *k, const struct flow_rules *rules);
+
 /* Walks the tables of flows: puts due reports into the ring; with flush, all. */
 int kernel_sweep(struct kernel *k, bool flush);
 
@@ -92,3 +100,21 @@ struct kernel_exec {
 };
 int kernel_find_exec(const struct kernel *k, uint32_t pid, uint64_t start_ns,
 		     struct kernel_exec *ret);
+
+/* What became of one program when it was tried. Valid during the call. */
+struct kernel_trial {
+	enum kernel_source source;
+	const char *source_name; /* "flows" */
+	const char *program;
+	int err;	  /* 0: it loads and attaches; else -errno */
+	const char *why;  /* "load", "attach": what failed */
+	bool used;	  /* kernel_new() would run it */
+	const char *lost; /* what is lost without it, for people; NULL: nothing */
+};
+
+/*
+ * Loads and attaches each program by itself and lets it go again: pins nothing,
+ * and leaves what runs alone. Its maps are small, whatever opts says.
+ */
+int kernel_try(const struct kernel_opts *opts,
+	       void (*fn)(void *arg, const struct kernel_trial *trial), void *arg);

@@ -28,6 +28,7 @@
 
 #define RECORD_HOST_SIZE 8192
 #define RECORD_NAME	 "sekoia-ebpf"
+#define RECORD_JSON_NAME "sekoia_ebpf" /* of what is in no schema: our own numbers */
 
 struct record_opts {
 	struct slice hostname;

@@ -112,3 +112,15 @@ uint64_t ring_waiting(const struct ring *r)
 {
 	return __atomic_load_n(r->producer, __ATOMIC_ACQUIRE) - r->position;
 }
+
+uint64_t ring_size(const struct ring *r)
+{
+	return r->size;
+}
+
+uint64_t ring_fill(const struct ring *r)
+{
+	uint64_t from = __atomic_load_n(r->consumer, __ATOMIC_ACQUIRE);
+
+	return __atomic_load_n(r->producer, __ATOMIC_ACQUIRE) - from;
+}

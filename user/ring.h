@@ -43,3 +43,7 @@ void ring_release(struct ring *r, uint64_t position);
 
 /* What waits, in bytes. */
 uint64_t ring_waiting(const struct ring *r);
+
+/* Bytes in all, and those that are not released, whether read or not. */
+uint64_t ring_size(const struct ring *r);
+uint64_t ring_fill(const struct ring *r);

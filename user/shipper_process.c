@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "config/config.h"
+#include "user/util/clock.h"
 #include "user/util/control.h"
 #include "user/util/log.h"
 
@@ -299,10 +300,12 @@ static int start_process(struct shipper_process *s, const char **ret_what)
 	/* No signal meets the new process before it has chosen what to ignore. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
+	s->stats.fork_from_ns = clock_boot_ns();
 	pid = fork();
 	if (pid == 0)
 		become_shipper(theirs, envp);
 	err = -errno;
+	s->stats.fork_to_ns = clock_boot_ns();
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (pid < 0)
 		return err;

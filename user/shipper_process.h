@@ -21,12 +21,13 @@ struct config;
 struct shipper_process;
 
 struct shipper_process_stats {
-	pid_t pid;	      /* 0: none is running */
-	uint64_t starts;      /* processes that were started */
-	uint64_t deaths;      /* that ended without being asked to */
-	uint64_t kills;	      /* that did not end in time and were killed */
-	uint64_t failures;    /* attempts to start that failed */
-	char last_death[128]; /* "killed by SIGSEGV"; empty when there was none */
+	pid_t pid;			   /* 0: none is running */
+	uint64_t fork_from_ns, fork_to_ns; /* CLOCK_BOOTTIME around its start */
+	uint64_t starts;		   /* processes that were started */
+	uint64_t deaths;		   /* that ended without being asked to */
+	uint64_t kills;			   /* that did not end in time and were killed */
+	uint64_t failures;		   /* attempts to start that failed */
+	char last_death[128];		   /* "killed by SIGSEGV"; empty when there was none */
 };
 
 /* The shipper has ended after shipper_stop(). May call shipper_free(). */

@@ -11,6 +11,7 @@
 
 #include "output/msg.h"
 #include "user/interfaces.h"
+#include "user/own.h"
 #include "user/util/buf.h"
 
 struct kernel;
@@ -21,8 +22,8 @@ struct source;
 struct users;
 
 /* The numbers in the spool: never give one to another source. */
-enum source_id { SOURCE_FLOWS = 1, SOURCE_JOURNAL = 2, SOURCE_KERNEL_LOG = 3 };
-#define SOURCE_MAX 3
+enum source_id { SOURCE_FLOWS = 1, SOURCE_JOURNAL = 2, SOURCE_KERNEL_LOG = 3, SOURCE_SELF = 4 };
+#define SOURCE_MAX 4
 
 /* What stands beside the kernel's own counters in the books. */
 struct source_stats {
@@ -30,8 +31,9 @@ struct source_stats {
 	uint64_t records;   /* appended */
 	uint64_t bad;	    /* samples that nobody of ours wrote */
 	uint64_t filtered;  /* samples that are not for us */
+	uint64_t own;	    /* what we did ourselves: connections to the intake, log lines */
 	uint64_t too_large; /* records that the spool would not have */
-	uint64_t lost;	    /* known to be missing: gaps in numbers, no memory to keep it */
+	uint64_t lost;	    /* known to be missing: gaps in numbers */
 };
 
 struct source_ops {
@@ -46,15 +48,13 @@ struct source_ops {
 	 */
 	int (*take)(struct source *s, struct sink *sink);
 
-	/*
-	 * Everything up to s->position is in the spool. May come while take() is at
-	 * its records: what it is decoding lies behind s->position.
-	 */
+	/* Everything up to s->position is in the spool. */
 	void (*release)(struct source *s);
 
 	/*
-	 * Just before what was taken is committed: what must be on disk with it.
-	 * next_seq is what the spool will then give next. May be NULL.
+	 * Just before what was taken is committed: what must be on disk with it, so
+	 * how much of the sample behind s->position was taken. next_seq is what the
+	 * spool will then give next. May be NULL.
 	 */
 	int (*prepare)(struct source *s, uint64_t next_seq);
 
@@ -64,6 +64,9 @@ struct source_ops {
 	 * call again. May be NULL.
 	 */
 	bool (*flush)(struct source *s, struct sink *sink, bool all);
+
+	/* Of the ring, in bytes. NULL: there is none. */
+	void (*get_ring)(const struct source *s, uint64_t *ret_size, uint64_t *ret_fill);
 
 	void (*free)(struct source *s);
 };
@@ -82,15 +85,19 @@ struct sink {
 	struct process_cache *processes;
 	struct users *users;
 	struct interfaces interfaces;
+	struct own own; /* who we are ourselves */
 	uint64_t now_ms;
 
 	/*
-	 * 0: it is in the batch, or kept until the spool goes on. -EMSGSIZE, -EINVAL:
-	 * never. Any other: there was no room for it anywhere.
+	 * 0: it is in the batch. -EMSGSIZE, -EINVAL: never. -ENOBUFS: it is full, and
+	 * was asked for more than the one record of a take().
 	 */
 	int (*add)(void *arg, const struct msg *m);
 	uint64_t (*next_seq)(void *arg);
-	/* So much waits to be committed that a source with more to give should stop. */
+	/*
+	 * So much waits to be committed that take() must stop before its next record.
+	 * It is not, when take() begins: the first one has room.
+	 */
 	bool (*is_full)(void *arg);
 	void *arg;
 };

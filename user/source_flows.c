@@ -35,6 +35,11 @@ static int flows_take(struct source *s, struct sink *sink)
 		s->stats.bad++;
 		goto taken;
 	}
+	/* Or each report of our connection would be sent over it, and make the next one. */
+	if (own_has(&sink->own, &e.flow.opener) || own_has(&sink->own, &e.flow.user)) {
+		s->stats.own++;
+		goto taken;
+	}
 	who = flow_process(&e.flow);
 	if (who->pid) {
 		d.process = process_find(sink->processes, who, e.flow.last_ns, sink->now_ms);
@@ -61,6 +66,14 @@ static void flows_release(struct source *s)
 	ring_release(((struct source_flows *)s)->ring, s->position);
 }
 
+static void flows_get_ring(const struct source *s, uint64_t *ret_size, uint64_t *ret_fill)
+{
+	const struct source_flows *f = (const struct source_flows *)s;
+
+	*ret_size = ring_size(f->ring);
+	*ret_fill = ring_fill(f->ring);
+}
+
 static void flows_free(struct source *s)
 {
 	ring_free(((struct source_flows *)s)->ring);
@@ -72,6 +85,7 @@ static const struct source_ops flows_ops = {
 	.id = SOURCE_FLOWS,
 	.take = flows_take,
 	.release = flows_release,
+	.get_ring = flows_get_ring,
 	.free = flows_free,
 };
 

@@ -50,6 +50,11 @@ static bool on_line(void *arg, const struct journal_line *line)
 
 	if (j->sink->is_full(j->sink->arg))
 		return false;
+	/* Each line that tells of trouble would make another event, and more trouble. */
+	if (own_has_pid(&j->sink->own, line->trusted_pid)) {
+		j->source.stats.own++;
+		return true;
+	}
 	if (who.pid) {
 		d.process = process_find(j->sink->processes, &who, line->boot_ns, j->sink->now_ms);
 		d.user_name = users_find(j->sink->users, who.uid, j->sink->now_ms);
@@ -155,6 +160,14 @@ static bool journal_flush(struct source *s, struct sink *sink, bool all)
 	return done;
 }
 
+static void journal_get_ring(const struct source *s, uint64_t *ret_size, uint64_t *ret_fill)
+{
+	const struct source_journal *j = (const struct source_journal *)s;
+
+	*ret_size = ring_size(j->ring);
+	*ret_fill = ring_fill(j->ring);
+}
+
 static void journal_source_free(struct source *s)
 {
 	struct source_journal *j = (struct source_journal *)s;
@@ -172,6 +185,7 @@ static const struct source_ops journal_ops = {
 	.prepare = journal_prepare,
 	.release = journal_release,
 	.flush = journal_flush,
+	.get_ring = journal_get_ring,
 	.free = journal_source_free,
 };
 

@@ -46,11 +46,11 @@ all_are() {
 
 @test "rooms: user knows of output what a message and the spool are" {
 	edges user/*.[ch] | grep ' output/' |
-		all_are '.* output/(msg|spool)\.h|user/(main|collector)\.c output/shipper\.h'
+		all_are '.* output/(msg|spool)\.h|user/command_spool\.c output/spool_view\.h|user/(main|collector)\.c output/shipper\.h|user/check_network\.c output/diagnose\.h'
 }
 
-@test "rooms: the wire structs are seen by event.c, ring.c and probe.c alone" {
-	edges "${ours[@]}" | grep ' bpf/events\.h$' | all_are 'user/(event|ring|probe)\.c .*'
+@test "rooms: the wire structs are seen by event.c, ring.c and the kernel side alone" {
+	edges "${ours[@]}" | grep ' bpf/events\.h$' | all_are 'user/(event|ring|probe|capture|kernel_tables|kernel_meters|handover)\.c .*'
 }
 
 @test "rooms: the skeletons are seen by probe.c alone" {

@@ -42,7 +42,7 @@ limit() {
 	peer_stop KILL
 	daemon_start "$transport"
 	emit 1000
-	wait_until '[ "$(log_count "at its limit .*: the oldest events are dropped .*, [0-9]+ since")" -eq 1 ]'
+	wait_until '[ "$(log_count "at its limit .*: dropped before the intake has taken them: [0-9]+ flows since")" -eq 1 ]'
 	# Never above the limit, whenever one looks.
 	[ "$(spool_bytes)" -le 1048576 ]
 	emit 100

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "output/spool_format.h"
+#include "output/spool_walk.h"
 #include "user/util/crc32c.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -69,6 +69,13 @@ static uint64_t walk(const uint8_t *data, size_t size, size_t step, uint64_t wan
 			records++;
 			pos += used;
 			break;
+		case SPOOL_GONE:
+			must(used > 0 && used <= end - pos, "a hole has a size");
+			must(w.hole.first > last && w.hole.first >= before, "it goes up, too");
+			must(w.hole.last >= w.hole.first && w.hole.last + 1 == w.want, "it ends");
+			last = w.hole.last;
+			pos += used;
+			break;
 		case SPOOL_SKIPPED:
 			must(used <= end - pos, "skipping stays in the window");
 			pos += used;
@@ -111,7 +118,16 @@ static void decode_repaired(const uint8_t *data, size_t size)
 			memcpy(p + 4, &sum, 4);
 		}
 		r = spool_record_decode(p, size, &key, &m);
-		if (r > 0) {
+		if (r > 0 && m.class == SPOOL_HOLE) {
+			uint8_t q[SPOOL_HOLE_MAX];
+			struct spool_hole hole, again;
+
+			must(spool_hole_decode(&m, &hole) == 0, "a hole that is decoded is one");
+			must(spool_hole_encode(q, &key, &hole) <= sizeof(q), "it has room");
+			must(spool_record_decode(q, sizeof(q), &key, &m) > 0, "it is one again");
+			must(spool_hole_decode(&m, &again) == 0, "with all that it had");
+			must(memcmp(&hole, &again, sizeof(hole)) == 0, "and no more");
+		} else if (r > 0) {
 			uint8_t *q = malloc((size_t)r);
 
 			must(q != NULL, "memory");

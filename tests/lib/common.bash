@@ -39,6 +39,7 @@ common_teardown() {
 	done
 	[ -d "$BPF_DIR" ] && "$SEKOIA" --config /dev/null --collector-bpf-dir "$BPF_DIR" cleanup >/dev/null
 	rmdir "$BPF_DIR" 2>/dev/null || true
+	[ -z "${NET:-}" ] || rmdir "/tmp/sekoia-test-net.$NET" 2>/dev/null || true
 	for ns in "${NETNS[@]}"; do
 		ip netns del "$ns" 2>/dev/null || true
 	done
@@ -56,6 +57,14 @@ common_teardown() {
 		rm -rf "$T" || true
 	fi
 	[ -z "$reports" ] || { echo "$reports"; return 1; }
+}
+
+# NET: 127.$NET.0.0/16 is this test's alone, whatever runs beside it.
+take_net() {
+	until NET=$((RANDOM % 230 + 20)) && mkdir "/tmp/sekoia-test-net.$NET" 2>/dev/null; do
+		# One whose test was killed.
+		find /tmp -maxdepth 1 -name 'sekoia-test-net.*' -mmin +60 -exec rmdir {} + 2>/dev/null || true
+	done
 }
 
 # For tests that load BPF: says why not, instead of failing somewhere inside.
@@ -131,6 +140,7 @@ daemon_start() {
 		--spool-dir "$T/spool" --collector-bpf-dir "$BPF_DIR" --output-host localhost \
 		--output-port "${PEER_PORT:-1}" --tls-ca "$T/certs/ca.pem" \
 		--output-retry-max 500ms --output-requests-per-second 0 \
+		--monitor-socket "$T/monitor" --heartbeat-interval 0 \
 		"${DAEMON_ARGS[@]}" "$@" >>"$T/stdout" 2>>"$T/daemon.log" 3>&- &
 	DAEMON_PID=$!
 	wait_until '[ "$(grep -c ": ready" "$T/daemon.log")" -gt '"$n"' ] || ! kill -0 $DAEMON_PID 2>/dev/null' 15

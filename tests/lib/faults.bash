@@ -9,11 +9,10 @@ faults_setup() {
 	EMITTED=0
 	MORE_ARGS=()
 	REPLACE_WHEN=
-	# The part of 127/8 whose flows are this test's.
-	NET=$((RANDOM % 230 + 20))
+	take_net
 	# shellcheck disable=SC2034 # common.bash reads it
-	DAEMON_ARGS=(--flows-loopback yes --journal-enable no --kernel-log no --output-timeout 5s
-		--collector-stop-timeout 30s)
+	DAEMON_ARGS=(--flows-loopback yes --flows-networks "127.$NET.0.0/16" --journal-enable no
+		--kernel-log no --output-timeout 5s --collector-stop-timeout 30s)
 }
 
 # emit N [RATE [ARG...]]: N connections more, each of them two flows: one of the

@@ -5,6 +5,7 @@
  *
  *   batch OFFSET HEADER_SIZE BODY_SIZE FIRST_SEQ RECORDS
  *   record OFFSET SIZE SEQ
+ *   hole OFFSET SIZE SEQ
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -32,7 +33,8 @@ static size_t show_batch(const uint8_t *p, size_t n, const struct spool_key *key
 
 		if (size <= 0)
 			return 0;
-		printf("record %zu %zd %" PRIu64 "\n", off, size, m.seq);
+		printf("%s %zu %zd %" PRIu64 "\n", m.class == SPOOL_HOLE ? "hole" : "record", off,
+		       size, m.seq);
 		off += (size_t)size;
 	}
 	return end;

@@ -150,7 +150,9 @@ TEST(the_table_keeps_its_own_rules)
 		CHECK(config_find(o->key) == o);
 		CHECK(o->help && o->help[strlen(o->help) - 1] != '.');
 		CHECK(o->type == CONFIG_BOOL || o->metavar);
-		CHECK((o->type == CONFIG_ENUM) == (o->values != NULL));
+		/* A string may be a list of these words. */
+		CHECK(!o->values || o->type == CONFIG_ENUM || o->type == CONFIG_STRING);
+		CHECK(o->values || o->type != CONFIG_ENUM);
 		CHECK(is_text(o) || o->initial);
 		CHECK(is_text(o) || !o->check);
 	}
@@ -195,6 +197,15 @@ static const struct {
 	{ "output.port", "1 ", "is not a number" },
 	{ "flows.max", "1023", "is too small; allowed: 1024 to 4194304" },
 
+	{ "spool.drop_order", "kernel,journal", NULL, 0 },
+	{ "spool.drop_order", "oldest", NULL, 0 },
+	{ "spool.drop_order", "flows", NULL, 0 },
+	{ "spool.drop_order", "flows,self", "is not an order; allowed: journal, flows, kernel" },
+	{ "spool.drop_order", "flows,", "is not an order" },
+	{ "spool.drop_order", "oldest,flows", "is not an order" },
+	{ "spool.drop_order", "flows,kernel,flows", "names something twice" },
+	{ "spool.max_age", "168h", NULL, 168ull * 3600 * 1000 },
+	{ "spool.max_age", "0", NULL, 0 },
 	{ "spool.max_bytes", "1M", NULL, 1 << 20 },
 	{ "spool.max_bytes", "2048k", NULL, 2 << 20 },
 	{ "spool.max_bytes", "1048576", NULL, 1 << 20 },
@@ -947,10 +958,41 @@ TEST(help_fits_the_terminal_and_names_all)
 		snprintf(line, sizeof(line), "\n  %s ", command->name);
 		CHECK_HAS(text, line);
 	}
+	for (const struct config_command_flag_row *f = config_command_flags; f->name; f++) {
+		char line[64];
+
+		snprintf(line, sizeof(line), "\n      --%s ", f->name);
+		CHECK_HAS(text, line);
+	}
 	CHECK_HAS(text, "  -k, --intake-key KEY ");
 	CHECK_HAS(text, "      --output-requests-per-second N\n");
 	CHECK_HAS(text, "      --flows-loopback yes|no");
 	CHECK_HAS(text, "(64k to 9M; default 2M)");
+}
+
+/* Flags of commands stand anywhere, belong to no file and no variable, and eat no word. */
+TEST(command_flags)
+{
+	static const struct {
+		const char *flags;
+		unsigned want;
+		const char *word, *mistake;
+	} cases[] = {
+		{ "--json check", COMMAND_JSON, "check", NULL },
+		{ "check --json", COMMAND_JSON, "check", NULL },
+		{ "check", 0, "check", NULL },
+		{ "check -- --json", 0, "check", NULL },
+		{ "--json=yes check", COMMAND_JSON, "check", "--json: takes no value\n" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		_loaded_ struct loaded l;
+
+		load(&l, "/dev/null", NULL, cases[i].flags);
+		CHECK_INT(l.c->command_flags, cases[i].want);
+		CHECK_STR(l.argv[l.rest], cases[i].word);
+		CHECK_STR(l.text, cases[i].mistake ? cases[i].mistake : "");
+	}
 }
 
 /* UPDATE=1 writes the file instead: after a change of the table. */

@@ -309,6 +309,24 @@ static const char *told(void)
 	return copy.text;
 }
 
+TEST(stream_without_credentials_for_a_moment)
+{
+	streams_begin(0, 0);
+	feed(1, 77, HEADER("app") "begin", sizeof(HEADER("app") "begin") - 1);
+	feed(1, 0, " middle", 7);
+	CHECK_STR(told(), "");
+	feed(1, 77, " end\n", 5);
+	CHECK_STR(told(), "30|app|77|||0|begin middle end;");
+	feed(1, 0, "alone\nby 77", 11);
+	CHECK_STR(told(), "30|app|77|||0|alone;");
+	feed(1, 78, " then 78\n", 9);
+	CHECK_STR(told(), "30|app|77|||0|by 77;30|app|78|||0| then 78;");
+	/* From its beginning. */
+	feed(2, 0, HEADER("two") "begin", sizeof(HEADER("two") "begin") - 1);
+	feed(2, 79, " end\n", 5);
+	CHECK_STR(told(), "30|two|79|||0|begin end;");
+}
+
 TEST(stream_with_its_header)
 {
 	streams_begin(0, 0);

@@ -17,9 +17,9 @@ set -uo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 vm=${VM_DIR:-$top/build/vm}
 static=$top/build/static
-seconds=${VM_SECONDS:-90}
+seconds=${VM_SECONDS:-300}
 jobs=${VM_JOBS:-$(nproc)}
-table=$top/tests/vm/kernels
+rows=$top/tests/vm/kernels
 
 die() {
 	echo "tests/vm: $*" >&2
@@ -34,7 +34,7 @@ readelf -l "$busybox" 2>/dev/null | grep -q INTERP &&
 [[ -x $static/sekoia-ebpf ]] || die "no $static/sekoia-ebpf: make static"
 
 names() { # WORD: default or all
-	awk -v which="$1" '$1 !~ /^#/ && NF && (which == "all" || $2 == which) { print $1 }' "$table"
+	awk -v which="$1" '$1 !~ /^#/ && NF && (which == "all" || $2 == which) { print $1 }' "$rows"
 }
 
 kernels=()
@@ -102,6 +102,27 @@ tell() { # KERNEL
 	[[ $failed == "$before" ]] || echo "# $1: the whole console is in ${vm#"$top"/}/$1.log"
 }
 
+# Kernels by programs: ok, twin (another one does its work), spare (works, and
+# another one is used), FAIL (something is lost without it).
+table() {
+	local name kernel state
+
+	printf '#\n# %-24s' program
+	printf '%-9s' "${kernels[@]}"
+	printf '\n'
+	for name in $(for kernel in "${kernels[@]}"; do
+		tr -d '\r' <"$vm/$kernel.log" 2>/dev/null | sed -n 's/^hook \([a-z_]*\) .*/\1/p'
+	done | awk '!seen[$0]++'); do
+		printf '# %-24s' "$name"
+		for kernel in "${kernels[@]}"; do
+			state=$(tr -d '\r' <"$vm/$kernel.log" 2>/dev/null | sed -n "s/^hook $name //p")
+			printf '%-9s' "${state:--}"
+		done
+		printf '\n'
+	done
+	echo '#'
+}
+
 for kernel in "${kernels[@]}"; do
 	rm -f "$vm/$kernel.log"
 	while (($(jobs -rp | wc -l) >= jobs)); do
@@ -113,6 +134,7 @@ wait
 for kernel in "${kernels[@]}"; do
 	tell "$kernel"
 done
+table
 echo "1..$n"
 echo "$passed passed, $failed failed"
 [[ $failed == 0 && $passed -gt 0 ]]

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "user/kernel_meters.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bpf/events.h"
+#include "user/capture.h"
+#include "user/util/cleanup.h"
+
+/* Losses from here on are of a new epoch. Returns the one before. */
+static uint64_t next_epoch(struct kernel *k, enum kernel_source source)
+{
+	struct flow_tunables *flow = k->source[KERNEL_FLOWS].bss;
+	struct journal_tunables *journal = k->source[KERNEL_JOURNAL].bss;
+
+	if (source == KERNEL_FLOWS && flow)
+		return flow->loss_epoch++;
+	return source == KERNEL_JOURNAL && journal ? journal->loss_epoch++ : 0;
+}
+
+static void widen(struct kernel_span *span, uint64_t first_ns, uint64_t last_ns)
+{
+	if (!span->first_ns || first_ns < span->first_ns)
+		span->first_ns = first_ns;
+	if (last_ns > span->last_ns)
+		span->last_ns = last_ns;
+}
+
+/*
+ * What was lost in the epoch that has just ended, and what may have been since:
+ * the caller's counters know of both.
+ */
+static int read_window(int fd, uint32_t counter, uint64_t epoch, struct loss_window *per_cpu,
+		       int n_cpus, struct kernel_span *ret)
+{
+	if (bpf_map_lookup_elem(fd, &counter, per_cpu) < 0)
+		return -errno;
+	for (int i = 0; i < n_cpus; i++)
+		for (int half = 0; half < 2; half++)
+			if (per_cpu[i].half[half].last_ns &&
+			    (per_cpu[i].half[half].epoch == epoch ||
+			     per_cpu[i].half[half].epoch == epoch + 1))
+				widen(ret, per_cpu[i].half[half].first_ns,
+				      per_cpu[i].half[half].last_ns);
+	return 0;
+}
+
+int kernel_take_losses(struct kernel *k, enum kernel_source source, struct kernel_losses *ret)
+{
+	_cleanup_free_ struct loss_window *per_cpu = NULL;
+	_cleanup_close_ int fd = -1;
+	int n_cpus = libbpf_num_possible_cpus(), err;
+	uint64_t epoch;
+	struct place place;
+
+	*ret = (struct kernel_losses){ 0 };
+	if (n_cpus < 1)
+		return -ENODEV;
+	per_cpu = calloc((size_t)n_cpus, sizeof(*per_cpu));
+	if (!per_cpu)
+		return -ENOMEM;
+	fd = bpf_obj_get(at(&place, "%s/%s/maps/losses", k->dir, kernel_sources[source].name));
+	if (fd < 0)
+		return -errno;
+	epoch = next_epoch(k, source);
+	err = read_window(fd, COUNT_RING_FULL, epoch, per_cpu, n_cpus, &ret->ring_full);
+	if (!err)
+		err = read_window(fd, COUNT_NO_ROOM, epoch, per_cpu, n_cpus, &ret->no_room);
+	if (!err)
+		err = read_window(fd, COUNT_MISSED, epoch, per_cpu, n_cpus, &ret->missed);
+	if (!err)
+		err = read_window(fd, COUNT_TRUNCATED, epoch, per_cpu, n_cpus, &ret->truncated);
+	return err;
+}
+
+static int read_program(const char *path, const char *name, struct kernel_program *ret)
+{
+	struct bpf_link_info link = { 0 };
+	struct bpf_prog_info prog = { 0 };
+	__u32 link_len = sizeof(link), prog_len = sizeof(prog);
+	_cleanup_close_ int link_fd = -1, prog_fd = -1;
+
+	link_fd = bpf_obj_get(path);
+	if (link_fd < 0 || bpf_obj_get_info_by_fd(link_fd, &link, &link_len) < 0)
+		return -errno;
+	prog_fd = bpf_prog_get_fd_by_id(link.prog_id);
+	if (prog_fd < 0 || bpf_obj_get_info_by_fd(prog_fd, &prog, &prog_len) < 0)
+		return -errno;
+	*ret = (struct kernel_program){
+		.run_ns = prog.run_time_ns,
+		.runs = prog.run_cnt,
+		.skipped = prog.recursion_misses,
+	};
+	snprintf(ret->name, sizeof(ret->name), "%.31s", name);
+	return 0;
+}
+
+/* The programs pinned in one folder, behind the n that are known. Returns how many there are then.
+ */
+static int read_folder(const char *dir, struct kernel_program *ret, int n, int max)
+{
+	struct dirent *e;
+	char path[1024];
+	DIR *d = opendir(dir);
+
+	if (!d)
+		return n;
+	while (n < max && (e = readdir(d))) {
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+		if (!read_program(path, e->d_name, &ret[n]))
+			n++;
+	}
+	closedir(d);
+	return n;
+}
+
+int kernel_get_programs(const struct kernel *k, struct kernel_program *ret, int max)
+{
+	static const char *const folders[] = { "links", "sweeps" };
+	struct place place;
+	int n = 0;
+
+	for (int i = 0; i < KERNEL_SOURCES; i++) {
+		for (int j = 0; j < 2; j++) {
+			at(&place, "%s/%s/%s", k->dir, kernel_sources[i].name, folders[j]);
+			n = read_folder(place.path, ret, n, max);
+		}
+	}
+	return n;
+}
