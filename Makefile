@@ -73,7 +73,7 @@ C_FILES := $(wildcard bpf/*.[ch] user/*.[ch] user/util/*.[ch] output/*.[ch] conf
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all deps demo test check bench lint format fuzz static packages test-kernels test-packages \
-	soak man completions install clean help
+	test-kubernetes soak man completions install clean help
 
 all: $(O)/sekoia-ebpf ## build/sekoia-ebpf
 
@@ -202,6 +202,9 @@ PACKAGE_PEERS := $(addprefix $(STATIC)/tests/peers/,intake emit)
 test-packages: static man completions $(PACKAGE_PEERS) ## lint, install, upgrade, remove the packages; under a real systemd in qemu
 	$(Q)deploy/deps.sh packages
 	$(Q)tests/packages/run.sh
+
+test-kubernetes: ## the manifests against the types of the Kubernetes API; needs npm
+	$(Q)tests/deploy/kubernetes.sh
 
 fuzz: $(FUZZERS) ## libFuzzer on every parser; FUZZ_SECONDS=30 each
 	$(Q)tests/fuzz/run.sh $(or $(FUZZ_SECONDS),30) $(FUZZERS)

@@ -24,7 +24,7 @@ test=(
 	man-db mandoc zsh
 	clang-format clang-tidy cppcheck shellcheck "libclang-rt-dev|libclang-rt-14-dev"
 )
-packages=(debhelper lintian rpm rpmlint mmdebstrap)
+packages=(debhelper lintian rpm rpmlint mmdebstrap buildah runc)
 arm64=(
 	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static libc6-dev:arm64
 	libbpf-dev:arm64 libelf-dev:arm64 zlib1g-dev:arm64 libssl-dev:arm64 libjson-c-dev:arm64

@@ -66,6 +66,7 @@ check "the unit's sandbox is as closed as it was" unit_is_closed
 check "a later version is made" deploy/packages.sh $binary amd64 "$version+next" "$work/next"
 points < <(tests/packages/static.sh 2>&1)
 points < <(tests/packages/rpm.sh "$work"/a/*.rpm "$work"/next/*.rpm 2>&1)
+points < <(tests/packages/container.sh 2>&1)
 for kernel in "${@:-newest}"; do
 	points < <(tests/packages/vm.sh "$kernel" "$work"/a/*.deb "$work"/next/*.deb 2>&1)
 done
