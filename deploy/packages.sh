@@ -46,6 +46,8 @@ put 644 deploy/systemd/sekoia-ebpf.service usr/lib/systemd/system/sekoia-ebpf.se
 put 644 deploy/systemd/sysusers.conf usr/lib/sysusers.d/sekoia-ebpf.conf
 put 640 config/sekoia-ebpf.conf etc/sekoia-ebpf/sekoia-ebpf.conf
 for file in README.md docs/*.md; do
+	# It is installed already.
+	[[ $file != docs/INSTALL.md ]] || continue
 	put 644 "$file" "usr/share/doc/sekoia-ebpf/${file##*/}"
 done
 shopt -s nullglob
