@@ -3,7 +3,18 @@
 
 VERSION := 0.1.0
 
-O := build$(if $(SAN),/san)
+# ARCH=arm64: built on another machine, by Debian's cross compiler and libraries (deploy/deps.sh arm64).
+O := build$(if $(ARCH),/$(ARCH))$(if $(SAN),/san)
+STATIC := build$(if $(ARCH),/$(ARCH))/static
+ifeq ($(ARCH),arm64)
+CC := aarch64-linux-gnu-gcc
+AR := aarch64-linux-gnu-ar
+STRIP := aarch64-linux-gnu-strip
+PKG_CONFIG := PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig:/usr/share/pkgconfig pkg-config
+else ifneq ($(ARCH),)
+$(error ARCH=$(ARCH): only arm64 is cross-built; without ARCH= it is built for this machine)
+endif
+STRIP ?= strip
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' $(1) $(2);)
@@ -29,13 +40,15 @@ HARDEN := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2) \
 	$(if $(filter x86,$(BPF_ARCH)),-fcf-protection)
 SANITIZE := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 OPT := $(if $(SAN),-O1,-O2) -g
-CFLAGS += -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SANITIZE)
+# Where it was built is no part of a binary: two folders give the same bytes.
+HERE := -ffile-prefix-map=$(CURDIR)=.
+CFLAGS += -std=gnu11 $(OPT) $(HERE) $(WARN) $(HARDEN) $(SANITIZE)
 CPPFLAGS += -I. -I$(O)/gen -DSEKOIA_VERSION='"$(VERSION)"'
 DEPFLAGS = -MMD -MP
 LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack $(SANITIZE)
 LDLIBS += $(shell $(PKG_CONFIG) --libs $(LIBS)) $(INIH)
 TEST_LDLIBS = $(LDLIBS) $(shell $(PKG_CONFIG) --libs $(TEST_LIBS))
-BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter \
+BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g $(HERE) -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Wno-missing-declarations -D__TARGET_ARCH_$(BPF_ARCH) -I. -Ivmlinux \
 	-idirafter /usr/include/$(shell $(CC) -dumpmachine | sed 's/-pc-/-/')
 
@@ -60,7 +73,8 @@ C_FILES := $(wildcard bpf/*.[ch] user/*.[ch] user/util/*.[ch] output/*.[ch] conf
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps demo test check bench lab lint format fuzz static test-kernels soak man completions install clean help
+.PHONY: all deps demo test check bench lab lint format fuzz static packages test-kernels test-packages \
+	test-kubernetes soak man completions install clean help
 
 all: $(O)/sekoia-ebpf ## build/sekoia-ebpf
 
@@ -163,21 +177,21 @@ soak: all programs ## the long runs
 	$(Q)tests/soak.sh
 
 STATIC_LIBS := $(shell $(PKG_CONFIG) --static --libs $(LIBS)) $(INIH)
-build/static/tests/%: STATIC_LIBS += $(shell $(PKG_CONFIG) --static --libs $(TEST_LIBS))
+$(STATIC)/tests/%: STATIC_LIBS += $(shell $(PKG_CONFIG) --static --libs $(TEST_LIBS))
 link_static = $(CC) $(CFLAGS) -static-pie -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,-w $^ -o $@ \
 	$(STATIC_LIBS)
-static: build/static/sekoia-ebpf ## one static binary: build/static/sekoia-ebpf
-build/static/sekoia-ebpf: $(MAIN_OBJ) $(LIB)
+static: $(STATIC)/sekoia-ebpf ## one static binary: build/static/sekoia-ebpf; ARCH=arm64: build/arm64/static
+$(STATIC)/sekoia-ebpf: $(MAIN_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,STATIC,$@)$(link_static)
-	$(Q)strip $@
+	$(Q)$(STRIP) $@
 
-build/static/tests/%: $(O)/obj/tests/%.o $(LIB)
+$(STATIC)/tests/%: $(O)/obj/tests/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,STATIC,$@)$(link_static)
 
-VM_TESTS := $(patsubst tests/%.c,build/static/tests/%,$(wildcard tests/unit/test_capture*.c tests/unit/test_sandbox.c))
-VM_PEERS := $(addprefix build/static/tests/peers/,emit spoolmap)
+VM_TESTS := $(patsubst tests/%.c,$(STATIC)/tests/%,$(wildcard tests/unit/test_capture*.c tests/unit/test_sandbox.c))
+VM_PEERS := $(addprefix $(STATIC)/tests/peers/,emit spoolmap)
 test-kernels: static $(VM_TESTS) $(VM_PEERS) ## boot other kernels under qemu: exact bytes, crash, books, power loss, clock; KERNELS="6.1 6.12" or all
 	$(Q)tests/vm/run.sh $(KERNELS)
 	$(Q)tests/vm/power.sh
@@ -205,6 +219,19 @@ $(O)/completions/_sekoia-ebpf: $(O)/texts
 man: $(O)/man/sekoia-ebpf.8 ## build/man/sekoia-ebpf.8
 completions: $(filter $(O)/completions/%,$(ALL_TEXTS)) ## build/completions: for bash and zsh
 
+DEB_ARCH := $(patsubst x86,amd64,$(BPF_ARCH))
+packages: static ## .deb and .rpm of the static binary, in build/packages; PACKAGES="deb rpm"
+	$(Q)+$(MAKE) --no-print-directory ARCH= man completions
+	$(Q)deploy/packages.sh $(STATIC)/sekoia-ebpf $(DEB_ARCH) $(VERSION) build/packages $(PACKAGES)
+
+PACKAGE_PEERS := $(addprefix $(STATIC)/tests/peers/,intake emit)
+test-packages: static man completions $(PACKAGE_PEERS) ## lint, install, upgrade, remove the packages; under a real systemd in qemu
+	$(Q)deploy/deps.sh packages
+	$(Q)tests/packages/run.sh
+
+test-kubernetes: ## the manifests against the types of the Kubernetes API; needs npm
+	$(Q)tests/deploy/kubernetes.sh
+
 fuzz: $(FUZZERS) ## libFuzzer on every parser; FUZZ_SECONDS=30 each
 	$(Q)tests/fuzz/run.sh $(or $(FUZZ_SECONDS),30) $(FUZZERS)
 
@@ -214,14 +241,20 @@ lint: $(SKEL) ## format, cppcheck, clang-tidy, shell, includes
 format: ## clang-format in place
 	$(Q)clang-format -i $(C_FILES)
 
-install: all man completions ## into DESTDIR/PREFIX
+install: all man completions ## into DESTDIR/PREFIX, with the systemd unit; an existing configuration is left alone
 	install -D -m 0755 $(O)/sekoia-ebpf $(DESTDIR)$(PREFIX)/sbin/sekoia-ebpf
 	install -D -m 0644 $(O)/man/sekoia-ebpf.8 $(DESTDIR)$(PREFIX)/share/man/man8/sekoia-ebpf.8
 	install -D -m 0644 $(O)/completions/sekoia-ebpf.bash \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/sekoia-ebpf
 	install -D -m 0644 $(O)/completions/_sekoia-ebpf \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_sekoia-ebpf
-	install -D -m 0600 config/sekoia-ebpf.conf $(DESTDIR)/etc/sekoia-ebpf/sekoia-ebpf.conf
+	install -D -m 0755 deploy/systemd/handover $(DESTDIR)$(PREFIX)/lib/sekoia-ebpf/handover
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d
+	sed 's,/usr/sbin/sekoia,$(PREFIX)/sbin/sekoia,; s,/usr/lib/,$(PREFIX)/lib/,' deploy/systemd/sekoia-ebpf.service \
+		> $(DESTDIR)$(PREFIX)/lib/systemd/system/sekoia-ebpf.service
+	install -m 0644 deploy/systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/sekoia-ebpf.conf
+	test -e $(DESTDIR)/etc/sekoia-ebpf/sekoia-ebpf.conf || \
+		install -D -m 0600 config/sekoia-ebpf.conf $(DESTDIR)/etc/sekoia-ebpf/sekoia-ebpf.conf
 
 clean: ## remove build/
 	rm -rf build

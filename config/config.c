@@ -426,7 +426,8 @@ static int read_path(struct config *c, const char *path, struct config_errors *e
 }
 
 /* Reads a key from path into *ret, which is then NULL or the caller's to wipe. */
-static void read_key_file(const char *path, const char *what, char **ret, struct config_errors *e)
+static void read_key_file(const char *path, const char *what, bool may_be_empty, char **ret,
+			  struct config_errors *e)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	char text[KEY_FILE_MAX + 1];
@@ -458,7 +459,9 @@ static void read_key_file(const char *path, const char *what, char **ret, struct
 		for (start = text; isspace((unsigned char)*start); start++)
 			;
 		wrong = strlen(text) == len ? config_check_intake_key(start) : "is not a text";
-		if (wrong)
+		if (may_be_empty && !len)
+			; /* none is there */
+		else if (wrong)
 			config_error(e, "%s: %s: what it holds %s", what, path, wrong);
 		else
 			*ret = strdup(start);
@@ -474,7 +477,7 @@ void config_load_key(struct config *c, struct config_errors *e)
 	if (c->intake_key)
 		return;
 	if (c->intake_key_file) {
-		read_key_file(c->intake_key_file, "intake.key_file", &c->intake_key, e);
+		read_key_file(c->intake_key_file, "intake.key_file", false, &c->intake_key, e);
 		return;
 	}
 	if (credentials && *credentials) {
@@ -483,9 +486,13 @@ void config_load_key(struct config *c, struct config_errors *e)
 			config_error(e, "out of memory");
 			return;
 		}
+		/* A unit gives an empty one (SetCredential=) when nobody has set another. */
 		if (access(path, F_OK) == 0) {
-			read_key_file(path, "systemd credential", &c->intake_key, e);
-			return;
+			int mistakes = e->n;
+
+			read_key_file(path, "systemd credential", true, &c->intake_key, e);
+			if (c->intake_key || e->n > mistakes)
+				return;
 		}
 	}
 	if (config_has_network_output(c))

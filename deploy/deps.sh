@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Installs what is missing to build ("build") or to build and test ("test", the
-# default), on Debian and Ubuntu. When nothing is missing it is silent and
-# touches neither the network nor the system. It starts no service.
+# Installs what is missing to build ("build"), to build and test ("test", the
+# default), to make and test packages ("packages"), or to build for arm64 on another
+# machine ("arm64": dpkg is told of that architecture), on Debian and Ubuntu. When
+# nothing is missing it is silent and touches neither the network nor the system. It
+# starts no service.
 set -euo pipefail
 
 # One line for each need: the first package that the distribution has is taken.
@@ -23,17 +25,27 @@ test=(
 	man-db mandoc zsh
 	clang-format clang-tidy cppcheck shellcheck "libclang-rt-dev|libclang-rt-14-dev"
 )
+packages=(debhelper lintian rpm rpmlint mmdebstrap buildah runc)
+arm64=(
+	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static libc6-dev:arm64
+	libbpf-dev:arm64 libelf-dev:arm64 zlib1g-dev:arm64 libssl-dev:arm64 libjson-c-dev:arm64
+	libc-ares-dev:arm64 libinih-dev:arm64 libdeflate-dev:arm64
+)
 
 die() {
 	printf '%s: %s\n' "deps.sh" "$1" >&2
 	exit 1
 }
 
-# Is any of "a|b" installed?
+# Is any of "a|b" installed? For this machine's architecture, if it does not name one:
+# there may be another's beside it.
 is_installed() {
-	local package
+	local package arch
 	for package in ${1//|/ }; do
-		[[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] && return
+		arch=$(dpkg --print-architecture)
+		[[ $package != *:* ]] || arch=${package#*:}
+		dpkg-query -W -f '${db:Status-Status} ${Architecture}\n' "$package" 2>/dev/null |
+			grep -qxE "installed ($arch|all)" && return
 	done
 	return 1
 }
@@ -67,7 +79,9 @@ allow_services() {
 case ${1:-test} in
 build) needs=("${build[@]}") ;;
 test) needs=("${build[@]}" "${test[@]}") ;;
-*) die "usage: deploy/deps.sh [build|test]" ;;
+packages) needs=("${build[@]}" "${test[@]}" "${packages[@]}") ;;
+arm64) needs=("${build[@]}" "${arm64[@]}") ;;
+*) die "usage: deploy/deps.sh [build|test|packages|arm64]" ;;
 esac
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
@@ -87,10 +101,11 @@ trap 'exit 1' INT TERM HUP
 forbid_services
 export DEBIAN_FRONTEND=noninteractive
 echo "installing: ${missing[*]}"
+[[ ${1:-test} != arm64 ]] || dpkg --add-architecture arm64
 apt-get update -q >/dev/null || echo "deps.sh: the package lists could not be refreshed; going on with the old ones" >&2
-packages=()
+chosen=()
 for need in "${missing[@]}"; do
-	packages+=("$(pick "$need")")
+	chosen+=("$(pick "$need")")
 done
-apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=120 "${packages[@]}" >/dev/null </dev/null ||
-	die "apt-get could not install: ${packages[*]}"
+apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=120 "${chosen[@]}" >/dev/null </dev/null ||
+	die "apt-get could not install: ${chosen[*]}"

@@ -42,6 +42,7 @@
 #include "user/util/clock.h"
 #include "user/util/log.h"
 #include "user/util/loop.h"
+#include "user/util/notify.h"
 #include "user/util/privs.h"
 
 #define DRAIN_MS      100	  /* how long an event waits at the most */
@@ -54,6 +55,7 @@
 #define STUCK_LOG_MS  60000
 #define RELOAD_MS     1000 /* for the goodbyes of a shipper that is replaced */
 #define HAND_OVER_MS  500
+#define STOP_SPARE_MS 15000 /* what a stop takes beside its waiting, on a slow host */
 #define RATE_SECONDS  60
 
 struct watched {
@@ -78,6 +80,8 @@ struct collector {
 	struct host host;
 	struct watched sources[SOURCE_MAX];
 	int n_sources;
+	struct notify notify;
+	char status[160];    /* what the service manager shows while all is well */
 	struct source *self; /* one of them */
 	struct losses *losses;
 	struct monitor *monitor;	     /* NULL: none */
@@ -87,7 +91,7 @@ struct collector {
 	uint64_t appended[RATE_SECONDS + 1]; /* by second */
 	uint64_t ticks;
 	pid_t shipper_pid; /* as sink.own knows it */
-	struct loop_timer drain_timer, tick_timer;
+	struct loop_timer drain_timer, tick_timer, watchdog_timer;
 	uint64_t next_sweep_ms, sweep_every_ms;
 	uint64_t commit_bytes;
 	uint64_t stuck_since_ms; /* 0: commits go through */
@@ -166,13 +170,17 @@ static int commit(struct collector *c)
 				  c->config->spool_dir, log_strerror(err));
 			c->stuck_logged_ms = c->sink.now_ms;
 			c->stuck_told = true;
+			notify_send(&c->notify, "STATUS=spool can not be written: %s",
+				    log_strerror(err));
 		}
 		return err;
 	}
 	if (c->stuck_since_ms) {
-		if (c->stuck_told)
+		if (c->stuck_told) {
+			notify_send(&c->notify, "STATUS=%s", c->status);
 			log_info("spool %s: written again after %llu s", c->config->spool_dir,
 				 (unsigned long long)(c->sink.now_ms - c->stuck_since_ms) / 1000);
+		}
 		c->stuck_since_ms = 0;
 		c->stuck_told = false;
 		watch_sources(c, true);
@@ -424,6 +432,31 @@ static void on_tick(void *arg, uint64_t now_ms)
 	}
 }
 
+/* From the loop: a collector that hangs in it is killed, and started again. */
+static void on_watchdog(void *arg, uint64_t now_ms)
+{
+	struct collector *c = arg;
+
+	loop_timer_set(c->loop, &c->watchdog_timer, now_ms + c->notify.watchdog_ms);
+	notify_send(&c->notify, "WATCHDOG=1");
+}
+
+static void tell_ready(struct collector *c)
+{
+	snprintf(c->status, sizeof(c->status), "%s%s%sto %s%s",
+		 c->kernel && kernel_has(c->kernel, KERNEL_FLOWS) ? "flows " : "",
+		 c->kernel && kernel_has(c->kernel, KERNEL_JOURNAL) ? "journal " : "",
+		 c->config->kernel_log ? "kernel-log " : "", c->config->output,
+		 c->kernel && kernel_was_adopted(c->kernel) ? "; resumed from the kernel's rings"
+		 : c->kernel && kernel_has_older(c->kernel) ? "; took over from another capture"
+							    : "");
+	log_info("ready: %s", c->status);
+	notify_send(&c->notify, "READY=1\nSTATUS=%s", c->status);
+	c->watchdog_timer = (struct loop_timer){ .fn = on_watchdog, .arg = c };
+	if (c->notify.watchdog_ms)
+		on_watchdog(c, loop_now_ms(c->loop));
+}
+
 static void on_shipper_stopped(void *arg, bool clean)
 {
 	struct collector *c = arg;
@@ -545,6 +578,9 @@ static void on_signal(void *arg, int signo)
 		return;
 	}
 	c->stopping = true;
+	/* Longer than the manager would wait by itself, perhaps. */
+	notify_send(&c->notify, "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%llu",
+		    (unsigned long long)(c->config->stop_timeout_ms + STOP_SPARE_MS) * 1000);
 	log_info("%s: stopping; waiting up to %llu s for acknowledgements", sigdescr_np(signo),
 		 (unsigned long long)c->config->stop_timeout_ms / 1000);
 	drain_all(c, now_ms);
@@ -872,6 +908,8 @@ static void done(struct collector *c)
 	}
 	loop_timer_cancel(&c->drain_timer);
 	loop_timer_cancel(&c->tick_timer);
+	loop_timer_cancel(&c->watchdog_timer);
+	notify_done(&c->notify);
 	shipper_free(c->shipper);
 	config_free(c->reloaded);
 	record_free(c->sink.record);
@@ -894,6 +932,7 @@ int collector_run(const struct config *config)
 		.origin = config,
 		.config = config,
 		.kernel_lock_fd = -1,
+		.notify = { .fd = -1 },
 		.cgroup_root_fd = -1,
 		.commit_bytes = COMMIT_BYTES,
 		.run_id = clock_boot_ns(),
@@ -908,6 +947,10 @@ int collector_run(const struct config *config)
 
 	if (c.commit_bytes > config->spool_max_bytes / COMMIT_PART)
 		c.commit_bytes = config->spool_max_bytes / COMMIT_PART;
+	err = notify_init(&c.notify);
+	if (err)
+		log_warning("$NOTIFY_SOCKET: %s; the service manager is told nothing",
+			    log_strerror(err));
 	err = loop_new(&c.loop);
 	if (err) {
 		log_error("event loop: %s", log_strerror(err));
@@ -938,14 +981,7 @@ int collector_run(const struct config *config)
 	c.tick_timer = (struct loop_timer){ .fn = on_tick, .arg = &c };
 	loop_timer_set(c.loop, &c.drain_timer, loop_now_ms(c.loop));
 	loop_timer_set(c.loop, &c.tick_timer, loop_now_ms(c.loop));
-	log_info("ready: %s%s%s to %s%s",
-		 c.kernel && kernel_has(c.kernel, KERNEL_FLOWS) ? "flows " : "",
-		 c.kernel && kernel_has(c.kernel, KERNEL_JOURNAL) ? "journal " : "",
-		 config->kernel_log ? "kernel-log" : "", config->output,
-		 c.kernel && kernel_was_adopted(c.kernel) ? "; resumed from the kernel's rings"
-		 : c.kernel && kernel_has_older(c.kernel) ? "; took over from another capture"
-							  : "");
-
+	tell_ready(&c);
 	err = loop_run(c.loop);
 	if (err < 0) {
 		log_error("event loop: %s", log_strerror(err));

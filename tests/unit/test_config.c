@@ -824,12 +824,14 @@ static const struct {
 	const char *text;
 	mode_t mode;
 	const char *error;
+	const char *credential_error; /* if it is another */
 } key_files[] = {
 	{ KEY, 0600, NULL },
 	{ KEY "\n", 0400, NULL },
 	{ "\n  " KEY " \r\n\n", 0640, NULL },
 	{ KEY "\n", 0644, "is open to every user (mode 0644); to mend it: chmod 600" },
-	{ "", 0600, "what it holds is not an intake key" },
+	{ "", 0600, "what it holds is not an intake key", "the intake key is missing" },
+	{ "\n", 0600, "what it holds is not an intake key", "the intake key is missing" },
 	{ KEY "\n" OTHER_KEY "\n", 0600, "what it holds is not an intake key" },
 	{ "key = " KEY "\n", 0600, "what it holds is not an intake key" },
 };
@@ -837,7 +839,8 @@ static const struct {
 TEST(key_files_and_credentials)
 {
 	for (size_t i = 0; i < 2 * sizeof(key_files) / sizeof(*key_files); i++) {
-		const char *error = key_files[i / 2].error;
+		const char *other = i % 2 ? key_files[i / 2].credential_error : NULL;
+		const char *error = other ? other : key_files[i / 2].error;
 		const char *path = file("intake-key", key_files[i / 2].mode, key_files[i / 2].text);
 		_loaded_ struct loaded l;
 		char flags[128];

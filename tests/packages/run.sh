@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# run.sh [KERNEL...]: makes the packages twice and compares, has lintian and rpmlint read
+# them, installs, upgrades and removes the .rpm in a tree and the .deb in a machine that
+# a real systemd runs. TAP. Minutes; "make test-packages" builds what it needs first.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+binary=build/static/sekoia-ebpf
+version=$(sed -n 's/^VERSION := //p' Makefile)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+n=0 failed=0
+
+point() { # "ok - WHAT" or "not ok - WHAT"
+	n=$((n + 1))
+	[[ $1 == ok* ]] || failed=$((failed + 1))
+	echo "${1/ - / $n - }"
+}
+
+check() { # WHAT COMMAND...
+	local what=$1
+	shift
+	if "$@" >"$work/out" 2>&1 </dev/null; then
+		point "ok - $what"
+	else
+		point "not ok - $what"
+		sed 's/^/# /' "$work/out"
+	fi
+}
+
+points() { # of a script that prints TAP without numbers
+	while IFS= read -r line; do
+		case $line in
+		"ok - "* | "not ok - "*) point "$line" ;;
+		*) echo "${line/#[^#]/# &}" ;;
+		esac
+	done
+}
+
+no_complaints() {
+	! grep -E '(^| )[EW]: ' "$1"
+}
+
+unit_is_closed() {
+	local exposure
+	exposure=$(systemd-analyze security --offline=true deploy/systemd/sekoia-ebpf.service |
+		sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p')
+	echo "exposure $exposure"
+	awk -v e="$exposure" 'BEGIN { exit !(e && e <= 4.1) }'
+}
+
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1700000000}
+check "packages are made" deploy/packages.sh $binary amd64 "$version" "$work/a"
+sleep 1.1
+check "packages are made, again" deploy/packages.sh $binary amd64 "$version" "$work/b"
+check "the same bytes twice: deb" cmp "$work"/{a,b}/"sekoia-ebpf_${version}_amd64.deb"
+check "the same bytes twice: rpm" cmp "$work"/{a,b}/"sekoia-ebpf-$version-1.x86_64.rpm"
+lintian --allow-root --pedantic "$work"/a/*.deb >"$work/lintian" 2>&1
+check "lintian has no complaint" no_complaints "$work/lintian"
+rpmlint -c deploy/rpm/rpmlint.toml "$work"/a/*.rpm >"$work/rpmlint" 2>&1
+check "rpmlint has no complaint" no_complaints "$work/rpmlint"
+check "the unit's sandbox is as closed as it was" unit_is_closed
+check "a later version is made" deploy/packages.sh $binary amd64 "$version+next" "$work/next"
+points < <(tests/packages/static.sh 2>&1)
+points < <(tests/packages/rpm.sh "$work"/a/*.rpm "$work"/next/*.rpm 2>&1)
+points < <(tests/packages/container.sh 2>&1)
+for kernel in "${@:-newest}"; do
+	points < <(tests/packages/vm.sh "$kernel" "$work"/a/*.deb "$work"/next/*.deb 2>&1)
+done
+echo "1..$n"
+echo "$((n - failed)) passed, $failed failed"
+[[ $failed == 0 ]]
