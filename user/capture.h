@@ -60,7 +60,8 @@ struct capture {
 	uint64_t generation;
 	uint32_t format; /* EVENTS_FORMAT of who made it; 0: before there was one */
 	struct source_state source[KERNEL_SOURCES];
-	/* Opened while it was allowed: by its number a program is found with CAP_SYS_ADMIN alone. */
+	/* Opened while it was allowed: by its number a program is found with CAP_SYS_ADMIN alone.
+	 */
 	int program_fds[KERNEL_PROGRAMS_MAX]; /* -1: not attached */
 };
 
