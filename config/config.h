@@ -80,9 +80,14 @@ struct config {
 	/* [kernel] */
 	bool kernel_log;
 
+	/* [events] */
+	bool events;
+	bool events_exec, events_exit;
+
 	/* [ring] */
 	uint64_t ring_flows_bytes;
 	uint64_t ring_journal_bytes;
+	uint64_t ring_events_bytes;
 
 	/* [collector] */
 	char *bpf_dir;

@@ -196,12 +196,22 @@ const struct config_option config_options[] = {
 	{ .key = "kernel.log", .type = CONFIG_BOOL, AT(kernel_log), .initial = "yes",
 	  .help = "Capture the kernel's log" },
 
+	{ .key = "events.enable", .type = CONFIG_BOOL, AT(events), .initial = "yes",
+	  .help = "Capture kernel events: what processes do, of the classes that follow" },
+	{ .key = "events.exec", .type = CONFIG_BOOL, AT(events_exec), .initial = "yes",
+	  .help = "Programs that are executed, with their arguments" },
+	{ .key = "events.exit", .type = CONFIG_BOOL, AT(events_exit), .initial = "yes",
+	  .help = "Processes that end, of those that executed a program or were killed" },
+
 	{ .key = "ring.flows", .type = CONFIG_BYTES, AT(ring_flows_bytes), .initial = "8M",
 	  .min = 64 * KIB, .max = 1 * GIB, .metavar = "SIZE",
 	  .help = "The flow ring between kernel and collector, rounded up to a power of two" },
 	{ .key = "ring.journal", .type = CONFIG_BYTES, AT(ring_journal_bytes), .initial = "8M",
 	  .min = 256 * KIB, .max = 1 * GIB, .metavar = "SIZE",
 	  .help = "The journal ring between kernel and collector, rounded up to a power of two" },
+	{ .key = "ring.events", .type = CONFIG_BYTES, AT(ring_events_bytes), .initial = "4M",
+	  .min = 64 * KIB, .max = 1 * GIB, .metavar = "SIZE",
+	  .help = "The ring of kernel events, rounded up to a power of two" },
 
 	{ .key = "collector.bpf_dir", .type = CONFIG_STRING, AT(bpf_dir),
 	  .initial = "/sys/fs/bpf/sekoia-ebpf", .metavar = "DIR",

@@ -344,7 +344,7 @@ static int wait_for_program(__u32 id)
 void capture_detach(struct capture *c)
 {
 	const struct timespec long_pause = { .tv_nsec = 50 * 1000000 };
-	__u32 ids[64], n = 0;
+	__u32 ids[KERNEL_PROGRAMS_MAX], n = 0;
 	bool blind = false;
 	struct place place;
 
@@ -356,7 +356,8 @@ void capture_detach(struct capture *c)
 			__u32 len = sizeof(info);
 			_cleanup_close_ int fd = -1;
 
-			if (kernel_programs[p].source != (enum kernel_source)i || n == 64)
+			if (kernel_programs[p].source != (enum kernel_source)i ||
+			    n == KERNEL_PROGRAMS_MAX)
 				continue;
 			at(&place, "%s/%s/links/%s", c->dir, kernel_sources[i].name,
 			   kernel_programs[p].name);
@@ -517,7 +518,8 @@ static const char *find_head(const char *dir, const struct names *names)
 
 static bool is_attached(const struct capture *c)
 {
-	return c->source[KERNEL_FLOWS].attached || c->source[KERNEL_JOURNAL].attached;
+	return c->source[KERNEL_FLOWS].attached || c->source[KERNEL_JOURNAL].attached ||
+	       c->source[KERNEL_EVENTS].attached;
 }
 
 static int open_failed(const struct capture *c, int err, char *text, size_t size)

@@ -28,6 +28,7 @@
 
 #include "config/config.h"
 #include "user/probe.h"
+#include "user/source.h"
 #include "user/util/cleanup.h"
 #include "user/util/log.h"
 
@@ -164,7 +165,9 @@ static void check_programs(const struct check *c)
 		.btf = config->btf,
 		.wanted = { [KERNEL_FLOWS] = config->flows,
 			    [KERNEL_JOURNAL] = config->journal,
-			    [KERNEL_PROCESSES] = config->flows || config->journal },
+			    [KERNEL_PROCESSES] = config->flows || config->journal,
+			    [KERNEL_EVENTS] = source_events_classes(config) },
+		.events = source_events_classes(config),
 		.active_ns = config->flows_active_timeout_ms * 1000000,
 		.idle_ns = config->flows_idle_timeout_ms * 1000000,
 	};

@@ -12,7 +12,7 @@
 
 #include "user/util/slice.h"
 
-enum event_kind { EVENT_IS_FLOW, EVENT_IS_JOURNAL };
+enum event_kind { EVENT_IS_FLOW, EVENT_IS_JOURNAL, EVENT_IS_EXEC, EVENT_IS_EXIT };
 
 struct task_ref {
 	uint32_t pid; /* 0: not known */
@@ -52,12 +52,38 @@ struct journal_sample {
 	struct slice data;
 };
 
+/* A parent is known by pid, start_ns and comm alone. */
+struct exec_event {
+	struct task_ref task, parent;
+	uint32_t euid, egid;
+	bool args_cut, path_cut, cwd_cut; /* paths have their end only */
+	bool no_args;			  /* they could not be read */
+	bool script;			  /* path is the interpreter, file the script */
+	bool memfd, deleted, privileged;
+	uint32_t args_total; /* bytes, before they were cut */
+	struct slice path;   /* of the executable, absolute; "memfd:NAME" */
+	struct slice file;   /* as it was given to execve() */
+	struct slice cwd;    /* absolute */
+	struct slice args;   /* each ended by a NUL; the last one perhaps not */
+};
+
+struct exit_event {
+	struct task_ref task, parent;
+	uint64_t cpu_ns, max_rss_pages;
+	uint8_t status; /* of exit(), when signal is 0 */
+	uint8_t signal; /* that killed it */
+	bool core;	/* dumped */
+	bool no_exec;	/* forked, and never executed a program of its own */
+};
+
 struct event {
 	enum event_kind kind;
 	uint64_t boot_ns;
 	union {
 		struct flow flow;
 		struct journal_sample journal;
+		struct exec_event exec;
+		struct exit_event exit;
 	};
 };
 
