@@ -165,7 +165,8 @@ static void check_programs(const struct check *c)
 		.btf = config->btf,
 		.wanted = { [KERNEL_FLOWS] = config->flows,
 			    [KERNEL_JOURNAL] = config->journal,
-			    [KERNEL_PROCESSES] = config->flows || config->journal,
+			    [KERNEL_PROCESSES] = config->flows || config->journal ||
+						 source_events_classes(config),
 			    [KERNEL_EVENTS] = source_events_classes(config) },
 		.events = source_events_classes(config),
 		.active_ns = config->flows_active_timeout_ms * 1000000,

@@ -703,7 +703,8 @@ static int open_kernel(struct collector *c)
 		.btf = config->btf,
 		.wanted = { [KERNEL_FLOWS] = config->flows,
 			    [KERNEL_JOURNAL] = config->journal,
-			    [KERNEL_PROCESSES] = config->flows || config->journal,
+			    [KERNEL_PROCESSES] = config->flows || config->journal ||
+						 source_events_classes(config),
 			    [KERNEL_EVENTS] = source_events_classes(config) },
 		.events = source_events_classes(config),
 		.flow_ring_bytes = config->ring_flows_bytes,

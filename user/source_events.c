@@ -114,15 +114,14 @@ static void describe_exec(struct source_events *v, const struct event *e, struct
 	};
 	if (!ret->name.len)
 		ret->name = slice_of(x->task.comm);
-	/* Each argument has its NUL; those of the last one would be an argument more. */
-	if (len && !x->args.p[len - 1] && !x->args_cut)
-		len--;
 	if (len)
 		memcpy(v->args, x->args.p, len);
 	mask_secrets(v->args, len, sink->config);
 	ret->args = (struct slice){ v->args, len };
 	for (size_t i = 0; i < len; i++)
 		v->line[i] = v->args[i] ? v->args[i] : ' ';
+	if (len && !v->args[len - 1])
+		len--;
 	ret->command_line = (struct slice){ v->line, len };
 	process_find_container(sink->processes, &x->task, &ret->container);
 	if (x->parent.pid) {
