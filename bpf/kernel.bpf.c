@@ -50,4 +50,5 @@ static __always_inline void task_parent(struct task_struct *task, u64 *start_ns,
 	bpf_core_read(comm, EVENT_COMM_SIZE, &parent->comm);
 }
 
+#include "bpf/kernel_action.bpf.h"
 #include "bpf/kernel_process.bpf.h"

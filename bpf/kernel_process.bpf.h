@@ -15,6 +15,9 @@ struct exec_scratch {
 	struct event_exec e;
 	u8 data[3 * EVENT_PATH_MAX + EVENT_ARGS_MAX];
 	char path[EVENT_PATH_MAX + 256]; /* is filled from its end; 256 for the verifier */
+	/* Where it begins. In memory, so that old verifiers do not follow each value it may have.
+	 */
+	u32 path_at;
 };
 
 struct {
@@ -31,9 +34,11 @@ struct {
 static __always_inline u32 path_walk(struct exec_scratch *s, struct vfsmount *mnt,
 				     struct dentry *dentry, bool *cut)
 {
-	u32 at = EVENT_PATH_MAX;
+	volatile u32 *path_at = &s->path_at;
+	bool whole = false;
+	u32 at;
 
-	*cut = true;
+	*path_at = EVENT_PATH_MAX;
 	for (int i = 0; i < COMPONENTS; i++) {
 		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
 		struct dentry *root = BPF_CORE_READ(mnt, mnt_root);
@@ -45,7 +50,7 @@ static __always_inline u32 path_walk(struct exec_scratch *s, struct vfsmount *mn
 			struct mount *up = BPF_CORE_READ(m, mnt_parent);
 
 			if (m == up) {
-				*cut = false;
+				whole = true;
 				break;
 			}
 			dentry = BPF_CORE_READ(m, mnt_mountpoint);
@@ -54,7 +59,8 @@ static __always_inline u32 path_walk(struct exec_scratch *s, struct vfsmount *mn
 		}
 		len = BPF_CORE_READ(dentry, d_name.len);
 		name = BPF_CORE_READ(dentry, d_name.name);
-		if (len > 255 || at < len + 1)
+		at = *path_at;
+		if (len > 255 || at > EVENT_PATH_MAX || at < len + 1)
 			break;
 		at -= len;
 		asm volatile("" : "+r"(at));
@@ -64,7 +70,8 @@ static __always_inline u32 path_walk(struct exec_scratch *s, struct vfsmount *mn
 			break;
 		/* A file that no folder ever had: in memory, a name and no path. */
 		if (dentry == parent) {
-			*cut = false;
+			*path_at = at;
+			whole = true;
 			break;
 		}
 		at--;
@@ -72,11 +79,16 @@ static __always_inline u32 path_walk(struct exec_scratch *s, struct vfsmount *mn
 		if (at > EVENT_PATH_MAX)
 			break;
 		s->path[at] = '/';
+		*path_at = at;
 		dentry = parent;
 	}
+	at = *path_at;
 	/* The root itself. */
-	if (at == EVENT_PATH_MAX && !*cut)
-		s->path[--at] = '/';
+	if (at == EVENT_PATH_MAX && whole) {
+		at--;
+		s->path[at] = '/';
+	}
+	*cut = !whole;
 	return at;
 }
 

@@ -82,7 +82,8 @@ struct config {
 
 	/* [events] */
 	bool events;
-	bool events_exec, events_exit;
+	bool events_exec, events_exit, events_modules, events_oom, events_signals, events_ptrace;
+	bool events_bpf, events_mounts, events_namespaces, events_credentials, events_listen;
 
 	/* [ring] */
 	uint64_t ring_flows_bytes;

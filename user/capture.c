@@ -153,6 +153,16 @@ int kernel_lock(const char *dir, char *text, size_t text_size, int *ret_fd)
 	}
 }
 
+/* Where libbpf learns the numbers of tracepoints. Without it those of system calls are lacking. */
+static void ensure_tracefs(void)
+{
+	if (access("/sys/kernel/debug/tracing/events", F_OK) < 0 &&
+	    access("/sys/kernel/tracing/events", F_OK) < 0 &&
+	    mount("tracefs", "/sys/kernel/tracing", "tracefs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		  "mode=0700") < 0)
+		log_debug("/sys/kernel/tracing: mounting tracefs: %s", log_strerror(errno));
+}
+
 /* --------------------------------------------------------------- one folder */
 
 int capture_open_map(const struct capture *c, enum kernel_source source, const char *name)
@@ -592,6 +602,8 @@ static int build(struct kernel *k, const struct kernel_opts *opts, const struct 
 		return -errno;
 	generation |= 1;
 	cgroup_fd = cgroup_root_open(why, sizeof(why));
+	if (opts->wanted[KERNEL_EVENTS])
+		ensure_tracefs();
 	for (int i = 0; i < KERNEL_SOURCES; i++) {
 		if (!opts->wanted[i])
 			continue;

@@ -152,7 +152,11 @@ static void on_trial(void *arg, const struct kernel_trial *t)
 			     "%s: not on this kernel (%s: %s); another one does its work",
 			     t->source_name, t->why, reason_of(t->err));
 	else
-		finding_tell(&c->sink, FINDING_FAIL, what, cure_of(t->err),
+		finding_tell(&c->sink, t->optional ? FINDING_WARN : FINDING_FAIL, what,
+			     t->optional && t->err == -ENOENT
+				     ? "mount -t tracefs tracefs /sys/kernel/tracing; a run tries "
+				       "that by itself"
+				     : cure_of(t->err),
 			     "%s: missing (%s: %s); lost: %s", t->source_name, t->why,
 			     reason_of(t->err), t->lost);
 }

@@ -194,6 +194,36 @@ static int decode_exit(const void *sample, size_t size, struct exit_event *ret)
 	return 0;
 }
 
+_Static_assert((int)ACTED_KINDS == (int)ACTIONS && (int)ACTED_LISTEN == (int)ACTION_LISTEN &&
+		       (int)ACTED_SIGNAL == (int)ACTION_SIGNAL,
+	       "one list, twice");
+
+static int decode_action(const void *sample, size_t size, struct action_event *ret)
+{
+	const char *base = sample, *text;
+	struct event_action e;
+	__u32 texts;
+
+	/* The texts are the last bytes; the struct before them may be longer than ours. */
+	memcpy(&texts, base + offsetof(struct event_action, texts), sizeof(texts));
+	if (texts > EVENT_ACTION_TEXTS ||
+	    (size_t)texts * EVENT_ACTION_TEXT > size - EVENT_ACTION_MIN)
+		return -EBADMSG;
+	text = base + size - (size_t)texts * EVENT_ACTION_TEXT;
+	copy_known(&e, sizeof(e), sample, (size_t)(text - base));
+	if (e.action == ACTION_NONE || e.action >= ACTIONS || e.result > 0 || e.result < -4095)
+		return -EBADMSG;
+	*ret = (struct action_event){ .kind = (enum action_kind)e.action,
+				      .error = -e.result,
+				      .parent_start_ns = e.parent_start_ns };
+	decode_task(&e.task, &ret->task);
+	decode_task(&e.target, &ret->target);
+	memcpy(ret->value, e.value, sizeof(ret->value));
+	for (__u32 i = 0; i < texts; i++, text += EVENT_ACTION_TEXT)
+		ret->text[i] = (struct slice){ text, strnlen(text, EVENT_ACTION_TEXT) };
+	return 0;
+}
+
 int event_decode(const void *sample, size_t size, struct event *ret)
 {
 	struct event_header h;
@@ -229,6 +259,12 @@ int event_decode(const void *sample, size_t size, struct event *ret)
 			return -EBADMSG;
 		ret->kind = EVENT_IS_EXIT;
 		r = decode_exit(sample, h.size, &ret->exit);
+		break;
+	case EVENT_ACTION:
+		if (h.size < EVENT_ACTION_MIN)
+			return -EBADMSG;
+		ret->kind = EVENT_IS_ACTION;
+		r = decode_action(sample, h.size, &ret->action);
 		break;
 	default:
 		return -EBADMSG;

@@ -12,7 +12,7 @@
 
 #include "user/util/slice.h"
 
-enum event_kind { EVENT_IS_FLOW, EVENT_IS_JOURNAL, EVENT_IS_EXEC, EVENT_IS_EXIT };
+enum event_kind { EVENT_IS_FLOW, EVENT_IS_JOURNAL, EVENT_IS_EXEC, EVENT_IS_EXIT, EVENT_IS_ACTION };
 
 struct task_ref {
 	uint32_t pid; /* 0: not known */
@@ -76,6 +76,36 @@ struct exit_event {
 	bool no_exec;	/* forked, and never executed a program of its own */
 };
 
+/* bpf/events.h, enum action; numbers and texts as it says there. */
+enum action_kind {
+	ACTED_MODULE_LOAD = 1,
+	ACTED_MODULE_UNLOAD,
+	ACTED_OOM_KILL,
+	ACTED_SIGNAL,
+	ACTED_PTRACE,
+	ACTED_BPF_PROGRAM,
+	ACTED_BPF_MAP,
+	ACTED_MOUNT,
+	ACTED_UNMOUNT,
+	ACTED_UNSHARE,
+	ACTED_SETNS,
+	ACTED_CLONE,
+	ACTED_SET_USER,
+	ACTED_SET_GROUP,
+	ACTED_LISTEN,
+	ACTED_KINDS,
+};
+
+struct action_event {
+	enum action_kind kind;
+	int error;		/* 0, or the errno of what did not work */
+	struct task_ref task;	/* pid 0: the kernel did it by itself */
+	struct task_ref target; /* pid 0: none, or not known */
+	uint64_t parent_start_ns;
+	uint64_t value[5];
+	struct slice text[3]; /* empty: none */
+};
+
 struct event {
 	enum event_kind kind;
 	uint64_t boot_ns;
@@ -84,6 +114,7 @@ struct event {
 		struct journal_sample journal;
 		struct exec_event exec;
 		struct exit_event exit;
+		struct action_event action;
 	};
 };
 

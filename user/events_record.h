@@ -9,7 +9,8 @@
 #include "user/record.h"
 
 struct event_details {
-	const struct process_info *process; /* who did it */
+	const struct process_info *process; /* who did it; of an action perhaps NULL */
+	const struct process_info *target;  /* of an action; may be NULL */
 	struct slice user_name;		    /* of its uid; may be empty */
 	struct slice effective_name;	    /* of its euid, if that is another; may be empty */
 	uint64_t page_bytes;

@@ -9,6 +9,7 @@
 #include "user/flow_rules.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,11 @@
 #include "user/util/crc32c.h"
 #include "user/util/log.h"
 
+#define EVENT_ROW(name, class, ...)                                                                \
+	{                                                                                          \
+		KERNEL_EVENTS, name, ATTACH_AUTO, NULL, "any", class, __VA_ARGS__                  \
+	}
+
 const struct program_row kernel_programs[] = {
 	{ KERNEL_FLOWS, "tcp_set_state", ATTACH_AUTO, NULL, "tcp" },
 	{ KERNEL_FLOWS, "tcp_destroy", ATTACH_AUTO, NULL, "tcp" },
@@ -46,10 +52,28 @@ const struct program_row kernel_programs[] = {
 	{ KERNEL_JOURNAL, "journal_exec", ATTACH_AUTO, NULL, "dynptr pages linear" },
 	{ KERNEL_JOURNAL, "journal_exit", ATTACH_AUTO, NULL, "dynptr pages linear" },
 	{ KERNEL_PROCESSES, "process_exec", ATTACH_AUTO, NULL, "exec" },
-	{ KERNEL_EVENTS, "event_exec", ATTACH_AUTO, NULL, "any", CLASS_EXEC, "exec" },
-	{ KERNEL_EVENTS, "event_exit", ATTACH_AUTO, NULL, "any", CLASS_EXIT, "exit" },
-	{ KERNEL_EVENTS, "event_exit_threads", ATTACH_AUTO, NULL, "any", CLASS_EXIT, "exit",
-	  "event_exit" },
+	EVENT_ROW("event_exec", CLASS_EXEC, "exec"),
+	EVENT_ROW("event_exit", CLASS_EXIT, "exit"),
+	EVENT_ROW("event_exit_threads", CLASS_EXIT, "exit", "event_exit"),
+	EVENT_ROW("event_module_load", CLASS_MODULES, "modules"),
+	EVENT_ROW("event_module_free", CLASS_MODULES, "modules"),
+	EVENT_ROW("event_oom", CLASS_OOM, "OOM kills"),
+	EVENT_ROW("event_signal", CLASS_SIGNALS, "signals"),
+	EVENT_ROW("event_ptrace", CLASS_PTRACE, "ptrace"),
+	EVENT_ROW("event_bpf", CLASS_BPF, "BPF"),
+	EVENT_ROW("event_mount", CLASS_MOUNTS, "mounts"),
+	EVENT_ROW("event_move_mount", CLASS_MOUNTS, "mounts by move_mount()"),
+	EVENT_ROW("event_umount", CLASS_MOUNTS, "unmounts"),
+	EVENT_ROW("event_unshare", CLASS_NAMESPACES, "unshare"),
+	EVENT_ROW("event_setns", CLASS_NAMESPACES, "setns"),
+	EVENT_ROW("event_clone", CLASS_NAMESPACES, "clone"),
+	EVENT_ROW("event_setuid", CLASS_CREDENTIALS, "setuid"),
+	EVENT_ROW("event_setreuid", CLASS_CREDENTIALS, "setuid"),
+	EVENT_ROW("event_setresuid", CLASS_CREDENTIALS, "setuid"),
+	EVENT_ROW("event_setgid", CLASS_CREDENTIALS, "setgid"),
+	EVENT_ROW("event_setregid", CLASS_CREDENTIALS, "setgid"),
+	EVENT_ROW("event_setresgid", CLASS_CREDENTIALS, "setgid"),
+	EVENT_ROW("event_listen", CLASS_LISTEN, "listen"),
 };
 #define N_PROGRAMS (sizeof(kernel_programs) / sizeof(kernel_programs[0]))
 const size_t kernel_n_programs = N_PROGRAMS;
@@ -633,29 +657,76 @@ static void list_lost(const int errs[N_PROGRAMS], const struct kernel_opts *o, c
 	}
 }
 
+/* "tp_btf/NAME" and "tp/FOLDER/NAME": is there such a hook? Others are found out by trying. */
+static bool has_hook(const char *section, const struct btf *btf)
+{
+	static const char *const folders[] = { "/sys/kernel/debug/tracing", "/sys/kernel/tracing" };
+	struct place place;
+
+	if (!strncmp(section, "tp_btf/", 7))
+		return !btf || btf__find_by_name_kind(btf, at(&place, "btf_trace_%s", section + 7),
+						      BTF_KIND_TYPEDEF) > 0;
+	if (strncmp(section, "tp/", 3) != 0)
+		return true;
+	for (int i = 0; i < 2; i++)
+		if (access(at(&place, "%s/events/%s/id", folders[i], section + 3), F_OK) == 0)
+			return true;
+	return false;
+}
+
+/* Of a source whose programs stand for themselves: an error for each that has no hook here. */
+static void look_for_hooks(enum kernel_source source, int errs[N_PROGRAMS])
+{
+	struct bpf_program *prog;
+	struct bpf_object *obj;
+	struct btf *btf;
+	const void *elf;
+	size_t size;
+	int row;
+
+	elf = kernel_sources[source].elf(&size);
+	obj = bpf_object__open_mem(elf, size, NULL);
+	if (!obj)
+		return;
+	btf = btf__load_vmlinux_btf();
+	if (libbpf_get_error(btf))
+		btf = NULL;
+	bpf_object__for_each_program(prog, obj)
+	{
+		row = row_find(bpf_program__name(prog));
+		if (row >= 0 && !has_hook(bpf_program__section_name(prog), btf))
+			errs[row] = -ENOENT;
+	}
+	btf__free(btf);
+	bpf_object__close(obj);
+}
+
 /*
- * Of a source whose programs stand for themselves, those that work: each is tried. Of the
- * others all that the variant has.
+ * Which programs of a variant to attach: all of them, or of those that stand for
+ * themselves the ones that work. Each is tried only when it has to be (try_all), as that
+ * takes its time.
  */
 static bool choose_rows(const struct variant_row *v, const struct kernel_opts *o,
-			const struct capture *before, int cgroup_fd, bool use[N_PROGRAMS],
-			char *lacks, size_t lacks_size)
+			const struct capture *before, int cgroup_fd, bool try_all,
+			bool use[N_PROGRAMS], char *lacks, size_t lacks_size)
 {
 	int errs[N_PROGRAMS] = { 0 };
 	bool any = false;
 	const char *why;
 
+	if (v->source == KERNEL_EVENTS)
+		look_for_hooks(v->source, errs);
 	for (size_t i = 0; i < N_PROGRAMS; i++) {
 		const struct program_row *row = &kernel_programs[i];
 
 		use[i] = row->source == v->source && row_in_variant(row, v) &&
 			 row_is_wanted(row, o) && (before || row->attach != ATTACH_TAKE_OVER);
-		if (!use[i] || !row->class)
+		if (!use[i] || !row->class || !try_all || errs[i])
 			continue;
 		/* A twin is tried when it is needed. */
-		errs[i] = row->first && !errs[row_find(row->first)]
-				  ? -ENOTSUP
-				  : try_row(row, o, cgroup_fd, &why);
+		if (row->first && !errs[row_find(row->first)])
+			continue;
+		errs[i] = try_row(row, o, cgroup_fd, &why);
 		if (errs[i])
 			log_debug("bpf %s: %s: %s", row->name, why, log_strerror(errs[i]));
 	}
@@ -664,6 +735,7 @@ static bool choose_rows(const struct variant_row *v, const struct kernel_opts *o
 			use[i] = row_is_used(&kernel_programs[i], errs);
 		any |= use[i];
 	}
+	lacks[0] = 0;
 	if (v->lacks)
 		say(lacks, lacks_size, "%s", v->lacks);
 	else
@@ -683,16 +755,20 @@ int source_build(enum kernel_source source, const struct kernel_opts *o, const c
 
 		if (variants[i].source != source)
 			continue;
-		if (!choose_rows(&variants[i], o, before, cgroup_fd, use, lacks, lacks_size)) {
-			say(why, sizeof(why), "none of its programs works");
-			continue;
+		for (int try_all = 0; try_all < (source == KERNEL_EVENTS ? 2 : 1); try_all++) {
+			if (!choose_rows(&variants[i], o, before, cgroup_fd, try_all, use, lacks,
+					 lacks_size)) {
+				say(why, sizeof(why), "none of its programs works");
+				break;
+			}
+			err = source_attach(source, use, o, dir, before, cgroup_fd, generation, why,
+					    sizeof(why));
+			if (!err)
+				return 0;
+			log_debug("bpf %s (%s): %s", kernel_sources[source].name,
+				  variants[i].groups, why);
+			source_remove(source, dir);
 		}
-		err = source_attach(source, use, o, dir, before, cgroup_fd, generation, why,
-				    sizeof(why));
-		if (!err)
-			return 0;
-		log_debug("bpf %s (%s): %s", kernel_sources[source].name, variants[i].groups, why);
-		source_remove(source, dir);
 	}
 	say(lacks, lacks_size, "all of it: %s", why);
 	return err;
@@ -749,6 +825,7 @@ int kernel_try(const struct kernel_opts *opts,
 		if (row->class) {
 			trial.used = row_is_used(row, errs);
 			trial.lost = row_is_lost(row, errs) ? row->what : NULL;
+			trial.optional = true;
 		}
 		if (row_is_wanted(row, &o))
 			fn(arg, &trial);

@@ -31,6 +31,15 @@ enum kernel_source {
 enum kernel_class {
 	CLASS_EXEC = 1 << 0,
 	CLASS_EXIT = 1 << 1,
+	CLASS_MODULES = 1 << 2,
+	CLASS_OOM = 1 << 3,
+	CLASS_SIGNALS = 1 << 4,
+	CLASS_PTRACE = 1 << 5,
+	CLASS_BPF = 1 << 6,
+	CLASS_MOUNTS = 1 << 7,
+	CLASS_NAMESPACES = 1 << 8,
+	CLASS_CREDENTIALS = 1 << 9,
+	CLASS_LISTEN = 1 << 10,
 };
 #define CLASS_ALL 0xffffffffu
 
@@ -160,6 +169,7 @@ struct kernel_trial {
 	const char *why;  /* "load", "attach": what failed */
 	bool used;	  /* kernel_new() would run it */
 	const char *lost; /* what is lost without it, for people; NULL: nothing */
+	bool optional;	  /* the rest of its source works without it */
 };
 
 /*

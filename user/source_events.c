@@ -38,6 +38,15 @@ uint32_t source_events_classes(const struct config *config)
 	} rows[] = {
 		{ config->events_exec, CLASS_EXEC },
 		{ config->events_exit, CLASS_EXIT },
+		{ config->events_modules, CLASS_MODULES },
+		{ config->events_oom, CLASS_OOM },
+		{ config->events_signals, CLASS_SIGNALS },
+		{ config->events_ptrace, CLASS_PTRACE },
+		{ config->events_bpf, CLASS_BPF },
+		{ config->events_mounts, CLASS_MOUNTS },
+		{ config->events_namespaces, CLASS_NAMESPACES },
+		{ config->events_credentials, CLASS_CREDENTIALS },
+		{ config->events_listen, CLASS_LISTEN },
 	};
 	uint32_t classes = 0;
 
@@ -135,7 +144,9 @@ static void describe_exec(struct source_events *v, const struct event *e, struct
 static void take_event(struct source_events *v, const struct event *e, struct sink *sink)
 {
 	bool is_exec = e->kind == EVENT_IS_EXEC;
-	const struct task_ref *task = is_exec ? &e->exec.task : &e->exit.task;
+	const struct task_ref *task = is_exec			 ? &e->exec.task
+				      : e->kind == EVENT_IS_EXIT ? &e->exit.task
+								 : &e->action.task;
 	struct event_details d = { .page_bytes = v->page_bytes };
 	struct process_info info;
 	struct msg m;
@@ -154,9 +165,15 @@ static void take_event(struct source_events *v, const struct event *e, struct si
 		describe_exec(v, e, sink, &info);
 		process_put(sink->processes, task, &info, sink->now_ms);
 		d.process = &info;
-	} else {
+	} else if (task->pid) {
 		d.process = process_find(sink->processes, task, e->boot_ns, sink->now_ms);
 	}
+	if (e->kind == EVENT_IS_ACTION && e->action.target.pid)
+		d.target =
+			process_find(sink->processes, &e->action.target, e->boot_ns, sink->now_ms);
+	/* What the kernel does by itself is told of whom it does it to. */
+	if (!d.process)
+		d.process = d.target;
 	sink_begin(sink);
 	if (events_record_format(sink->record, e, &d, &m) < 0)
 		v->source.stats.too_large++;

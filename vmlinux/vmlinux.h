@@ -158,6 +158,7 @@ struct upid {
 };
 
 struct pid {
+	unsigned int level;
 	struct upid numbers[1];
 };
 
@@ -255,20 +256,60 @@ struct socket {
 	struct sock *sk;
 };
 
-/* The first argument of the system call that is running. */
+/* The arguments of the system call that is running, or has just been made. */
 struct pt_regs {
 #if defined(__TARGET_ARCH_x86)
-	unsigned long di;
+	unsigned long di, si, dx, r10;
 #elif defined(__TARGET_ARCH_arm64)
+	u64 regs[31];
 	u64 orig_x0;
 #endif
 };
 
 #if defined(__TARGET_ARCH_x86)
-#define SYSCALL_FIRST_ARG di
+#define SYSCALL_ARG1 di
+#define SYSCALL_ARG2 si
+#define SYSCALL_ARG3 dx
+#define SYSCALL_ARG4 r10
 #elif defined(__TARGET_ARCH_arm64)
-#define SYSCALL_FIRST_ARG orig_x0
+#define SYSCALL_ARG1 orig_x0
+#define SYSCALL_ARG2 regs[1]
+#define SYSCALL_ARG3 regs[2]
+#define SYSCALL_ARG4 regs[3]
 #endif
+
+struct kernfs_node {
+	u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+struct sigaction {
+	void *sa_handler;
+};
+
+struct k_sigaction {
+	struct sigaction sa;
+};
+
+struct sighand_struct {
+	struct k_sigaction action[64];
+};
+
+struct kernel_siginfo {
+	int si_code;
+};
+
+struct module {
+	char name[56];
+	unsigned long taints;
+};
 
 struct mm_struct {
 	unsigned long arg_start;
@@ -313,9 +354,13 @@ struct task_struct {
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	u64 start_boottime; /* 5.5; in clock ns since boot */
+	struct pid *thread_pid;
 	const struct cred *real_cred;
+	const struct cred *cred;
 	char comm[16];
 	struct signal_struct *signal;
+	struct sighand_struct *sighand;
+	struct css_set *cgroups;
 };
 
 struct linux_binprm {
