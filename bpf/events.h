@@ -352,7 +352,7 @@ enum action {
 	ACTION_MODULE_UNLOAD, /* -; name */
 	ACTION_OOM_KILL,      /* -; target: the victim */
 	ACTION_SIGNAL,	      /* signal, si_code; target: who gets it and dies of it */
-	ACTION_PTRACE,	      /* request; target */
+	ACTION_PTRACE,	      /* request, pid as the caller knows it; target */
 	ACTION_BPF_PROGRAM,   /* type; name */
 	ACTION_BPF_MAP,	      /* type; name */
 	ACTION_MOUNT,	      /* flags; source, target, type */

@@ -251,13 +251,14 @@ int event_ptrace(struct syscall_exit *ctx)
 	e->value[0] = request;
 	task = (struct task_struct *)bpf_get_current_task();
 	if (request == PTRACE_TRACEME) {
-		e->target.tgid = e->task.ppid;
-		e->target.start_ns = e->parent_start_ns;
+		put_target(e, BPF_CORE_READ(task, real_parent));
 	} else {
 		e->value[1] = (u32)regs->SYSCALL_ARG2;
-		/* In a pid namespace it is another number that we do not know. */
-		if (!BPF_CORE_READ(task, thread_pid, level))
-			e->target.tgid = regs->SYSCALL_ARG2;
+		/* The newest of those that this thread traces. */
+		if (!ctx->ret)
+			put_target(e,
+				   (void *)BPF_CORE_READ(task, ptraced.next) -
+					   bpf_core_field_offset(struct task_struct, ptrace_entry));
 	}
 	action_submit(e);
 	return 0;

@@ -158,7 +158,6 @@ struct upid {
 };
 
 struct pid {
-	unsigned int level;
 	struct upid numbers[1];
 };
 
@@ -311,6 +310,10 @@ struct module {
 	unsigned long taints;
 };
 
+struct list_head {
+	struct list_head *next;
+};
+
 struct mm_struct {
 	unsigned long arg_start;
 	unsigned long arg_end;
@@ -354,13 +357,14 @@ struct task_struct {
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	u64 start_boottime; /* 5.5; in clock ns since boot */
-	struct pid *thread_pid;
 	const struct cred *real_cred;
 	const struct cred *cred;
 	char comm[16];
 	struct signal_struct *signal;
 	struct sighand_struct *sighand;
 	struct css_set *cgroups;
+	struct list_head ptraced;
+	struct list_head ptrace_entry;
 };
 
 struct linux_binprm {

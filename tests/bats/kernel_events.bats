@@ -169,6 +169,79 @@ assert_nothing_lost() {
 	[ "$(books kernel.events filtered)" -ge 1 ]
 }
 
+# acted ACTION FILTER: what "acts" did, as jq's FILTER shows it.
+acted() {
+	ours '.event.action == "'"$1"'" and .process.name == "acts"' | jq -c "$2"
+}
+
+is() {
+	[ "$1" = "$2" ] || { echo "got:  $1"; echo "want: $2"; return 1; }
+}
+
+@test "what processes do to the system and to each other: each class, from its cause" {
+	local ports
+
+	mkdir "$T/mnt"
+	peer_start https
+	daemon_start https
+	! grep -q 'this kernel can not give.*\(ptrace\|BPF\|mounts\|unshare\|setns\|clone\|setuid\|listen\|signals\)' "$T/daemon.log" ||
+		skip "$(grep 'can not give' "$T/daemon.log")"
+	"$PEERS/acts" traces "$TOKEN"
+	"$PEERS/acts" bpf "$TOKEN"
+	"$PEERS/acts" mounts "$TOKEN" "$T/mnt"
+	"$PEERS/acts" namespaces "$TOKEN"
+	"$PEERS/acts" user "$TOKEN"
+	ports=$("$PEERS/acts" listens "$TOKEN")
+	sh -c 'kill -SEGV $$' "$TOKEN-self" || true
+	/bin/true "$TOKEN-last"
+	arrives '.event.action == "exit" and .process.args[1] == "'"$TOKEN"'-last"'
+	daemon_stop
+	assert_nothing_lost
+	peer_stop
+
+	is "$(acted ptrace '[.event.category[0], .event.type[0], .event.outcome, .sekoia_ebpf.ptrace.request, .sekoia_ebpf.target.name]')" \
+		'["process","access","success","attach","acts"]'
+	is "$(acted signal '[.sekoia_ebpf.signal.name, .sekoia_ebpf.target.name]')" '["SIGKILL","acts"]'
+	[ "$(acted signal .sekoia_ebpf.target.pid)" != "$(acted signal .process.pid)" ]
+	is "$(ours '.event.action == "signal" and .process.name == "dash"' | jq -c '[.sekoia_ebpf.signal.name, .process.pid == .sekoia_ebpf.target.pid]')" \
+		'["SIGSEGV",true]'
+	is "$(acted bpf-map-create '[.event.category[0], .sekoia_ebpf.bpf.type, .sekoia_ebpf.bpf.name, .event.reason]')" \
+		'["driver","array","acts_map","BPF map acts_map of type array"]'
+	is "$(acted bpf-program-load '[.sekoia_ebpf.bpf.type, .sekoia_ebpf.bpf.name]')" '["socket_filter","acts_prog"]'
+	is "$(acted unshare .sekoia_ebpf.namespaces)" '["mount","uts"]'
+	is "$(acted mount 'select(.event.outcome == "success" and .sekoia_ebpf.mount.type) | [.sekoia_ebpf.mount.source, .sekoia_ebpf.mount.target, .sekoia_ebpf.mount.type, .sekoia_ebpf.mount.flags]')" \
+		"[\"$TOKEN\",\"$T/mnt\",\"tmpfs\",[\"nosuid\"]]"
+	is "$(acted mount 'select(.event.outcome == "failure") | [.sekoia_ebpf.mount.target, .error.code]')" '["/nowhere/at/all","2"]'
+	is "$(acted unmount .sekoia_ebpf.mount.target)" "\"$T/mnt\""
+	is "$(acted setns .sekoia_ebpf.namespaces)" '["network"]'
+	is "$(acted clone-namespaces .sekoia_ebpf.namespaces)" '["ipc","pid"]'
+	is "$(acted set-user '[.sekoia_ebpf.uid, .user.id]')" '[{"real":65534,"effective":65534,"saved":65534},"65534"]'
+	is "$(acted set-group .sekoia_ebpf.gid.real)" 65534
+	is "$(acted listen '[.destination.ip, .destination.port, .network.transport]' | sort)" \
+		"$(printf '["127.0.0.1",%d,"tcp"]\n["::1",%d,"tcp"]' $ports)"
+}
+
+@test "a process that the kernel kills for want of memory" {
+	local cgroup
+
+	cgroup=$(awk '$3 == "cgroup" && $4 ~ /memory/ || $3 == "cgroup2" { print $2; exit }' /proc/self/mounts)/${T##*/}
+	mkdir "$cgroup" 2>/dev/null || skip "no control groups"
+	if ! echo 16M >"$cgroup/memory.max" && ! echo 16M >"$cgroup/memory.limit_in_bytes"; then
+		rmdir "$cgroup"
+		skip "control groups do not count memory here"
+	fi 2>/dev/null
+	peer_start https
+	daemon_start https
+	sh -c 'echo $$ >"$1/cgroup.procs"; exec "$2" eat "$3"' sh "$cgroup" "$PEERS/acts" "$TOKEN" || true
+	arrives '.event.action == "exit" and .process.name == "acts"'
+	daemon_stop
+	assert_nothing_lost
+	peer_stop
+	rmdir "$cgroup"
+	is "$(ours '.event.action == "oom-kill"' | jq -c '[.event.type[0], .sekoia_ebpf.target.name, .process.args[2]]')" \
+		"[\"end\",\"acts\",\"$TOKEN\"]"
+}
+
 # programs: those that are attached below our pins.
 programs() {
 	ls "$BPF_DIR"/*/events/links 2>/dev/null
@@ -176,9 +249,10 @@ programs() {
 
 @test "off is off: what is not wanted is not attached" {
 	peer_start https
-	daemon_start https --events-exit no
-	[[ "$(programs)" = *event_exec* ]]
-	[[ "$(programs)" != *event_exit* ]]
+	daemon_start https --events-exit no --events-modules no --events-oom no --events-signals no \
+		--events-ptrace no --events-bpf no --events-mounts no --events-namespaces no \
+		--events-credentials no --events-listen no
+	[ "$(programs)" = event_exec ]
 	/bin/true "$TOKEN-one"
 	arrives '.event.action == "exec"'
 	daemon_stop

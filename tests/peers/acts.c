@@ -5,10 +5,8 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
-#include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,7 +15,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -121,14 +118,136 @@ static int forks(const char *token, const char *file)
 	return wait_for(pid, &status);
 }
 
+/* Attaches to a child of its own, and kills it. */
+static int traces(const char *token, const char *file)
+{
+	int status;
+	pid_t pid = fork();
+
+	(void)token;
+	(void)file;
+	if (pid == 0) {
+		for (;;)
+			pause();
+	}
+	if (ptrace(PTRACE_ATTACH, pid, NULL, NULL) < 0 || wait_for(pid, &status) ||
+	    ptrace(PTRACE_DETACH, pid, NULL, NULL) < 0 || kill(pid, SIGKILL) < 0)
+		return die("ptrace");
+	return wait_for(pid, &status);
+}
+
+static int bpf_objects(const char *token, const char *file)
+{
+	/* return 0 */
+	const struct bpf_insn insns[] = { { .code = 0xb7 }, { .code = 0x95 } };
+	union bpf_attr map = { .map_type = BPF_MAP_TYPE_ARRAY,
+			       .key_size = 4,
+			       .value_size = 8,
+			       .max_entries = 1,
+			       .map_name = "acts_map" };
+	union bpf_attr prog = { .prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+				.insn_cnt = 2,
+				.insns = (uintptr_t)insns,
+				.license = (uintptr_t) "GPL",
+				.prog_name = "acts_prog" };
+
+	(void)token;
+	(void)file;
+	if (syscall(SYS_bpf, BPF_MAP_CREATE, &map, sizeof(map)) < 0 ||
+	    syscall(SYS_bpf, BPF_PROG_LOAD, &prog, sizeof(prog)) < 0)
+		return die("bpf");
+	return 0;
+}
+
+/* In namespaces of its own; and one mount that fails. */
+static int mounts(const char *token, const char *file)
+{
+	if (unshare(CLONE_NEWNS | CLONE_NEWUTS) < 0 ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return die("unshare");
+	if (mount(token, file, "tmpfs", MS_NOSUID, NULL) < 0 || umount2(file, MNT_DETACH) < 0)
+		return die(file);
+	return mount(token, "/nowhere/at/all", "tmpfs", 0, NULL) < 0 ? 0 : 1;
+}
+
+static int nothing(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+static int namespaces(const char *token, const char *file)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), status;
+	pid_t pid;
+
+	(void)token;
+	(void)file;
+	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
+		return die("setns");
+	pid = clone(nothing, stack + sizeof(stack), CLONE_NEWPID | CLONE_NEWIPC | SIGCHLD, NULL);
+	if (pid < 0)
+		return die("clone");
+	return wait_for(pid, &status);
+}
+
+/* Borrows another user's rights, which is not told; then becomes that user. */
+static int user(const char *token, const char *file)
+{
+	(void)token;
+	(void)file;
+	if (setresuid((uid_t)-1, 65534, (uid_t)-1) < 0 || setresuid((uid_t)-1, 0, (uid_t)-1) < 0 ||
+	    setgid(65534) < 0 || setresuid(65534, 65534, 65534) < 0)
+		return die("setuid");
+	return 0;
+}
+
+/* On both kinds of loopback; says on which ports. */
+static int listens(const char *token, const char *file)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	int a = socket(AF_INET, SOCK_STREAM, 0), b = socket(AF_INET6, SOCK_STREAM, 0);
+	socklen_t len = sizeof(in), len6 = sizeof(in6);
+
+	(void)token;
+	(void)file;
+	if (bind(a, (void *)&in, len) < 0 || bind(b, (void *)&in6, len6) < 0 || listen(a, 1) < 0 ||
+	    listen(b, 1) < 0 || getsockname(a, (void *)&in, &len) < 0 ||
+	    getsockname(b, (void *)&in6, &len6) < 0)
+		return die("listen");
+	printf("%d %d\n", ntohs(in.sin_port), ntohs(in6.sin6_port));
+	return 0;
+}
+
+/* More memory than its control group has. */
+static int eat(const char *token, const char *file)
+{
+	(void)token;
+	(void)file;
+	for (int i = 0; i < 4096; i++) {
+		char *p = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			       -1, 0);
+
+		if (p == MAP_FAILED)
+			return die("mmap");
+		memset(p, 1, 1 << 20);
+	}
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*fn)(const char *token, const char *file);
 } acts[] = {
-	{ "memfd", memfd },
-	{ "deleted", deleted },
-	{ "threads", threads },
-	{ "forks", forks },
+	{ "memfd", memfd },	{ "deleted", deleted },
+	{ "threads", threads }, { "forks", forks },
+	{ "traces", traces },	{ "bpf", bpf_objects },
+	{ "mounts", mounts },	{ "namespaces", namespaces },
+	{ "user", user },	{ "listens", listens },
+	{ "eat", eat },
 };
 
 int main(int argc, char **argv)
