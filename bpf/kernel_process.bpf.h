@@ -189,7 +189,7 @@ int BPF_PROG(event_exec, struct task_struct *task, pid_t old_pid, struct linux_b
 		s->e.flags |= EXEC_NO_ARGS;
 		len = 0;
 	}
-	if (s->e.flags & (EXEC_ARGS_CUT | EXEC_NO_ARGS))
+	if (s->e.flags & EXEC_NO_ARGS)
 		lost(COUNT_TRUNCATED);
 	s->e.args_len = len;
 	len += at + sizeof(s->e);

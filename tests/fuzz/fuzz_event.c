@@ -37,7 +37,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 						.executable = e.exec.path,
 						.args = e.exec.args };
 		const struct process_info bare = { .pid = 1 };
-		const struct event_details k = { .process = e.kind == EVENT_IS_EXEC ? &p : &bare };
+		const struct event_details k = { .process = e.kind == EVENT_IS_EXEC ? &p : &bare,
+						 .target =
+							 e.kind == EVENT_IS_ACTION ? &bare : NULL };
 
 		if (events_record_format(r, &e, &k, &m) < 0 || m.json.len > RECORD_MAX_BYTES)
 			abort();

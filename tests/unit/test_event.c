@@ -383,6 +383,83 @@ TEST(every_field_of_an_exit)
 		CHECK_INT(event_decode(&e, n, &ev), -EBADMSG);
 }
 
+union action_bytes {
+	struct event_action e;
+	char bytes[sizeof(struct event_action) + 4 * EVENT_ACTION_TEXT];
+};
+
+static union action_bytes good_action(void)
+{
+	union action_bytes b = {
+		.e = { .h = { .type = EVENT_ACTION,
+			      .size = sizeof(b.e) + 3 * EVENT_ACTION_TEXT,
+			      .boot_ns = 5 },
+		       .task = { .tgid = 11, .comm = "mount" },
+		       .target = { .tgid = 12, .comm = "target" },
+		       .value = { 1, 2, 3, 4, 5 },
+		       .action = ACTION_MOUNT,
+		       .result = -13,
+		       .texts = 3 },
+	};
+
+	memcpy(b.bytes + sizeof(b.e), "one", 3);
+	memset(b.bytes + sizeof(b.e) + EVENT_ACTION_TEXT, 'x', EVENT_ACTION_TEXT); /* no NUL */
+	return b;
+}
+
+TEST(every_field_of_an_action)
+{
+	union action_bytes b = good_action();
+	struct event ev;
+
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
+	CHECK_INT(ev.kind, EVENT_IS_ACTION);
+	CHECK_INT(ev.action.kind, ACTED_MOUNT);
+	CHECK_INT(ev.action.error, 13);
+	CHECK_INT(ev.action.task.pid, 11);
+	CHECK_INT(ev.action.target.pid, 12);
+	CHECK_STR(ev.action.target.comm, "target");
+	for (int i = 0; i < 5; i++)
+		CHECK_INT(ev.action.value[i], i + 1);
+	CHECK_MEM(ev.action.text[0].p, ev.action.text[0].len, "one");
+	CHECK_INT(ev.action.text[1].len, EVENT_ACTION_TEXT);
+	CHECK_INT(ev.action.text[2].len, 0);
+	/* Of a newer version: bytes between. */
+	b.e.h.size += EVENT_ACTION_TEXT;
+	memmove(b.bytes + sizeof(b.e) + EVENT_ACTION_TEXT, b.bytes + sizeof(b.e),
+		3 * EVENT_ACTION_TEXT);
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
+	CHECK_MEM(ev.action.text[0].p, ev.action.text[0].len, "one");
+}
+
+TEST(an_action_that_nobody_does)
+{
+	static const struct {
+		size_t at;
+		uint32_t value;
+	} cases[] = {
+		{ offsetof(struct event_action, action), 0 },
+		{ offsetof(struct event_action, action), ACTIONS },
+		{ offsetof(struct event_action, result), 1 },
+		{ offsetof(struct event_action, result), (uint32_t)-4096 },
+		{ offsetof(struct event_action, texts), 4 },
+		{ offsetof(struct event_action, texts), UINT32_MAX },
+	};
+	struct event ev;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		union action_bytes b = good_action();
+
+		memcpy(b.bytes + cases[i].at, &cases[i].value, 4);
+		CHECK_INT(event_decode(&b, sizeof(b), &ev), -EBADMSG);
+	}
+	for (size_t n = 0; n < good_action().e.h.size; n++) {
+		union action_bytes b = good_action();
+
+		CHECK_INT(event_decode(&b, n, &ev), -EBADMSG);
+	}
+}
+
 /* What the next version may add: bytes at the end, a flag. */
 TEST(a_flow_of_a_newer_version)
 {

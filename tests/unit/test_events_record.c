@@ -147,6 +147,155 @@ TEST(an_exit)
 	json_object_put(o);
 }
 
+TEST(each_action_in_words)
+{
+	static const struct {
+		enum action_kind kind;
+		uint64_t value[5];
+		const char *text[3];
+		int error;
+		const char *category, *action, *reason;
+	} cases[] = {
+		{ ACTED_MODULE_LOAD,
+		  { 1 << 12 | 1 << 13 },
+		  { "evil" },
+		  0,
+		  "driver",
+		  "module-load",
+		  "module evil loaded, which taints the kernel: OE" },
+		{ ACTED_MODULE_UNLOAD,
+		  { 0 },
+		  { "evil" },
+		  0,
+		  "driver",
+		  "module-unload",
+		  "module evil unloaded" },
+		{ ACTED_OOM_KILL,
+		  { 0 },
+		  { NULL },
+		  0,
+		  "process",
+		  "oom-kill",
+		  "out of memory: the kernel kills victim (pid 88)" },
+		{ ACTED_SIGNAL,
+		  { 9 },
+		  { NULL },
+		  0,
+		  "process",
+		  "signal",
+		  "SIGKILL for victim (pid 88)" },
+		{ ACTED_SIGNAL,
+		  { 40 },
+		  { NULL },
+		  0,
+		  "process",
+		  "signal",
+		  "signal 40 for victim (pid 88)" },
+		{ ACTED_PTRACE,
+		  { 16, 5 },
+		  { NULL },
+		  1,
+		  "process",
+		  "ptrace",
+		  "ptrace: victim (pid 88); it failed: Operation not permitted" },
+		{ ACTED_BPF_PROGRAM,
+		  { 2 },
+		  { "prog" },
+		  0,
+		  "driver",
+		  "bpf-program-load",
+		  "BPF program prog of type kprobe" },
+		{ ACTED_BPF_MAP, { 999 }, { "" }, 0, "driver", "bpf-map-create", "BPF map " },
+		{ ACTED_MOUNT,
+		  { 4096 | 16384 },
+		  { "/a", "/b", "" },
+		  0,
+		  "host",
+		  "mount",
+		  "/a mounted on /b: bind, recursive" },
+		{ ACTED_MOUNT,
+		  { 0xc0ed0001 },
+		  { "none", "/b", "tmpfs" },
+		  2,
+		  "host",
+		  "mount",
+		  "none mounted on /b, tmpfs: read-only; it failed: No such file or directory" },
+		{ ACTED_UNMOUNT, { 0 }, { "/b" }, 0, "host", "unmount", "/b unmounted" },
+		{ ACTED_UNSHARE,
+		  { 0x10000000 | 0x20000 },
+		  { NULL },
+		  0,
+		  "process",
+		  "unshare",
+		  "new namespaces: mount, user" },
+		{ ACTED_SETNS,
+		  { 0 },
+		  { NULL },
+		  0,
+		  "process",
+		  "setns",
+		  "enters namespaces of others" },
+		{ ACTED_CLONE,
+		  { 0x40000000 },
+		  { NULL },
+		  0,
+		  "process",
+		  "clone-namespaces",
+		  "new process in new namespaces: network" },
+		{ ACTED_SET_USER,
+		  { 1, 2, 3 },
+		  { NULL },
+		  0,
+		  "process",
+		  "set-user",
+		  "user is now 1, effective 2, saved 3" },
+		{ ACTED_SET_GROUP,
+		  { 1, 2, 3 },
+		  { NULL },
+		  0,
+		  "process",
+		  "set-group",
+		  "group is now 1, effective 2, saved 3" },
+		{ ACTED_LISTEN,
+		  { 6, 443, 4, 0x0100007f },
+		  { NULL },
+		  0,
+		  "network",
+		  "listen",
+		  "listens on 127.0.0.1 port 443, tcp" },
+	};
+	const struct process_info victim = { .pid = 88, .name = SLICE("victim") };
+	const struct event_details d = { .process = &info, .target = &victim };
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct event e = {
+			.kind = EVENT_IS_ACTION,
+			.action = { .kind = cases[i].kind,
+				    .error = cases[i].error,
+				    .task = { .pid = 77, .uid = 5 } },
+		};
+		struct json_c_object *o;
+		char want[200];
+		struct msg m;
+
+		memcpy(e.action.value, cases[i].value, sizeof(e.action.value));
+		for (int t = 0; t < 3 && cases[i].text[t]; t++)
+			e.action.text[t] = slice_of(cases[i].text[t]);
+		o = record_of(&e, &d, &m);
+		snprintf(want, sizeof(want), "'%s", cases[i].reason);
+		if (!json_is(o, "event.reason", want))
+			printf("# %.*s\n", (int)m.json.len, m.json.p);
+		CHECK(json_is(o, "event.reason", want));
+		snprintf(want, sizeof(want), "'%s", cases[i].action);
+		CHECK(json_is(o, "event.action", want));
+		snprintf(want, sizeof(want), "[\"%s\"]", cases[i].category);
+		CHECK(json_is(o, "event.category", want));
+		CHECK(json_is(o, "event.outcome", cases[i].error ? "'failure" : "'success"));
+		CHECK(json_is(o, "user.id", "'5"));
+		json_object_put(o);
+	}
+}
+
 /* The worst that a sample can hold, escaped at its longest, is still a record. */
 TEST(the_longest_of_all_in_control_characters)
 {
