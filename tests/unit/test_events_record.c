@@ -14,7 +14,7 @@ static struct record *r;
 static struct json_c_object *record_of(const struct event *e, const struct event_details *d,
 				       struct msg *m)
 {
-	const struct record_opts opts = { .hostname = SLICE("web-1"), .spool_id = 1 };
+	const struct record_opts opts = { .hostname = SLICE("web-1"), .epoch = 1 };
 
 	if (!r && record_new(&opts, &r) < 0)
 		abort();
