@@ -43,14 +43,17 @@ __attribute__((format(printf, 2, 3))) static void wrong(struct books *b, const c
 
 static void read_kernel(struct books *b, const struct books_inputs *in, enum books_extent extent)
 {
-	static const char *const names[KERNEL_SOURCES] = { "flows", "journal", "processes" };
+	static const char *const names[KERNEL_SOURCES] = { [KERNEL_FLOWS] = "flows",
+							   [KERNEL_JOURNAL] = "journal",
+							   [KERNEL_PROCESSES] = "processes",
+							   [KERNEL_NAMES] = "names" };
 
-	for (int i = 0;
-	     in->kernel && i < (extent == BOOKS_READ_ALL ? KERNEL_SOURCES : KERNEL_PROCESSES);
-	     i++) {
+	for (int i = 0; in->kernel && i < KERNEL_SOURCES; i++) {
 		struct books_item *item;
 		struct kernel_counters c;
 
+		if (i == KERNEL_PROCESSES && extent != BOOKS_READ_ALL)
+			continue;
 		if (kernel_get_counters(in->kernel, (enum kernel_source)i, &c) < 0)
 			continue;
 		item = add(b, BOOKS_KERNEL, names[i], strlen(names[i]));
@@ -210,6 +213,16 @@ static void read_outputs(struct books *b, const struct books_inputs *in,
 	}
 }
 
+static void read_names(struct books *b, const struct books_inputs *in)
+{
+	struct names_stats s;
+
+	if (!in->names)
+		return;
+	names_get_stats(in->names, &s);
+	add(b, BOOKS_NAMES, "", 0)->names = s;
+}
+
 static void read_losses(struct books *b, const struct books_inputs *in)
 {
 	const struct loss *l;
@@ -309,6 +322,7 @@ void books_read(struct books *b, const struct books_inputs *in, enum books_exten
 	if (in->shipper)
 		shipper_get_stats(in->shipper, &shipper);
 	read_rings(b, in);
+	read_names(b, in);
 	read_spool(b, in, &s);
 	read_outputs(b, in, &s, extent);
 	read_losses(b, in);

@@ -164,7 +164,11 @@ static void check_programs(const struct check *c)
 		.btf = config->btf,
 		.wanted = { [KERNEL_FLOWS] = config->flows,
 			    [KERNEL_JOURNAL] = config->journal,
-			    [KERNEL_PROCESSES] = config->flows || config->journal },
+			    [KERNEL_PROCESSES] = config->flows || config->journal,
+			    [KERNEL_NAMES] =
+				    config->flows && (config->flows_dns || config->flows_tls) },
+		.names_dns = config->flows_dns,
+		.names_tls = config->flows_tls,
 		.active_ns = config->flows_active_timeout_ms * 1000000,
 		.idle_ns = config->flows_idle_timeout_ms * 1000000,
 	};

@@ -12,7 +12,7 @@
 
 #include "user/util/slice.h"
 
-enum event_kind { EVENT_IS_FLOW, EVENT_IS_JOURNAL };
+enum event_kind { EVENT_IS_FLOW, EVENT_IS_JOURNAL, EVENT_IS_PACKET };
 
 struct task_ref {
 	uint32_t pid; /* 0: not known */
@@ -52,12 +52,26 @@ struct journal_sample {
 	struct slice data;
 };
 
+/* The payload of a packet that says what a flow is called. */
+struct packet_sample {
+	uint64_t boot_ns;
+	struct task_ref asker; /* of a DNS answer: whose question it answers */
+	uint8_t local[16], remote[16];
+	uint16_t local_port, remote_port;
+	uint8_t ip_version, protocol; /* TCP: of a client hello; UDP: a DNS answer */
+	bool outbound;
+	uint32_t seq; /* TCP's, of the first byte */
+	uint32_t full_len;
+	struct slice data;
+};
+
 struct event {
 	enum event_kind kind;
 	uint64_t boot_ns;
 	union {
 		struct flow flow;
 		struct journal_sample journal;
+		struct packet_sample packet;
 	};
 };
 

@@ -18,9 +18,12 @@ static uint64_t next_epoch(struct kernel *k, enum kernel_source source)
 {
 	struct flow_tunables *flow = k->now.source[KERNEL_FLOWS].bss;
 	struct journal_tunables *journal = k->now.source[KERNEL_JOURNAL].bss;
+	struct names_tunables *names = k->now.source[KERNEL_NAMES].bss;
 
 	if (source == KERNEL_FLOWS && flow)
 		return flow->loss_epoch++;
+	if (source == KERNEL_NAMES && names)
+		return names->loss_epoch++;
 	return source == KERNEL_JOURNAL && journal ? journal->loss_epoch++ : 0;
 }
 

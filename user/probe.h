@@ -19,16 +19,23 @@
 
 #include "user/util/cleanup.h"
 
-enum kernel_source { KERNEL_FLOWS, KERNEL_JOURNAL, KERNEL_PROCESSES, KERNEL_SOURCES };
+enum kernel_source {
+	KERNEL_FLOWS,
+	KERNEL_JOURNAL,
+	KERNEL_PROCESSES,
+	KERNEL_NAMES,
+	KERNEL_SOURCES,
+};
 
 struct kernel_opts {
 	const char *dir; /* collector.bpf_dir */
 	const char *btf; /* NULL: the running kernel's own */
 	bool wanted[KERNEL_SOURCES];
-	uint64_t flow_ring_bytes, journal_ring_bytes;
+	uint64_t flow_ring_bytes, journal_ring_bytes, names_ring_bytes;
 	uint64_t flows_max;
 	uint64_t active_ns, idle_ns;
 	bool loopback;
+	bool names_dns, names_tls;	/* of KERNEL_NAMES: which */
 	const struct flow_rules *rules; /* which flows; NULL: all */
 };
 

@@ -16,6 +16,7 @@
 
 struct config;
 struct kernel;
+struct names;
 struct process_cache;
 struct record;
 struct sink;
@@ -23,8 +24,14 @@ struct source;
 struct users;
 
 /* The numbers in the spool: never give one to another source. */
-enum source_id { SOURCE_FLOWS = 1, SOURCE_JOURNAL = 2, SOURCE_KERNEL_LOG = 3, SOURCE_SELF = 4 };
-#define SOURCE_MAX 4
+enum source_id {
+	SOURCE_FLOWS = 1,
+	SOURCE_JOURNAL = 2,
+	SOURCE_KERNEL_LOG = 3,
+	SOURCE_SELF = 4,
+	SOURCE_NAMES = 6
+};
+#define SOURCE_MAX 5
 
 /* What stands beside the kernel's own counters in the books. */
 struct source_stats {
@@ -88,7 +95,9 @@ struct sink {
 	struct process_cache *processes;
 	struct users *users;
 	struct interfaces interfaces;
-	struct own own; /* who we are ourselves */
+	struct own own;		     /* who we are ourselves */
+	struct names *names;	     /* what flows are called; NULL: not wanted */
+	struct source *names_source; /* where that comes from: asked before a flow is told */
 	uint64_t now_ms;
 
 	/*
@@ -119,5 +128,7 @@ int source_flows_new(const struct kernel *k, const struct spool_position *resume
 		     struct source **ret);
 int source_journal_new(const struct kernel *k, const struct config *config,
 		       const struct spool_position *resume, uint64_t next_seq, struct source **ret);
+/* Gives no records: it fills names, which is borrowed. */
+int source_names_new(const struct kernel *k, struct names *names, struct source **ret);
 int source_kmsg_new(const char *path, const struct spool_position *resume, struct source **ret);
 void source_free(struct source *s);

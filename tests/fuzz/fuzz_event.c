@@ -31,6 +31,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		return 0;
 	}
+	if (e.kind == EVENT_IS_PACKET) {
+		volatile char last = 0;
+
+		if (e.packet.data.len)
+			last = e.packet.data.p[e.packet.data.len - 1];
+		(void)last;
+		if (e.packet.full_len < e.packet.data.len)
+			abort();
+		return 0;
+	}
 	for (int schema = 0; schema < 3; schema++) {
 		r->flow_schema = (enum config_flow_schema)schema;
 		if (flow_record_format(r, &e.flow, &d, &m) < 0 || m.json.len > RECORD_MAX_BYTES)
