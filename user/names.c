@@ -132,16 +132,24 @@ static void link_newest(struct table *t, uint32_t i)
 	t->newest = i;
 }
 
-static struct node *find(const struct names *n, struct table *t, const union key *k)
+/* Its place, or NONE. Who is looked for is in use: the newest from here on. */
+static uint32_t find_at(const struct names *n, struct table *t, const union key *k)
 {
 	for (uint32_t i = t->buckets[bucket_of(n, t, k)]; i != NONE; i = t->nodes[i].chain) {
-		if (memcmp(&t->nodes[i].key, k, sizeof(*k)) != 0)
+		if (memcmp(t->nodes[i].key.words, k->words, sizeof(k->words)) != 0)
 			continue;
 		unlink_age(t, i);
 		link_newest(t, i);
-		return &t->nodes[i];
+		return i;
 	}
-	return NULL;
+	return NONE;
+}
+
+static struct node *find(const struct names *n, struct table *t, const union key *k)
+{
+	uint32_t i = find_at(n, t, k);
+
+	return i == NONE ? NULL : &t->nodes[i];
 }
 
 static void text_put(struct text *t)
@@ -175,11 +183,13 @@ static void clear(struct names *n, const struct table *t, struct node *e)
 
 static void take_out(struct names *n, struct table *t, struct node *e)
 {
-	uint32_t i = (uint32_t)(e - t->nodes), *at = &t->buckets[bucket_of(n, t, &e->key)];
+	uint32_t i = (uint32_t)(e - t->nodes), bucket = bucket_of(n, t, &e->key);
 
-	while (*at != i)
-		at = &t->nodes[*at].chain;
-	*at = e->chain;
+	if (t->buckets[bucket] == i)
+		t->buckets[bucket] = e->chain;
+	for (uint32_t at = t->buckets[bucket]; at != NONE; at = t->nodes[at].chain)
+		if (t->nodes[at].chain == i)
+			t->nodes[at].chain = e->chain;
 	unlink_age(t, i);
 	clear(n, t, e);
 	e->chain = t->free;
@@ -190,11 +200,11 @@ static void take_out(struct names *n, struct table *t, struct node *e)
 /* The one of that key, or a new one in place of the oldest. */
 static struct node *get(struct names *n, struct table *t, const union key *k, uint64_t *evicted)
 {
-	struct node *e = find(n, t, k);
-	uint32_t i, *bucket;
+	uint32_t i = find_at(n, t, k), *bucket;
+	struct node *e;
 
-	if (e)
-		return e;
+	if (i != NONE)
+		return &t->nodes[i];
 	if (t->n == t->max) {
 		take_out(n, t, &t->nodes[t->oldest]);
 		++*evicted;
@@ -217,7 +227,7 @@ static struct node *get(struct names *n, struct table *t, const union key *k, ui
 
 static void table_done(struct names *n, struct table *t)
 {
-	for (uint32_t i = t->newest; t->nodes && i != NONE; i = t->nodes[i].older)
+	for (uint32_t i = t->newest; i != NONE; i = t->nodes[i].older)
 		clear(n, t, &t->nodes[i]);
 	free(t->nodes);
 	free(t->buckets);
