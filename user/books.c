@@ -132,10 +132,10 @@ const struct books_row books_rows[] = {
 	  .help = "Entries in the table of addresses" },
 	{ NAMES(flows), .key = "flows", .kind = BOOKS_GAUGE,
 	  .help = "Entries in the table of connections" },
-	{ NAMES(evicted_addresses), .key = "evicted_addresses", .always = true,
-	  .help = "Entries that the least recently used addresses gave up, for others" },
+	{ NAMES(evicted_addresses), .key = "evicted", .always = true,
+	  .help = "Addresses that were forgotten, the least recently used ones, for others" },
 	{ NAMES(evicted_flows), .key = "evicted_flows", .always = true,
-	  .help = "The same of connections, most of which no flow was reported of" },
+	  .help = "The same of connections; most of them were of flows that are not captured" },
 
 	{ SPOOL(appended), .key = "appended", .always = true,
 	  .help = "Events ever written into this spool" },
