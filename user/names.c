@@ -290,6 +290,16 @@ static uint64_t process_of(const struct task_ref *t)
 	return t->pid ? t->start_ns ^ (uint64_t)t->pid << 40 : 0;
 }
 
+/* Block lists answer with this host itself, or with nobody: that is no name of it. */
+static bool is_nobodys(const struct dns_address *a)
+{
+	static const uint8_t zero[15];
+
+	if (a->ip_version == 4)
+		return a->bytes[0] == 127 || a->bytes[0] == 0;
+	return !memcmp(a->bytes, zero, sizeof(zero)) && a->bytes[15] <= 1;
+}
+
 void names_learn(struct names *n, const struct task_ref *asker, const struct dns_answer *a,
 		 uint64_t boot_ns)
 {
@@ -308,6 +318,8 @@ void names_learn(struct names *n, const struct task_ref *asker, const struct dns
 
 		if (asker->pid)
 			learn(n, OWNER_PROCESS, process_of(asker), address, text, boot_ns);
+		if (is_nobodys(address))
+			continue;
 		if (asker->cgroup_id)
 			learn(n, OWNER_CGROUP, asker->cgroup_id, address, text, boot_ns);
 		learn(n, OWNER_ANYBODY, 0, address, text, boot_ns);

@@ -74,6 +74,21 @@ TEST(the_process_before_its_cgroup_before_anybody)
 	check_name(n, in, "b.test", true);
 }
 
+TEST(this_host_is_called_nothing)
+{
+	_cleanup_(names_freep) struct names *n = NULL;
+	struct dns_answer a = answer("ads.test", 7, 60);
+	struct flow f = flow_to(7, curl, 101 * SECOND), g = flow_to(7, other, 101 * SECOND);
+
+	CHECK_INT(names_new(NULL, &n), 0);
+	memcpy(a.addresses[0].bytes, "\x7f\0\0\1", 4);
+	memcpy(f.remote, "\x7f\0\0\1", 4);
+	memcpy(g.remote, "\x7f\0\0\1", 4);
+	names_learn(n, &curl, &a, 100 * SECOND);
+	check_name(n, f, "ads.test", false);
+	check_name(n, g, "", false);
+}
+
 TEST(a_flow_keeps_the_name_that_it_began_with)
 {
 	_cleanup_(names_freep) struct names *n = NULL;
