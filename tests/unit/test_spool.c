@@ -517,12 +517,14 @@ static int read_epochs(struct spool_reader *r, uint64_t from, uint64_t epoch)
 
 TEST(after_a_loss_of_power_ids_are_others)
 {
-	struct spool_opts o = { .max_bytes = 16 << 20, .boot_id = 1 };
+	struct spool_opts o = options();
 	uint64_t id, epochs[20];
 	struct spool_reader *r;
 	struct spool *s;
 
 	dir_fresh();
+	o.sync = SPOOL_SYNC_INTERVAL;
+	o.boot_id = 1;
 	s = writer(&o);
 	id = spool_id(s);
 	CHECK_INT(spool_epoch(s), id);
