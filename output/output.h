@@ -96,6 +96,9 @@ struct output_ops {
 	uint32_t window_msgs;
 	uint32_t window_bytes;
 
+	/* Is this one for it? What is not is counted as filtered. NULL: all are. */
+	bool (*wants)(const struct msg *msg);
+
 	/* Start connecting; never blocks. -errno when the options are unusable. */
 	int (*open)(struct output *out);
 

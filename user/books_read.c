@@ -173,6 +173,7 @@ static void read_output(struct books *b, const struct books_inputs *in, const st
 	item->output = (struct books_output){
 		.acknowledged = c.acked,
 		.rejected = c.rejected,
+		.filtered = c.filtered,
 		.dropped = c.lost_limit + c.lost_age + ahead.dropped,
 		.settled_dropped = c.lost_limit + c.lost_age,
 		.damaged = c.lost_damage,
