@@ -951,7 +951,7 @@ int pipeline_new(const struct pipeline_opts *opts, struct pipeline **ret)
 	p->act = (struct loop_timer){ .fn = on_act, .arg = p };
 	p->tick = (struct loop_timer){ .fn = on_tick, .arg = p };
 	p->end = (struct loop_timer){ .fn = on_end, .arg = p };
-	targets_init(&p->targets, opts->config->output_host,
+	targets_init(&p->targets, config_hosts(opts->config, opts->ops->name),
 		     config_endpoints[opts->config->region].host, opts->config->output_failback_ms);
 	if (p->ops->local)
 		p->targets.n = 1;
