@@ -345,17 +345,49 @@ static bool take_number(unsigned i, struct slice raw, uint64_t *ret)
 	return parse_number(raw, ret) && *ret <= max[fields[i].type];
 }
 
+/* Fields by a hash of their path: each value of a record is looked up. */
+#define BUCKETS 256
+static uint8_t first_in[BUCKETS], next_of[FIELDS]; /* 1 + field; 0: none */
+
+static unsigned bucket_of(struct slice path)
+{
+	return (path.len * 37 + (unsigned char)path.p[path.len - 1] * 5 +
+		(unsigned char)path.p[path.len / 2]) %
+	       BUCKETS;
+}
+
+static void fill_buckets(void)
+{
+	for (unsigned i = 0; i < FIELDS; i++) {
+		uint8_t *first = &first_in[bucket_of(fields[i].path)];
+
+		next_of[i] = *first;
+		*first = (uint8_t)(i + 1);
+	}
+}
+
+/* FIELDS: it is none of ours. */
+static unsigned find_field(struct slice path)
+{
+	unsigned i;
+
+	if (!path.len)
+		return FIELDS;
+	for (i = first_in[bucket_of(path)]; i; i = next_of[i - 1])
+		if (fields[i - 1].path.len == path.len &&
+		    memcmp(fields[i - 1].path.p, path.p, path.len) == 0)
+			return i - 1;
+	return FIELDS;
+}
+
 static void on_value(void *arg, struct slice path, bool is_string, struct slice raw)
 {
 	struct parse *p = arg;
 	struct ipfix_flow *flow = p->flow;
 	bool good = true;
-	unsigned i = 0;
+	unsigned i = find_field(path);
 
 	(void)is_string;
-	while (i < FIELDS &&
-	       (fields[i].path.len != path.len || memcmp(fields[i].path.p, path.p, path.len) != 0))
-		i++;
 	if (i == FIELDS)
 		return;
 	switch (fields[i].type) {
@@ -416,6 +448,8 @@ int ipfix_parse(struct slice json, struct ipfix_flow *ret)
 	struct parse p = { .flow = ret };
 	int err;
 
+	if (!first_in[bucket_of(fields[0].path)])
+		fill_buckets();
 	ret->has = 0;
 	err = json_walk(json, on_value, &p);
 	if (err || p.bad || !(ret->has & 1ull << F_PROTOCOL) || !(ret->has & 1ull << F_IP_VERSION))

@@ -6,7 +6,7 @@
  *
  * The stored record is our JSON, whose top level has IPFIX's names already. To
  * keep a second, binary form beside it would make every spool larger for an
- * output that few use, and reading it takes about 3 us.
+ * output that few use; to read it costs 7 us a flow (bench_records).
  */
 #pragma once
 
