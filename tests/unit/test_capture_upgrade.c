@@ -69,6 +69,9 @@ static int take_over(uint64_t flows_max, struct kernel **ret)
 
 	if (err)
 		printf("# %s\n", text);
+	for (int i = 0; !err && i < KERNEL_SOURCES; i++)
+		if (!kernel_has(*ret, (enum kernel_source)i))
+			printf("# lacks: %s\n", kernel_lacks(*ret, (enum kernel_source)i));
 	return err;
 }
 
@@ -283,6 +286,7 @@ TEST(one_takes_over_from_the_other)
 		return;
 	for (int i = 0; i < ROUNDS; i++) {
 		uint64_t generation = kernel_generation(kernel);
+		uint64_t lineage = kernel_lineage(kernel, KERNEL_FLOWS);
 
 		nap(30);
 		kernel_free(kernel);
@@ -293,6 +297,8 @@ TEST(one_takes_over_from_the_other)
 		CHECK(!kernel_was_adopted(kernel));
 		CHECK(kernel_has_older(kernel));
 		CHECK(kernel_generation(kernel) != generation);
+		CHECK_INT(kernel_lineage(kernel, KERNEL_FLOWS), lineage);
+		CHECK(kernel_lineage(kernel, KERNEL_JOURNAL) == lineage);
 		nap(30);
 		/* Now and then the rings of several are to be read. */
 		if (i % 3 == 0)
