@@ -18,9 +18,8 @@
 #define HOUR	  (3600 * SECOND)
 
 static const char *const region_values[] = { "fra1", "fra2", "mco1", "uae1", "usa1", "sgp1", NULL };
-static const char *const output_values[] = { "https",  "relp",  "syslog",
-					     "ipfix",  "netflow9",
-					     "stdout", "file",	NULL };
+static const char *const output_values[] = { "https",	 "relp",   "syslog", "ipfix",
+					     "netflow9", "stdout", "file",   NULL };
 static const char *const ipfix_transport_values[] = { "udp", "tcp", "tls", NULL };
 static const char *const sync_values[] = { "none", "interval", "batch", NULL };
 static const char *const flow_schema_values[] = { "both", "ipfix", "ecs", NULL };
