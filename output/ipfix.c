@@ -580,10 +580,13 @@ static size_t text_cap(const struct ipfix *x, unsigned i)
 static void put_string(struct ipfix *x, unsigned i, const struct ipfix_flow *f)
 {
 	char text[ELASTIC_MAX];
-	size_t len = 0;
+	size_t len;
 
-	if (f->has & 1ull << i)
-		len = json_unescape(f->value[i].text, text, text_cap(x, i));
+	if (!(f->has & 1ull << i)) {
+		put_var_header(x, 0);
+		return;
+	}
+	len = json_unescape(f->value[i].text, text, text_cap(x, i));
 	put_var_header(x, len);
 	put(x, text, len);
 }
