@@ -495,7 +495,7 @@ void config_load_key(struct config *c, struct config_errors *e)
 				return;
 		}
 	}
-	if (config_has_network_output(c))
+	if (config_has_intake_output(c))
 		config_error(e, "the intake key is missing; give it with --intake-key KEY, "
 				"SEKOIA_INTAKE_KEY, --intake-key-file FILE, the systemd credential "
 				"intake-key, or key in [intake] of " CONFIG_DEFAULT_FILE);
@@ -511,7 +511,7 @@ static void apply_proxy(struct config *c, const struct config_sources *s,
 	char host[256];
 	uint16_t port;
 
-	if (!s->proxy || !o || facts->line[o - config_options] || !config_has_network_output(c))
+	if (!s->proxy || !o || facts->line[o - config_options] || !config_has_intake_output(c))
 		return;
 	for (int i = 0; i < s->n; i++)
 		if (s->list[i].o == o)

@@ -17,6 +17,7 @@
 enum config_region { REGION_FRA1, REGION_FRA2, REGION_MCO1, REGION_UAE1, REGION_USA1, REGION_SGP1 };
 enum config_flow_schema { FLOW_SCHEMA_BOTH, FLOW_SCHEMA_IPFIX, FLOW_SCHEMA_ECS };
 enum config_direction { DIRECTION_BOTH, DIRECTION_IN, DIRECTION_OUT };
+enum config_ipfix_transport { IPFIX_OVER_UDP, IPFIX_OVER_TCP, IPFIX_OVER_TLS };
 enum config_journal_schema { JOURNAL_SCHEMA_AUTO, JOURNAL_SCHEMA_RAW, JOURNAL_SCHEMA_ECS };
 
 /* Units are in the names. Strings are owned; NULL means "not given". */
@@ -41,6 +42,15 @@ struct config {
 	uint64_t output_requests_per_second;
 	uint64_t output_failback_ms;
 	uint64_t output_dead_letter_max_bytes; /* 0: none are kept */
+
+	/* [ipfix], [netflow9] */
+	char *ipfix_host, *netflow9_host; /* like output_host */
+	uint64_t ipfix_port, netflow9_port;
+	int ipfix_transport; /* enum config_ipfix_transport */
+	uint64_t ipfix_domain;
+	uint64_t ipfix_template_interval_ms;
+	uint64_t ipfix_template_messages; /* 0: by time alone */
+	uint64_t ipfix_message_bytes;
 
 	/* [tls] */
 	char *tls_ca;
@@ -287,6 +297,15 @@ struct config_endpoint {
 	const char *https_path; /* what comes before /array */
 };
 extern const struct config_endpoint config_endpoints[]; /* by enum config_region */
-#define CONFIG_PORT_SYSLOG 10514
-#define CONFIG_PORT_RELP   11514
-#define CONFIG_PORT_HTTPS  443
+#define CONFIG_PORT_SYSLOG   10514
+#define CONFIG_PORT_RELP     11514
+#define CONFIG_PORT_HTTPS    443
+#define CONFIG_PORT_IPFIX    4739 /* UDP and TCP; TLS has the next one */
+#define CONFIG_PORT_NETFLOW9 2055
+
+/*
+ * Where an output's peers are: its own list of hosts, else output.host; NULL: the
+ * region's. And the port for those that name none; 0: the transport's own.
+ */
+const char *config_hosts(const struct config *c, const char *output);
+uint16_t config_port(const struct config *c, const char *output);

@@ -13,13 +13,13 @@
 
 #include "config/private.h"
 
-/* The names of output_types[]; the network ones need a key. */
+/* The names of output_types[]; those to the intake need a key. */
 static const struct {
 	const char *name;
-	bool network;
+	bool intake;
 } outputs[] = {
-	{ "https", true },   { "relp", true },	{ "syslog", true },
-	{ "stdout", false }, { "file", false },
+	{ "https", true },     { "relp", true },    { "syslog", true }, { "ipfix", false },
+	{ "netflow9", false }, { "stdout", false }, { "file", false },
 };
 #define N_OUTPUTS (sizeof(outputs) / sizeof(*outputs))
 
@@ -63,11 +63,11 @@ const char *config_check_outputs(char *value)
 		int i = find_output(p, len);
 
 		if (i < 0)
-			return "is not an output; allowed: https, relp, syslog, stdout, file, or several "
-			       "of them with commas";
+			return "is not an output; allowed: https, relp, syslog, ipfix, netflow9, stdout, "
+			       "file, or several of them with commas";
 		if (seen & 1u << i)
-			return "names an output twice; allowed: each of https, relp, syslog, stdout, file "
-			       "once";
+			return "names an output twice; allowed: each of https, relp, syslog, ipfix, "
+			       "netflow9, stdout, file once";
 		seen |= 1u << i;
 		p += len;
 		if (!*p)
@@ -236,10 +236,45 @@ static bool has_output(const struct config *c, const char *type)
 	return false;
 }
 
-bool config_has_network_output(const struct config *c)
+const char *config_hosts(const struct config *c, const char *output)
+{
+	if (strcmp(output, "ipfix") == 0)
+		return c->ipfix_host;
+	if (strcmp(output, "netflow9") == 0)
+		return c->netflow9_host;
+	return c->output_host;
+}
+
+uint16_t config_port(const struct config *c, const char *output)
+{
+	if (strcmp(output, "ipfix") == 0)
+		return c->ipfix_port ? (uint16_t)c->ipfix_port
+				     : CONFIG_PORT_IPFIX + (c->ipfix_transport == IPFIX_OVER_TLS);
+	if (strcmp(output, "netflow9") == 0)
+		return (uint16_t)c->netflow9_port;
+	return (uint16_t)c->output_port;
+}
+
+/* The outputs that send flows in binary, from the IPFIX names of the stored record. */
+static void check_ipfix(const struct config *c, const char *name, struct config_errors *e)
+{
+	if (!has_output(c, name))
+		return;
+	if (!config_hosts(c, name))
+		config_error(e, "output.type: the %s output needs %s.host (--%s-host HOST)", name,
+			     name, name);
+	if (c->flows_schema == FLOW_SCHEMA_ECS)
+		config_error(
+			e,
+			"flows.schema: the %s output needs the IPFIX names of a flow, which ecs "
+			"leaves out; allowed with it: both, ipfix",
+			name);
+}
+
+bool config_has_intake_output(const struct config *c)
 {
 	for (size_t i = 0; i < N_OUTPUTS; i++)
-		if (outputs[i].network && has_output(c, outputs[i].name))
+		if (outputs[i].intake && has_output(c, outputs[i].name))
 			return true;
 	return false;
 }
@@ -249,6 +284,8 @@ void config_check_all(const struct config *c, struct config_errors *e)
 	if (has_output(c, "file") && !c->output_file)
 		config_error(e,
 			     "output.type: the file output needs output.file (--output-file FILE)");
+	check_ipfix(c, "ipfix", e);
+	check_ipfix(c, "netflow9", e);
 	if (c->tls_cert && !c->tls_key)
 		config_error(e, "tls.cert: needs its private key in tls.key (--tls-key FILE)");
 	if (c->tls_key && !c->tls_cert)

@@ -18,7 +18,9 @@
 #define HOUR	  (3600 * SECOND)
 
 static const char *const region_values[] = { "fra1", "fra2", "mco1", "uae1", "usa1", "sgp1", NULL };
-static const char *const output_values[] = { "https", "relp", "syslog", "stdout", "file", NULL };
+static const char *const output_values[] = { "https",	 "relp",   "syslog", "ipfix",
+					     "netflow9", "stdout", "file",   NULL };
+static const char *const ipfix_transport_values[] = { "udp", "tcp", "tls", NULL };
 static const char *const sync_values[] = { "none", "interval", "batch", NULL };
 static const char *const flow_schema_values[] = { "both", "ipfix", "ecs", NULL };
 static const char *const direction_values[] = { "both", "in", "out", NULL };
@@ -44,7 +46,7 @@ const struct config_option config_options[] = {
 
 	{ .key = "output.type", .flag = "output", .letter = 'o', .type = CONFIG_STRING, AT(output),
 	  .initial = "https", .values = output_values, .metavar = "TYPE",
-	  .help = "How events leave: https, relp, syslog, stdout or file; several with commas",
+	  .help = "How events leave: https, relp, syslog, ipfix, netflow9, stdout or file; several with commas",
 	  .check = config_check_outputs },
 	{ .key = "output.host", .type = CONFIG_STRING, AT(output_host), .metavar = "HOST",
 	  .live = CONFIG_LIVE_SHIPPER,
@@ -97,6 +99,44 @@ const struct config_option config_options[] = {
 	  .initial = "16M", .max = 1 * GIB, .metavar = "SIZE",
 	  .live = CONFIG_LIVE_SHIPPER,
 	  .help = "Set events aside that the intake refuses, up to this size for each output; 0: don't" },
+
+	{ .key = "ipfix.host", .type = CONFIG_STRING, AT(ipfix_host), .metavar = "HOST",
+	  .live = CONFIG_LIVE_SHIPPER,
+	  .help = "Where the ipfix output sends flows, host[:port]; several with commas, the best first",
+	  .check = config_check_targets },
+	{ .key = "ipfix.port", .type = CONFIG_NUMBER, AT(ipfix_port), .initial = "0", .max = 65535,
+	  .metavar = "PORT",
+	  .live = CONFIG_LIVE_SHIPPER,
+	  .help = "Its port; 0: 4739, and 4740 for tls" },
+	{ .key = "ipfix.transport", .type = CONFIG_ENUM, AT(ipfix_transport), .initial = "udp",
+	  .values = ipfix_transport_values, .metavar = "HOW",
+	  .live = CONFIG_LIVE_SHIPPER,
+	  .help = "How it gets there; udp does not tell whether it did" },
+	{ .key = "ipfix.domain", .type = CONFIG_NUMBER, AT(ipfix_domain), .initial = "1",
+	  .max = 4294967295, .metavar = "ID",
+	  .live = CONFIG_LIVE_SHIPPER,
+	  .help = "The observation domain of ipfix, and the source ID of netflow9" },
+	{ .key = "ipfix.template_interval", .type = CONFIG_DURATION, AT(ipfix_template_interval_ms),
+	  .initial = "1m", .min = 1 * SECOND, .max = 24 * HOUR, .metavar = "TIME",
+	  .live = CONFIG_LIVE_SHIPPER,
+	  .help = "Over UDP, for ipfix and netflow9: send the templates again this often" },
+	{ .key = "ipfix.template_messages", .type = CONFIG_NUMBER, AT(ipfix_template_messages),
+	  .initial = "4096", .max = 1000000000, .metavar = "N",
+	  .live = CONFIG_LIVE_SHIPPER,
+	  .help = "The same after so many messages; 0: by time alone" },
+	{ .key = "ipfix.message_bytes", .type = CONFIG_BYTES, AT(ipfix_message_bytes),
+	  .initial = "1420", .min = 1232, .max = 65507, .metavar = "SIZE",
+	  .live = CONFIG_LIVE_SHIPPER,
+	  .help = "The largest UDP payload, for ipfix and netflow9: the path's MTU without IP and UDP" },
+
+	{ .key = "netflow9.host", .type = CONFIG_STRING, AT(netflow9_host), .metavar = "HOST",
+	  .live = CONFIG_LIVE_SHIPPER,
+	  .help = "Where the netflow9 output sends flows over UDP, as in ipfix.host",
+	  .check = config_check_targets },
+	{ .key = "netflow9.port", .type = CONFIG_NUMBER, AT(netflow9_port), .initial = "0",
+	  .max = 65535, .metavar = "PORT",
+	  .live = CONFIG_LIVE_SHIPPER,
+	  .help = "Its port; 0: 2055" },
 
 	{ .key = "tls.ca", .type = CONFIG_STRING, AT(tls_ca), .metavar = "FILE",
 	  .live = CONFIG_LIVE_SHIPPER,

@@ -99,8 +99,8 @@ const char *config_check_cgroups(char *value);
 bool config_is_name(const char *s, size_t len);
 bool config_is_ipv6(const char *s, size_t len);
 
-/* Does any output leave this host, and so need a key? */
-bool config_has_network_output(const struct config *c);
+/* Does any output go to an intake, and so need a key? */
+bool config_has_intake_output(const struct config *c);
 
 /* What holds between values. */
 void config_check_all(const struct config *c, struct config_errors *e);

@@ -44,9 +44,9 @@ static const struct {
 	const char *name;
 	uint16_t port;
 } transports[] = {
-	{ "https", CONFIG_PORT_HTTPS },
-	{ "relp", CONFIG_PORT_RELP },
-	{ "syslog", CONFIG_PORT_SYSLOG },
+	{ "https", CONFIG_PORT_HTTPS },	      { "relp", CONFIG_PORT_RELP },
+	{ "syslog", CONFIG_PORT_SYSLOG },     { "ipfix", CONFIG_PORT_IPFIX },
+	{ "netflow9", CONFIG_PORT_NETFLOW9 },
 };
 #define N_TRANSPORTS (sizeof(transports) / sizeof(transports[0]))
 
@@ -288,14 +288,19 @@ static bool check_tcp(struct diagnosis *d, const char *host, uint16_t port)
 	return good;
 }
 
+static bool is_collector(const struct diagnosis *d)
+{
+	return strcmp(d->name, "ipfix") == 0 || strcmp(d->name, "netflow9") == 0;
+}
+
 static struct conn_opts target_opts(const struct diagnosis *d, struct tls_client *tls)
 {
 	return (struct conn_opts){
 		.host = d->host,
 		.port = d->port,
 		.tls = tls,
-		.server_name = d->config->tls_server_name,
-		.proxy = d->config->output_proxy,
+		.server_name = is_collector(d) ? NULL : d->config->tls_server_name,
+		.proxy = is_collector(d) ? NULL : d->config->output_proxy,
 		.connect_timeout_ms = (uint32_t)stage_ms(d),
 		.idle_timeout_ms = (uint32_t)stage_ms(d),
 		.max_out_bytes = REQUEST_BYTES,
@@ -528,21 +533,49 @@ static void check_file(struct diagnosis *d)
 	tell(d, FINDING_FAIL, "path", "it must be writable for the user in shipper.user", text);
 }
 
-/* Each host in output.host, or the region's. */
+/* Of IPFIX or NetFlow 9: no proxy, no key; and over UDP no answer, whatever is there. */
+static void check_collector(struct diagnosis *d)
+{
+	int transport = strcmp(d->name, "ipfix") == 0 ? d->config->ipfix_transport : IPFIX_OVER_UDP;
+	char text[400];
+
+	if (!check_name(d, d->host, d->port))
+		return;
+	if (transport == IPFIX_OVER_UDP) {
+		snprintf(text, sizeof(text), "%s:%u: UDP does not tell whether somebody listens",
+			 d->host, d->port);
+		tell(d, FINDING_OK, "udp", NULL, text);
+		return;
+	}
+	if (check_tcp(d, d->host, d->port) && transport == IPFIX_OVER_TLS && d->tls)
+		check_tls(d);
+	close_conn(d);
+}
+
+/* Each host that the configuration names, or the region's. */
 static void check_targets(struct diagnosis *d, uint16_t port)
 {
 	const struct config *config = d->config;
-	const char *hosts =
-		config->output_host ? config->output_host : config_endpoints[config->region].host;
+	const char *hosts = config_hosts(config, d->name);
 	char host[256];
+
+	if (!hosts && is_collector(d))
+		return; /* a mistake of the configuration, and told as one */
+	if (!hosts)
+		hosts = config_endpoints[config->region].host;
 
 	while (*hosts) {
 		if (config_parse_target(&hosts, host, sizeof(host), &d->port) < 0)
 			continue;
 		if (!d->port)
-			d->port = config->output_port ? (uint16_t)config->output_port : port;
+			d->port = config_port(config, d->name);
+		if (!d->port)
+			d->port = port;
 		d->host = host;
-		check_network(d);
+		if (is_collector(d))
+			check_collector(d);
+		else
+			check_network(d);
 	}
 	d->host = NULL;
 }
@@ -573,11 +606,15 @@ int diagnosis_run(struct diagnosis *d)
 	return 0;
 }
 
-static bool is_remote(const struct config *config)
+static bool needs_tls(const struct config *config)
 {
-	for (size_t i = 0; i < N_TRANSPORTS; i++)
-		if (strstr(config->output, transports[i].name))
+	for (size_t i = 0; i < N_TRANSPORTS; i++) {
+		const struct output_ops *ops = output_find(transports[i].name);
+
+		if (strstr(config->output, transports[i].name) &&
+		    (!ops->needs_tls || ops->needs_tls(config)))
 			return true;
+	}
 	return false;
 }
 
@@ -598,7 +635,7 @@ int diagnosis_new(const struct config *config, const struct finding_sink *sink,
 	d->config = config;
 	d->sink = sink;
 	d->timeout = (struct loop_timer){ .fn = on_timeout, .arg = d };
-	if (is_remote(config)) {
+	if (needs_tls(config)) {
 		d->name = "tls";
 		err = tls_client_new(&opts, text, sizeof(text), &d->tls);
 		if (err)

@@ -24,9 +24,9 @@ const char *out_host(const struct output *out)
 
 uint16_t out_port(const struct output *out)
 {
-	if (out->port)
-		return out->port;
-	return out->config->output_port ? (uint16_t)out->config->output_port : out->ops->port;
+	uint16_t port = out->port ? out->port : config_port(out->config, out->ops->name);
+
+	return port ? port : out->ops->port;
 }
 
 /* Fewer characters of a key than this tell nothing. */

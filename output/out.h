@@ -20,7 +20,7 @@ _Static_assert(MSG_MAX_BYTES + 4096 < OUT_MAX_BYTES - OUT_HIGH_BYTES, "a frame f
 
 /* The target's, or without one the region's. */
 const char *out_host(const struct output *out);
-/* The target's, output.port, or the transport's own. */
+/* The target's, the configured one, or the transport's own. */
 uint16_t out_port(const struct output *out);
 
 /*
@@ -28,6 +28,9 @@ uint16_t out_port(const struct output *out);
  * names. Never without TLS: -EINVAL.
  */
 int out_connect(struct output *out, size_t max_out_bytes, conn_fn fn, void *arg, struct conn **ret);
+/* The same without TLS and without the proxy: for a collector in the own network. */
+int out_connect_plain(struct output *out, size_t max_out_bytes, conn_fn fn, void *arg,
+		      struct conn **ret);
 
 /* struct output_ops, probe() and probe_end(), for all that go over a conn. */
 int out_probe(struct output *out, const char *host, uint16_t port);

@@ -9,23 +9,40 @@
 /* What a probe may hold: it sends nothing. */
 #define PROBE_BYTES 4096
 
-int out_connect(struct output *out, size_t max_out_bytes, conn_fn fn, void *arg, struct conn **ret)
+static struct conn_opts opts_of(const struct output *out, size_t max_out_bytes)
 {
 	const struct config *config = out->config;
-	struct conn_opts opts = {
+
+	return (struct conn_opts){
 		.host = out_host(out),
 		.port = out_port(out),
-		.tls = out->tls,
-		.server_name = config->tls_server_name,
-		.proxy = config->output_proxy,
 		.connect_timeout_ms = (uint32_t)config->output_connect_timeout_ms,
 		.idle_timeout_ms = (uint32_t)config->output_timeout_ms,
 		.max_out_bytes = max_out_bytes,
 		.max_in_bytes = OUT_IN_BYTES,
 	};
+}
+
+int out_connect(struct output *out, size_t max_out_bytes, conn_fn fn, void *arg, struct conn **ret)
+{
+	struct conn_opts opts = opts_of(out, max_out_bytes);
 
 	if (!out->tls)
 		return -EINVAL;
+	opts.tls = out->tls;
+	/* These are about the way to the intake. */
+	if (!out->ops->is_direct) {
+		opts.server_name = out->config->tls_server_name;
+		opts.proxy = out->config->output_proxy;
+	}
+	return conn_new(out->loop, &opts, fn, arg, ret);
+}
+
+int out_connect_plain(struct output *out, size_t max_out_bytes, conn_fn fn, void *arg,
+		      struct conn **ret)
+{
+	struct conn_opts opts = opts_of(out, max_out_bytes);
+
 	return conn_new(out->loop, &opts, fn, arg, ret);
 }
 

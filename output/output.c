@@ -8,7 +8,8 @@
 #include <string.h>
 
 static const struct output_ops *const output_types[] = {
-	&output_https, &output_relp, &output_syslog, &output_stdout, &output_file, NULL,
+	&output_https,	  &output_relp,	  &output_syslog, &output_ipfix,
+	&output_netflow9, &output_stdout, &output_file,	  NULL,
 };
 
 const struct output_ops *output_find(const char *name)

@@ -54,6 +54,7 @@ struct output_memory {
 	uint32_t suspect_aborts; /* …so often */
 	bool worked;		 /* the peer has taken something since it last refused */
 	bool gives_receipts;	 /* the peer's TLS has answered a request for one */
+	uint32_t sequence;	 /* of the next datagram */
 	uint64_t batch_bytes;	 /* a learned ceiling, below the configured one; 0: none */
 };
 
@@ -88,12 +89,21 @@ struct output_ops {
 	/* It writes on this host: no TLS, and no peer whose silence is an error. */
 	bool local;
 
+	/* Its peers are no intake: output.proxy and tls.server_name are not about them. */
+	bool is_direct;
+
+	/* With this configuration, does it need TLS? NULL: it does, if it is not local. */
+	bool (*needs_tls)(const struct config *config);
+
 	/* Where its peers listen when nothing else is said; 0 for local ones. */
 	uint16_t port;
 
 	/* How many messages, and bytes of them, may be unsettled at once. */
 	uint32_t window_msgs;
 	uint32_t window_bytes;
+
+	/* Is this one for it? What is not is counted as filtered. NULL: all are. */
+	bool (*wants)(const struct msg *msg);
 
 	/* Start connecting; never blocks. -errno when the options are unusable. */
 	int (*open)(struct output *out);
@@ -127,7 +137,8 @@ struct output_ops {
 	void (*close)(struct output *out);
 };
 
-extern const struct output_ops output_https, output_relp, output_syslog, output_stdout, output_file;
+extern const struct output_ops output_https, output_relp, output_syslog, output_ipfix,
+	output_netflow9, output_stdout, output_file;
 
 /* By its name, or NULL. */
 const struct output_ops *output_find(const char *name);

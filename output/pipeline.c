@@ -21,6 +21,8 @@
 /* One turn of one output, so that signals and other outputs have theirs. */
 #define TURN_MSGS  512
 #define TURN_BYTES (1 << 20)
+/* The same for messages that are not for this output. */
+#define TURN_PASSED 4096
 
 /* How often to look for data whose wake-up was missed, and at the clock. */
 #define TICK_MS 500
@@ -376,10 +378,12 @@ static void note_progress(struct pipeline *p)
 /* Moves the cursor over what is settled without a gap. */
 static void take_settled(struct pipeline *p)
 {
-	uint64_t seq, rejected;
+	uint64_t seq, rejected, filtered;
 
-	if (window_take(&p->window, &seq, &rejected))
-		spool_reader_settle(p->reader, seq, rejected);
+	if (!window_take(&p->window, &seq, &rejected, &filtered))
+		return;
+	spool_reader_filter(p->reader, filtered);
+	spool_reader_settle(p->reader, seq, rejected);
 }
 
 static size_t msg_bytes(const struct msg *m)
@@ -443,6 +447,25 @@ static bool has_work(struct pipeline *p)
 	return fetch(p) && !(p->stopping && p->msg.seq > p->stop_seq);
 }
 
+/*
+ * What is not for this output is settled without the peer, and so without a connection.
+ * Up to a budget; true: there may be more of it.
+ */
+static bool pass_unwanted(struct pipeline *p)
+{
+	if (!p->ops->wants || p->state == PIPELINE_DOWN)
+		return false;
+	for (int n = 0; n < TURN_PASSED; n++) {
+		if (!window_has_room(&p->window, 0) || !has_work(p) || p->ops->wants(&p->msg))
+			return false;
+		if (window_push(&p->window, p->msg.seq, 0) < 0)
+			return false;
+		window_settle(&p->window, p->msg.seq, p->msg.seq, WINDOW_FILTERED);
+		p->has_msg = false;
+	}
+	return true;
+}
+
 static bool can_send(struct pipeline *p)
 {
 	return p->state == PIPELINE_UP && !p->blocked && window_has_room(&p->window, 0) &&
@@ -470,7 +493,7 @@ static void reject(struct pipeline *p, uint64_t seq, const char *why)
 {
 	char text[160];
 
-	if (!window_settle(&p->window, seq, seq, true))
+	if (!window_settle(&p->window, seq, seq, WINDOW_REJECTED))
 		return;
 	note_progress(p);
 	copy_text(text, sizeof(text), why && why[0] ? why : "the peer gave no reason");
@@ -494,7 +517,7 @@ static void on_settled(void *arg, uint64_t first, uint64_t last, enum output_ver
 			reject(p, seq, why);
 		return;
 	}
-	if (window_settle(&p->window, first, last, false))
+	if (window_settle(&p->window, first, last, WINDOW_ACKED))
 		note_progress(p);
 }
 
@@ -774,15 +797,17 @@ static void turn_to_the_end(struct pipeline *p)
 bool pipeline_turn(struct pipeline *p)
 {
 	size_t bytes = 0;
+	bool more;
 	int err;
 
 	if (p->state == PIPELINE_DONE)
 		return false;
 	take_settled(p);
-	if (p->state == PIPELINE_IDLE && has_work(p))
+	more = pass_unwanted(p);
+	if (p->state == PIPELINE_IDLE && !more && has_work(p))
 		leave_idle(p);
 
-	for (int n = 0; n < TURN_MSGS && bytes < TURN_BYTES && can_send(p); n++) {
+	for (int n = 0; !more && n < TURN_MSGS && bytes < TURN_BYTES && can_send(p); n++) {
 		struct msg *m = &p->msg;
 
 		/* Before send(), which may settle it at once. */
@@ -807,22 +832,23 @@ bool pipeline_turn(struct pipeline *p)
 		if (err == -EMSGSIZE) {
 			on_settled(p, m->seq, m->seq, OUTPUT_REJECTED,
 				   "it is larger than this output can carry");
-			continue;
+		} else {
+			p->cursor->sent++;
+			p->must_flush = true;
 		}
-		p->cursor->sent++;
-		p->must_flush = true;
+		more = pass_unwanted(p);
 	}
 	/* A batch is not cut because this turn is over. */
-	if (p->state == PIPELINE_UP && p->must_flush && !can_send(p)) {
+	if (p->state == PIPELINE_UP && p->must_flush && !more && !can_send(p)) {
 		p->must_flush = false;
 		p->ops->flush(&p->out);
 	}
 	take_settled(p);
 	publish(p);
-	if (p->stopping)
+	if (p->stopping && !more)
 		turn_to_the_end(p);
 	/* What flush() settled may have made room. */
-	return can_send(p);
+	return more || can_send(p);
 }
 
 static void on_tick(void *arg, uint64_t now_ms)
@@ -923,7 +949,7 @@ int pipeline_new(const struct pipeline_opts *opts, struct pipeline **ret)
 	p->act = (struct loop_timer){ .fn = on_act, .arg = p };
 	p->tick = (struct loop_timer){ .fn = on_tick, .arg = p };
 	p->end = (struct loop_timer){ .fn = on_end, .arg = p };
-	targets_init(&p->targets, opts->config->output_host,
+	targets_init(&p->targets, config_hosts(opts->config, opts->ops->name),
 		     config_endpoints[opts->config->region].host, opts->config->output_failback_ms);
 	if (p->ops->local)
 		p->targets.n = 1;

@@ -214,7 +214,8 @@ static int read_trust(struct shipper *s, char *text, size_t text_size)
 	int err;
 
 	for (int i = 0; i < s->n; i++)
-		remote |= !s->ops[i]->local;
+		remote |=
+			s->ops[i]->needs_tls ? s->ops[i]->needs_tls(s->config) : !s->ops[i]->local;
 	if (!remote)
 		return 0;
 	text[0] = '\0';

@@ -172,7 +172,8 @@ void spool_get_ahead(struct spool *s, uint64_t cursor_seq, struct spool_ahead *r
 /*
  * The cursor's file is shared memory: the reader writes, anyone may look.
  * The identity that always holds:
- *     cursor_seq = start_seq + acked + rejected + lost_limit + lost_age + lost_damage
+ *     cursor_seq = start_seq + acked + rejected + filtered +
+ *                  lost_limit + lost_age + lost_damage
  *     appended   = cursor_seq + waiting
  * lost[] says of which class lost_limit and lost_age were, as far as it is known.
  */
@@ -186,6 +187,7 @@ struct spool_cursor {
 	uint64_t lost_age;    /* dropped by its limit of age */
 	uint64_t lost_damage; /* did not survive on the disk */
 	uint64_t lost[SPOOL_LOSSES][MSG_CLASSES];
+	uint64_t filtered;    /* not for this output, and never sent */
 	uint64_t sent;	      /* handed to the transport, repeats included */
 	uint64_t sent_bytes;  /* framed, before TLS */
 	uint64_t connects;    /* connections that reached the point of sending */
@@ -239,6 +241,12 @@ int spool_reader_rewind(struct spool_reader *r);
  * moves the cursor. Losses that lie before seq are counted as what they are.
  */
 void spool_reader_settle(struct spool_reader *r, uint64_t seq, uint64_t rejected);
+
+/*
+ * Of the events that the next spool_reader_settle() settles, n were not for this
+ * output: they are filtered, not acked.
+ */
+void spool_reader_filter(struct spool_reader *r, uint64_t n);
 
 /* The newest committed seq that this reader can see. */
 uint64_t spool_reader_last_seq(struct spool_reader *r);

@@ -478,18 +478,25 @@ int spool_identity_decode(const uint8_t *page, size_t n, struct spool_state *ret
 
 /*
  * 0 CRC of the rest, 4 version, 8 generation, 16 id, 24 the books. The books of
- * version 1 end before what was lost by age and by class, and are written as
- * long as that is nothing: once for each settle.
+ * version 1 end before what was lost by age and by class, those of version 2 before
+ * what was not for this output; each is written as long as the rest is nothing: once
+ * for each settle.
  */
-#define BOOKS_VERSION 2
+#define BOOKS_VERSION 3
 #define BOOKS_1	      72
+#define BOOKS_2	      (80 + SPOOL_LOSSES * MSG_CLASSES * 8)
+
+static size_t books_size(uint32_t version)
+{
+	return version == 3 ? SPOOL_CURSOR_BOOKS : version == 2 ? BOOKS_2 : BOOKS_1;
+}
 
 size_t spool_cursor_encode_books(uint8_t p[static SPOOL_CURSOR_BOOKS], uint64_t gen,
 				 const struct spool_cursor *c)
 {
 	const uint64_t *lost = &c->lost[0][0];
-	uint64_t any = c->lost_age;
-	size_t size = BOOKS_1;
+	uint64_t any = c->lost_age | c->filtered;
+	uint32_t version;
 
 	put64(p + 8, gen);
 	put64(p + 16, c->spool_id);
@@ -501,14 +508,16 @@ size_t spool_cursor_encode_books(uint8_t p[static SPOOL_CURSOR_BOOKS], uint64_t 
 	put64(p + 64, c->lost_damage);
 	for (size_t i = 0; i < SPOOL_LOSSES * MSG_CLASSES; i++)
 		any |= lost[i];
-	if (any) {
-		size = SPOOL_CURSOR_BOOKS;
+	version = c->filtered ? 3 : any ? 2 : 1;
+	if (version >= 2) {
 		put64(p + 72, c->lost_age);
 		for (size_t i = 0; i < SPOOL_LOSSES * MSG_CLASSES; i++)
 			put64(p + 80 + 8 * i, lost[i]);
 	}
-	put32(p + 4, any ? BOOKS_VERSION : 1);
-	put32(p, crc32c(2, p + 4, size - 4));
+	if (version >= 3)
+		put64(p + BOOKS_2, c->filtered);
+	put32(p + 4, version);
+	put32(p, crc32c(2, p + 4, books_size(version) - 4));
 	return BOOKS_AT(gen);
 }
 
@@ -557,7 +566,7 @@ int spool_cursor_decode(const uint8_t page[static SPOOL_PAGE], struct spool_curs
 	for (uint64_t slot = 0; slot < 2; slot++) {
 		const uint8_t *p = page + BOOKS_AT(slot);
 
-		size_t size = get32(p + 4) == BOOKS_VERSION ? SPOOL_CURSOR_BOOKS : BOOKS_1;
+		size_t size = books_size(get32(p + 4));
 
 		if (get32(p) != crc32c(2, p + 4, size - 4) || get32(p + 4) > BOOKS_VERSION ||
 		    get64(p + 8) <= gens.books || get64(p + 32) > SPOOL_SEQ_MAX)
@@ -574,6 +583,7 @@ int spool_cursor_decode(const uint8_t page[static SPOOL_PAGE], struct spool_curs
 		for (size_t i = 0; i < SPOOL_LOSSES * MSG_CLASSES; i++)
 			c.lost[i / MSG_CLASSES][i % MSG_CLASSES] =
 				size > BOOKS_1 ? get64(p + 80 + 8 * i) : 0;
+		c.filtered = size > BOOKS_2 ? get64(p + BOOKS_2) : 0;
 	}
 	if (!gens.books)
 		return -EBADMSG;

@@ -152,7 +152,7 @@ struct spool_cursor_gens {
 	uint64_t books, rest, peer; /* of the newest slots; 0 when there is none */
 };
 
-#define SPOOL_CURSOR_BOOKS (80 + SPOOL_LOSSES * MSG_CLASSES * 8)
+#define SPOOL_CURSOR_BOOKS (80 + SPOOL_LOSSES * MSG_CLASSES * 8 + 8)
 #define SPOOL_CURSOR_REST  280
 #define SPOOL_CURSOR_PEER  512
 

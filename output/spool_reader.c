@@ -75,6 +75,7 @@ struct spool_reader {
 	/* a queue, ascending, from the first gap behind the cursor */
 	struct gap gaps[GAPS];
 	unsigned int gap_head, n_gaps;
+	uint64_t filtered; /* of what is settled next */
 };
 
 /* ------------------------------------------------------------------ cursor */
@@ -265,11 +266,17 @@ static void note_hole(struct spool_reader *r, const struct spool_hole *hole)
 		publish_books(r);
 }
 
+void spool_reader_filter(struct spool_reader *r, uint64_t n)
+{
+	r->filtered += n;
+}
+
 void spool_reader_settle(struct spool_reader *r, uint64_t seq, uint64_t rejected)
 {
 	struct spool_cursor *c = &r->cursor;
-	uint64_t events = 0;
+	uint64_t events = 0, filtered = r->filtered;
 
+	r->filtered = 0;
 	seq = MIN(seq, r->walk.want - 1); /* no more than what was read */
 	if (seq <= c->cursor_seq)
 		return;
@@ -285,8 +292,10 @@ void spool_reader_settle(struct spool_reader *r, uint64_t seq, uint64_t rejected
 	}
 	absorb(r);
 	rejected = MIN(rejected, events);
-	c->acked += events - rejected;
+	filtered = MIN(filtered, events - rejected);
+	c->acked += events - rejected - filtered;
 	c->rejected += rejected;
+	c->filtered += filtered;
 	publish_books(r);
 	if (++r->settles % REST_EVERY == 0)
 		spool_reader_publish(r);

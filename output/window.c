@@ -8,6 +8,7 @@ enum entry_state {
 	ENTRY_SENT,
 	ENTRY_ACKED,
 	ENTRY_REJECTED,
+	ENTRY_FILTERED,
 	ENTRY_LOST, /* the connection was, and it had no answer */
 	ENTRY_GONE, /* the spool does not have it any more */
 };
@@ -80,7 +81,7 @@ bool window_pass(struct window *w, uint64_t seq)
 	if (w->again == w->tail || at(w, w->again)->seq != seq)
 		return false;
 	e = at(w, w->again);
-	if (e->state != ENTRY_ACKED && e->state != ENTRY_REJECTED)
+	if (e->state != ENTRY_ACKED && e->state != ENTRY_REJECTED && e->state != ENTRY_FILTERED)
 		return false;
 	w->again++;
 	return true;
@@ -162,8 +163,13 @@ static uint64_t find(const struct window *w, uint64_t seq)
 	return low;
 }
 
-uint32_t window_settle(struct window *w, uint64_t first, uint64_t last, bool rejected)
+uint32_t window_settle(struct window *w, uint64_t first, uint64_t last, enum window_fate fate)
 {
+	static const enum entry_state states[] = {
+		[WINDOW_ACKED] = ENTRY_ACKED,
+		[WINDOW_REJECTED] = ENTRY_REJECTED,
+		[WINDOW_FILTERED] = ENTRY_FILTERED,
+	};
 	uint32_t n = 0;
 
 	for (uint64_t i = find(w, first); i < w->tail && at(w, i)->seq <= last; i++) {
@@ -171,7 +177,7 @@ uint32_t window_settle(struct window *w, uint64_t first, uint64_t last, bool rej
 
 		if (e->state != ENTRY_SENT)
 			continue;
-		e->state = rejected ? ENTRY_REJECTED : ENTRY_ACKED;
+		e->state = states[fate];
 		w->bytes -= e->bytes;
 		w->unsettled--;
 		n++;
@@ -179,13 +185,15 @@ uint32_t window_settle(struct window *w, uint64_t first, uint64_t last, bool rej
 	return n;
 }
 
-bool window_take(struct window *w, uint64_t *ret_seq, uint64_t *ret_rejected)
+bool window_take(struct window *w, uint64_t *ret_seq, uint64_t *ret_rejected,
+		 uint64_t *ret_filtered)
 {
-	uint64_t start = w->head, rejected = 0;
+	uint64_t start = w->head, rejected = 0, filtered = 0;
 
 	while (w->head < w->tail && at(w, w->head)->state != ENTRY_SENT &&
 	       at(w, w->head)->state != ENTRY_LOST) {
 		rejected += at(w, w->head)->state == ENTRY_REJECTED;
+		filtered += at(w, w->head)->state == ENTRY_FILTERED;
 		w->head++;
 	}
 	if (w->head == start)
@@ -194,5 +202,6 @@ bool window_take(struct window *w, uint64_t *ret_seq, uint64_t *ret_rejected)
 		w->again = w->head;
 	*ret_seq = w->taken_seq = at(w, w->head - 1)->seq;
 	*ret_rejected = rejected;
+	*ret_filtered = filtered;
 	return true;
 }

@@ -69,13 +69,19 @@ void window_unpush(struct window *w, uint64_t seq);
  * The messages first to last, both included, are settled. What was not sent or
  * is settled already is left alone. Returns how many became settled by this.
  */
-uint32_t window_settle(struct window *w, uint64_t first, uint64_t last, bool rejected);
+enum window_fate {
+	WINDOW_ACKED,
+	WINDOW_REJECTED,
+	WINDOW_FILTERED, /* it was not for this peer, and was not sent */
+};
+uint32_t window_settle(struct window *w, uint64_t first, uint64_t last, enum window_fate fate);
 
 /*
  * Takes away the settled messages at the front: true, *ret_seq is the last of
- * them and *ret_rejected how many of them were rejected. False: nothing is new.
+ * them, *ret_rejected and *ret_filtered how many of them were. False: nothing is new.
  */
-bool window_take(struct window *w, uint64_t *ret_seq, uint64_t *ret_rejected);
+bool window_take(struct window *w, uint64_t *ret_seq, uint64_t *ret_rejected,
+		 uint64_t *ret_filtered);
 
 static inline bool window_is_empty(const struct window *w)
 {

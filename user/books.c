@@ -157,6 +157,8 @@ const struct books_row books_rows[] = {
 	{ OUTPUT(rejected), .key = "rejected", .always = true,
 	  .help = "Lost: the intake refuses them for good",
 	  .lost = "lost", .cause = "the intake refuses them" },
+	{ OUTPUT(filtered), .key = "filtered",
+	  .help = "Not for this output, which sends flows alone" },
 	{ OUTPUT(dropped), .key = "dropped", .always = true,
 	  .help = "Lost: the spool was at its limit, of bytes or of age, before the intake had taken them",
 	  .lost = "lost", .cause = "the spool was at its limit", .cure = "a larger spool.max_bytes holds more" },

@@ -3,7 +3,7 @@
  * The books: what each hop took, gave, and could not keep. At any quiet moment
  *
  *     seen      = submitted + filtered + ring_full + no_room + missed + live
- *     appended  = acknowledged + rejected + dropped + damaged + waiting + before
+ *     appended  = acknowledged + rejected + filtered + dropped + damaged + waiting + before
  *     lost      = told + untold
  *
  * where before (mostly 0) is what had come and gone when the output was first used.
@@ -87,7 +87,7 @@ struct books_spool {
 };
 
 struct books_output {
-	uint64_t acknowledged, rejected, dropped, damaged, waiting, before;
+	uint64_t acknowledged, rejected, filtered, dropped, damaged, waiting, before;
 	uint64_t dropped_old; /* of the dropped: too old; and of which class, as far as known */
 	uint64_t dropped_journal, dropped_flows, dropped_kernel, dropped_self;
 	uint64_t sent, sent_bytes, connects, failures;

@@ -173,6 +173,7 @@ static void read_output(struct books *b, const struct books_inputs *in, const st
 	item->output = (struct books_output){
 		.acknowledged = c.acked,
 		.rejected = c.rejected,
+		.filtered = c.filtered,
 		.dropped = c.lost_limit + c.lost_age + ahead.dropped,
 		.settled_dropped = c.lost_limit + c.lost_age,
 		.damaged = c.lost_damage,
@@ -191,8 +192,9 @@ static void read_output(struct books *b, const struct books_inputs *in, const st
 		snprintf(item->peer, sizeof(item->peer), "%.79s", c.target);
 	else if (strcmp(text, "stdout") != 0 && strcmp(text, "file") != 0)
 		snprintf(item->peer, sizeof(item->peer), "%.79s",
-			 in->config->output_host ? in->config->output_host
-						 : config_endpoints[in->config->region].host);
+			 config_hosts(in->config, text)
+				 ? config_hosts(in->config, text)
+				 : config_endpoints[in->config->region].host);
 	else if (!strcmp(text, "file") && in->config->output_file)
 		snprintf(item->peer, sizeof(item->peer), "%.79s", in->config->output_file);
 	snprintf(item->state, sizeof(item->state), "%.31s", c.state);

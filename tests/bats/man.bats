@@ -81,7 +81,7 @@ man_text() {
 @test "texts: the keys of the sample file and of the manual are the same, and so are the variables" {
 	sample_keys >"$T/of-sample"
 	[ "$(wc -l <"$T/of-sample")" -ge 35 ]
-	man_text | sed -n 's/^SEKOIA_[A-Z_0-9]*, or \([a-z_0-9]*\) in \[\([a-z]*\)\]$/\2.\1/p' | sort -u >"$T/of-man"
+	man_text | sed -n 's/^SEKOIA_[A-Z_0-9]*, or \([a-z_0-9]*\) in \[\([a-z0-9]*\)\]$/\2.\1/p' | sort -u >"$T/of-man"
 	same "sample and manual" "$T/of-sample" "$T/of-man"
 	# A variable is named after its flag.
 	variables >"$T/of-help"
@@ -112,7 +112,7 @@ OTHERS='docker|podman|kubectl|helm|systemctl|journalctl|curl|git |qemu|setpriv|o
 	comm -23 "$T/mentioned" "$T/variables" | diff /dev/null - || { echo "no such variables"; return 1; }
 
 	# `spool.max_bytes`: in code, of a section that there is.
-	for word in $(grep -ohE '`[a-z]+\.[a-z_]+`' "$TOP/README.md" "$TOP"/docs/*.md | tr -d '`' | sort -u); do
+	for word in $(grep -ohE '`[a-z][a-z0-9]*\.[a-z_]+`' "$TOP/README.md" "$TOP"/docs/*.md | tr -d '`' | sort -u); do
 		grep -q "^${word%%.*}\." "$T/keys" || continue
 		[[ $word == *.c || $word == *.h || $word == *.md ]] && continue
 		grep -qx "$word" "$T/keys" || [[ $word =~ ^(kernel|output)\.(flows|journal|https|relp|syslog|release|btf|bpffs|cgroup|lockdown|memlock)$|^collector\.running$ ]] ||

@@ -220,7 +220,7 @@ assert_accounts_balance() {
 			$(books kernel.$s live))) ]
 	done
 	s=output.$DAEMON_TRANSPORT
-	[ "$(books spool appended)" -eq $(($(books "$s" acknowledged) + $(books "$s" rejected) +
+	[ "$(books spool appended)" -eq $(($(books "$s" acknowledged) + $(books "$s" rejected) + $(books "$s" filtered) +
 		$(books "$s" dropped) + $(books "$s" damaged) + $(books "$s" waiting))) ]
 }
 

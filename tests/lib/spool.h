@@ -173,14 +173,17 @@ static inline void check_books(struct spool_reader *r, uint64_t appended, int li
 			test_failed = true;
 		}
 	}
-	if (c->start_seq + c->acked + c->rejected + c->lost_limit + c->lost_age + c->lost_damage !=
+	if (c->start_seq + c->acked + c->rejected + c->filtered + c->lost_limit + c->lost_age +
+			    c->lost_damage !=
 		    c->cursor_seq ||
 	    c->cursor_seq != appended || spool_reader_last_seq(r) != appended) {
 		printf("# line %d: appended %" PRIu64 ", cursor %" PRIu64 " (reader sees %" PRIu64
 		       ") = start %" PRIu64 " + acked %" PRIu64 " + rejected %" PRIu64
-		       " + limit %" PRIu64 " + age %" PRIu64 " + damage %" PRIu64 "\n",
+		       " + filtered %" PRIu64 " + limit %" PRIu64 " + age %" PRIu64
+		       " + damage %" PRIu64 "\n",
 		       line, appended, c->cursor_seq, spool_reader_last_seq(r), c->start_seq,
-		       c->acked, c->rejected, c->lost_limit, c->lost_age, c->lost_damage);
+		       c->acked, c->rejected, c->filtered, c->lost_limit, c->lost_age,
+		       c->lost_damage);
 		test_failed = true;
 	}
 	CHECK_INT(spool_cursor_peek(dir, "main", &seen), 0);

@@ -257,7 +257,7 @@ static const struct {
 	{ "output.type", "relp, file ,stdout", NULL, 0, "relp,file,stdout" },
 	{ "output.type", "relp,relp", "names an output twice" },
 	{ "output.type", "kafka",
-	  "\"kafka\" is not an output; allowed: https, relp, syslog, stdout, file" },
+	  "\"kafka\" is not an output; allowed: https, relp, syslog, ipfix, netflow9, stdout, file" },
 	{ "output.type", "https,", "is not an output" },
 	{ "output.type", "HTTPS", "is not an output" },
 	{ "output.type", "", "is empty" },

@@ -1224,7 +1224,9 @@ TEST(types)
 	CHECK(output_find("syslog") == &output_syslog);
 	CHECK(output_find("stdout") == &output_stdout);
 	CHECK(output_find("file") == &output_file);
-	CHECK(!output_find("ipfix"));
+	CHECK(output_find("ipfix") == &output_ipfix);
+	CHECK(output_find("netflow9") == &output_netflow9);
+	CHECK(!output_find("ipfi"));
 	CHECK(!output_find(""));
 	CHECK_STR(output_key(&config, SLICE("")), KEY);
 }

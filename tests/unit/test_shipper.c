@@ -48,6 +48,7 @@ static struct {
 	bool mute;	     /* never settles by itself */
 	bool receipt_at_end; /* settles when finish() asks, and then only */
 	bool refuse_everything, deaf_to_finish;
+	bool picky; /* wants but every third message */
 	uint64_t retry_after_ms;
 
 	struct output *out; /* NULL: closed */
@@ -140,6 +141,16 @@ static void settle_all(void)
 		settle_at(0, WINDOW);
 }
 
+static bool is_unwanted(uint64_t seq)
+{
+	return peer.picky && seq % 3 != 0;
+}
+
+static bool peer_wants(const struct msg *m)
+{
+	return !is_unwanted(m->seq);
+}
+
 static int peer_send(struct output *out, const struct msg *m)
 {
 	char want[32];
@@ -148,6 +159,8 @@ static int peer_send(struct output *out, const struct msg *m)
 	peer.sends++;
 	if (!peer.ready || peer.blocked || peer.finishing || peer.dead)
 		wrong("send() when it is not ready", m->seq);
+	if (is_unwanted(m->seq))
+		wrong("what it does not want", m->seq);
 	if (m->seq <= peer.last_sent)
 		wrong("numbers that do not grow", m->seq);
 	if (m->text.len != (size_t)len || memcmp(m->text.p, want, m->text.len) != 0)
@@ -219,6 +232,7 @@ static const struct output_ops peer_ops = {
 	.name = "peer",
 	.window_msgs = WINDOW,
 	.window_bytes = 1 << 20,
+	.wants = peer_wants,
 	.open = peer_open,
 	.send = peer_send,
 	.flush = peer_flush,
@@ -389,14 +403,16 @@ static void check_books(void)
 
 	while (bench.checked < c->cursor_seq) {
 		bench.checked++;
-		if (!peer.settled[bench.checked] && !bench.check_losses)
+		if (!peer.settled[bench.checked] && !is_unwanted(bench.checked) &&
+		    !bench.check_losses)
 			wrong("the cursor is ahead of the peer", bench.checked);
 	}
 	/* What the window says when it is used in a wrong way. */
 	if (strstr(c->last_error, log_strerror(EINVAL)) ||
 	    strstr(c->last_error, log_strerror(ENOBUFS)))
 		wrong("a message that the window refused", c->cursor_seq);
-	if (c->cursor_seq != c->start_seq + c->acked + c->rejected + c->lost_limit + c->lost_damage)
+	if (c->cursor_seq !=
+	    c->start_seq + c->acked + c->rejected + c->filtered + c->lost_limit + c->lost_damage)
 		wrong("the cursor's sum", c->cursor_seq);
 }
 
@@ -493,6 +509,49 @@ TEST(each_event_is_settled_once_and_none_is_lost)
 	printf("# %" PRIu64 " events, %u connections, %" PRIu64 " repeated\n", appended(),
 	       peer.opens, repeats);
 	log_set_level(LOG_LEVEL_INFO);
+	bench_done();
+}
+
+/* Cuts, refusals and a busy peer, as above; two of three messages are not for it. */
+TEST(what_is_not_wanted_is_not_sent_and_in_the_books)
+{
+	uint64_t rejected = 0, filtered = 0;
+
+	bench_init();
+	log_set_level(LOG_LEVEL_ERROR);
+	peer.picky = true;
+	peer.fail_open = 20;
+	peer.fail_connect = 5;
+	peer.down = 100;
+	peer.busy = 100;
+	bench.step = keep_appending;
+	run(60000);
+	for (uint64_t seq = 1; seq <= appended() && !test_failed; seq++) {
+		bool refused = is_too_large(seq) || is_refused(seq);
+
+		CHECK_INT(peer.settled[seq] >= 1, !is_unwanted(seq));
+		filtered += is_unwanted(seq);
+		rejected += !is_unwanted(seq) && refused;
+	}
+	CHECK_INT(bench.cursor->cursor_seq, appended());
+	CHECK_INT(bench.cursor->filtered, filtered);
+	CHECK_INT(bench.cursor->rejected, rejected);
+	CHECK_INT(bench.cursor->acked, appended() - rejected - filtered);
+	CHECK_INT(pipeline_waiting(bench.pipeline), 0);
+	log_set_level(LOG_LEVEL_INFO);
+	bench_done();
+}
+
+TEST(what_is_not_wanted_needs_no_connection)
+{
+	bench_init();
+	peer.picky = true;
+	peer.fail_connect = 1;
+	append(2);
+	bench.step = stop_when_settled;
+	run(5000);
+	CHECK_INT(bench.cursor->filtered, 2);
+	CHECK_INT(bench.cursor->connects, 0);
 	bench_done();
 }
 

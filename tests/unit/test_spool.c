@@ -66,6 +66,36 @@ TEST(round_trip_of_every_field)
 	spool_free(s);
 }
 
+TEST(what_is_not_for_an_output_has_a_number_of_its_own)
+{
+	struct spool_opts opts = options();
+	struct spool_reader *r;
+	struct spool_cursor c;
+	struct spool *s;
+
+	dir_fresh();
+	s = writer(&opts);
+	batch(s, 1, 10, 0);
+	r = reader("main");
+	CHECK_INT(read_all(r, NULL), 10);
+	spool_reader_filter(r, 3);
+	spool_reader_settle(r, 6, 1);
+	spool_reader_filter(r, 1);
+	spool_reader_settle(r, 10, 0);
+	CHECK_INT(spool_reader_cursor(r)->acked, 5);
+	CHECK_INT(spool_reader_cursor(r)->rejected, 1);
+	CHECK_INT(spool_reader_cursor(r)->filtered, 4);
+	CHECK_BOOKS(r, last_seq(s));
+	spool_reader_free(r);
+	CHECK_INT(spool_cursor_peek(dir, "main", &c), 0);
+	CHECK_INT(c.filtered, 4);
+	r = reader("main");
+	CHECK_INT(spool_reader_cursor(r)->filtered, 4);
+	CHECK_BOOKS(r, last_seq(s));
+	spool_reader_free(r);
+	spool_free(s);
+}
+
 TEST(limits_of_one_message_and_of_a_batch)
 {
 	static char big[MSG_MAX_BYTES + 1];

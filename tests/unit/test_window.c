@@ -18,19 +18,19 @@ static uint64_t random_below(uint64_t n)
 TEST(in_order)
 {
 	struct window w;
-	uint64_t seq, rejected;
+	uint64_t seq, rejected, filtered;
 
 	CHECK_INT(window_init(&w, 4, 1000), 0);
 	CHECK(window_is_empty(&w));
-	CHECK(!window_take(&w, &seq, &rejected));
+	CHECK(!window_take(&w, &seq, &rejected, &filtered));
 	for (uint64_t i = 1; i <= 4; i++)
 		CHECK_INT(window_push(&w, i, 10), 0);
 	CHECK_INT(window_push(&w, 5, 10), -ENOBUFS);
 	CHECK_INT(window_settle(&w, 1, 2, false), 2);
-	CHECK(window_take(&w, &seq, &rejected));
+	CHECK(window_take(&w, &seq, &rejected, &filtered));
 	CHECK_INT(seq, 2);
 	CHECK_INT(rejected, 0);
-	CHECK(!window_take(&w, &seq, &rejected));
+	CHECK(!window_take(&w, &seq, &rejected, &filtered));
 	CHECK_INT(window_push(&w, 5, 10), 0);
 	window_done(&w);
 }
@@ -38,16 +38,16 @@ TEST(in_order)
 TEST(out_of_order_waits_for_the_gap)
 {
 	struct window w;
-	uint64_t seq, rejected;
+	uint64_t seq, rejected, filtered;
 
 	CHECK_INT(window_init(&w, 8, 1000), 0);
 	for (uint64_t i = 10; i < 18; i++)
 		CHECK_INT(window_push(&w, i, 1), 0);
 	CHECK_INT(window_settle(&w, 12, 17, true), 6);
-	CHECK(!window_take(&w, &seq, &rejected));
+	CHECK(!window_take(&w, &seq, &rejected, &filtered));
 	CHECK_INT(window_push(&w, 18, 1), -ENOBUFS);
 	CHECK_INT(window_settle(&w, 10, 11, false), 2);
-	CHECK(window_take(&w, &seq, &rejected));
+	CHECK(window_take(&w, &seq, &rejected, &filtered));
 	CHECK_INT(seq, 17);
 	CHECK_INT(rejected, 6);
 	CHECK(window_is_empty(&w));
@@ -57,7 +57,7 @@ TEST(out_of_order_waits_for_the_gap)
 TEST(nothing_is_settled_twice)
 {
 	struct window w;
-	uint64_t seq, rejected;
+	uint64_t seq, rejected, filtered;
 
 	CHECK_INT(window_init(&w, 8, 1000), 0);
 	CHECK_INT(window_push(&w, 5, 1), 0);
@@ -66,18 +66,18 @@ TEST(nothing_is_settled_twice)
 	CHECK_INT(window_settle(&w, 9, 9, false), 0);
 	CHECK_INT(window_settle(&w, 0, UINT64_MAX, false), 1);
 	CHECK_INT(window_settle(&w, 0, UINT64_MAX, false), 0);
-	CHECK(window_take(&w, &seq, &rejected));
+	CHECK(window_take(&w, &seq, &rejected, &filtered));
 	CHECK_INT(seq, 9);
 	CHECK_INT(rejected, 1);
 	CHECK_INT(window_settle(&w, 5, 9, false), 0);
-	CHECK(!window_take(&w, &seq, &rejected));
+	CHECK(!window_take(&w, &seq, &rejected, &filtered));
 	window_done(&w);
 }
 
 TEST(what_was_not_sent_can_not_be_settled)
 {
 	struct window w;
-	uint64_t seq, rejected;
+	uint64_t seq, rejected, filtered;
 
 	CHECK_INT(window_init(&w, 8, 1000), 0);
 	CHECK_INT(window_push(&w, 5, 1), 0);
@@ -86,7 +86,7 @@ TEST(what_was_not_sent_can_not_be_settled)
 	CHECK_INT(window_settle(&w, 51, UINT64_MAX, false), 0);
 	CHECK_INT(window_settle(&w, 0, 4, false), 0);
 	CHECK_INT(window_settle(&w, 50, 5, false), 0);
-	CHECK(!window_take(&w, &seq, &rejected));
+	CHECK(!window_take(&w, &seq, &rejected, &filtered));
 	window_done(&w);
 }
 
@@ -106,7 +106,7 @@ TEST(numbers_must_grow)
 TEST(the_last_one_can_be_taken_back)
 {
 	struct window w;
-	uint64_t seq, rejected;
+	uint64_t seq, rejected, filtered;
 
 	CHECK_INT(window_init(&w, 2, 10), 0);
 	window_unpush(&w, 1);
@@ -121,7 +121,7 @@ TEST(the_last_one_can_be_taken_back)
 	CHECK_INT(window_settle(&w, 2, 2, false), 1);
 	window_unpush(&w, 2);
 	CHECK_INT(window_settle(&w, 1, 1, false), 1);
-	CHECK(window_take(&w, &seq, &rejected));
+	CHECK(window_take(&w, &seq, &rejected, &filtered));
 	CHECK_INT(seq, 2);
 	window_done(&w);
 }
@@ -150,7 +150,8 @@ TEST(bytes_are_a_ceiling_except_for_one_large_message)
 /* The same in the most naive way: one cell per number. */
 #define MODEL_SEQS 100000
 static struct {
-	bool sent, settled, rejected;
+	bool sent, settled;
+	enum window_fate fate;
 	uint32_t bytes;
 } model[MODEL_SEQS];
 
@@ -163,8 +164,8 @@ static void against_the_model(uint64_t seed, uint32_t max_msgs, uint64_t max_byt
 	memset(model, 0, sizeof(model));
 	CHECK_INT(window_init(&w, max_msgs, max_bytes), 0);
 	for (int step = 0; step < 20000 && next < MODEL_SEQS - 2000 && !test_failed; step++) {
-		uint64_t span = 0, bytes = 0, unsettled = 0, seq, rejected, want_seq = 0,
-			 want_rejected = 0;
+		uint64_t span = 0, bytes = 0, unsettled = 0, seq, rejected, filtered, want_seq = 0,
+			 want_rejected = 0, want_filtered = 0;
 		bool took;
 
 		for (uint64_t i = taken + 1; i < next; i++) {
@@ -197,17 +198,19 @@ static void against_the_model(uint64_t seed, uint32_t max_msgs, uint64_t max_byt
 		case 5 ... 7: {
 			uint64_t from = taken + random_below(next - taken + 5);
 			uint64_t to = from + random_below(random_below(3) ? 4 : 60);
-			bool bad = random_below(4) == 0;
+			enum window_fate fate = random_below(4)	  ? WINDOW_ACKED
+						: random_below(2) ? WINDOW_REJECTED
+								  : WINDOW_FILTERED;
 			uint32_t n = 0;
 
 			for (uint64_t i = from; i <= to; i++) {
 				if (!model[i].sent || model[i].settled || i <= taken)
 					continue;
 				model[i].settled = true;
-				model[i].rejected = bad;
+				model[i].fate = fate;
 				n++;
 			}
-			CHECK_INT(window_settle(&w, from, to, bad), n);
+			CHECK_INT(window_settle(&w, from, to, fate), n);
 			break;
 		}
 		case 8:
@@ -217,13 +220,15 @@ static void against_the_model(uint64_t seed, uint32_t max_msgs, uint64_t max_byt
 				if (!model[i].settled)
 					break;
 				want_seq = i;
-				want_rejected += model[i].rejected;
+				want_rejected += model[i].fate == WINDOW_REJECTED;
+				want_filtered += model[i].fate == WINDOW_FILTERED;
 			}
-			took = window_take(&w, &seq, &rejected);
+			took = window_take(&w, &seq, &rejected, &filtered);
 			CHECK_INT(took, want_seq != 0);
 			if (took && want_seq) {
 				CHECK_INT(seq, want_seq);
 				CHECK_INT(rejected, want_rejected);
+				CHECK_INT(filtered, want_filtered);
 				taken = want_seq;
 			}
 			break;
@@ -260,7 +265,7 @@ TEST(random_operations_agree_with_a_naive_model)
 TEST(after_a_cut_only_what_is_not_settled_goes_again)
 {
 	struct window w;
-	uint64_t seq, rejected;
+	uint64_t seq, rejected, filtered;
 
 	CHECK_INT(window_init(&w, 8, 1000), 0);
 	for (uint64_t i = 1; i <= 8; i++)
@@ -272,7 +277,7 @@ TEST(after_a_cut_only_what_is_not_settled_goes_again)
 	CHECK_INT(w.unsettled, 0);
 	/* An answer that comes late is for nobody. */
 	CHECK_INT(window_settle(&w, 1, 8, false), 0);
-	CHECK(!window_take(&w, &seq, &rejected));
+	CHECK(!window_take(&w, &seq, &rejected, &filtered));
 
 	CHECK(!window_pass(&w, 1));
 	CHECK(window_has_room(&w, 10));
@@ -292,7 +297,7 @@ TEST(after_a_cut_only_what_is_not_settled_goes_again)
 	CHECK_INT(window_push(&w, 9, 10), -ENOBUFS);
 	CHECK_INT(w.unsettled, 3);
 	CHECK_INT(window_settle(&w, 1, 8, false), 3);
-	CHECK(window_take(&w, &seq, &rejected));
+	CHECK(window_take(&w, &seq, &rejected, &filtered));
 	CHECK_INT(seq, 8);
 	CHECK_INT(rejected, 1);
 	CHECK(window_is_empty(&w));
@@ -304,7 +309,7 @@ TEST(after_a_cut_only_what_is_not_settled_goes_again)
 TEST(what_is_gone_when_it_should_go_again_holds_nothing_up)
 {
 	struct window w;
-	uint64_t seq, rejected;
+	uint64_t seq, rejected, filtered;
 
 	CHECK_INT(window_init(&w, 8, 1000), 0);
 	for (uint64_t i = 1; i <= 6; i++)
@@ -313,13 +318,13 @@ TEST(what_is_gone_when_it_should_go_again_holds_nothing_up)
 	window_rewind(&w);
 	CHECK(!window_pass(&w, 5));
 	CHECK_INT(window_push(&w, 5, 10), 0);
-	CHECK(window_take(&w, &seq, &rejected));
+	CHECK(window_take(&w, &seq, &rejected, &filtered));
 	CHECK_INT(seq, 4);
 	CHECK_INT(rejected, 0);
 	CHECK(!window_pass(&w, 100));
 	CHECK_INT(window_push(&w, 100, 10), 0);
 	CHECK_INT(window_settle(&w, 5, 100, false), 2);
-	CHECK(window_take(&w, &seq, &rejected));
+	CHECK(window_take(&w, &seq, &rejected, &filtered));
 	CHECK_INT(seq, 100);
 	CHECK_INT(window_push(&w, 100, 10), 0); /* it is empty: any number may begin it */
 	window_done(&w);
@@ -331,7 +336,8 @@ TEST(cuts_at_random)
 	enum { N = 20000 };
 	static uint8_t state[N + 1]; /* 1: acked, 2: rejected */
 	struct window w;
-	uint64_t cursor = 0, next = 1, sent = 0, seq, rejected, n_rejected = 0, taken_rejected = 0;
+	uint64_t cursor = 0, next = 1, sent = 0, seq, rejected, filtered, n_rejected = 0,
+		 taken_rejected = 0;
 
 	random_state = 42;
 	memset(state, 0, sizeof(state));
@@ -363,7 +369,7 @@ TEST(cuts_at_random)
 			CHECK_INT(window_settle(&w, seq, seq, state[seq] == 2), 1);
 			n_rejected += state[seq] == 2;
 		}
-		if (window_take(&w, &seq, &rejected)) {
+		if (window_take(&w, &seq, &rejected, &filtered)) {
 			for (uint64_t i = cursor + 1; i <= seq; i++)
 				CHECK(state[i]);
 			taken_rejected += rejected;
