@@ -53,9 +53,7 @@ struct look {
 static void note_kernel(const struct look *look, const struct books_item *item)
 {
 	const struct source_self_opts *o = &look->self->opts;
-	enum kernel_source source = !strcmp(item->name, "journal") ? KERNEL_JOURNAL
-				    : !strcmp(item->name, "names") ? KERNEL_NAMES
-								   : KERNEL_FLOWS;
+	enum kernel_source source = kernel_source_find(item->name);
 	bool asked = false;
 	struct kernel_losses times = { 0 };
 
