@@ -716,11 +716,11 @@ static int open_kernel(struct collector *c)
 			    [KERNEL_NAMES] =
 				    config->flows && (config->flows_dns || config->flows_tls) },
 		.events = source_events_classes(config),
+		.names_dns = config->flows_dns,
+		.names_tls = config->flows_tls,
 		.flow_ring_bytes = config->ring_flows_bytes,
 		.journal_ring_bytes = config->ring_journal_bytes,
 		.events_ring_bytes = config->ring_events_bytes,
-		.names_dns = config->flows_dns,
-		.names_tls = config->flows_tls,
 		.names_ring_bytes = config->ring_names_bytes,
 		.flows_max = config->flows_max,
 		.active_ns = config->flows_active_timeout_ms * 1000000,

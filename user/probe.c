@@ -224,8 +224,8 @@ uint32_t layout_id(const struct kernel_opts *o)
 			     round_up_pow2(o->journal_ring_bytes),
 			     round_up_pow2(o->events_ring_bytes),
 			     round_up_pow2(o->names_ring_bytes),
+			     (uint64_t)o->names_dns | (uint64_t)o->names_tls << 1,
 			     o->flows_max,
-			     (uint64_t)o->names_dns << 1 | o->names_tls,
 			     0,
 			     0 };
 	const size_t n = sizeof(words) / sizeof(words[0]);
@@ -845,8 +845,7 @@ int kernel_try(const struct kernel_opts *opts,
 	char text[160];
 
 	libbpf_speaks_through_us();
-	o.flow_ring_bytes = o.journal_ring_bytes = o.events_ring_bytes = o.names_ring_bytes = 64
-											      << 10;
+	o.flow_ring_bytes = o.journal_ring_bytes = o.events_ring_bytes = o.names_ring_bytes = 64 << 10;
 	o.flows_max = 1024;
 	cgroup_fd = cgroup_root_open(text, sizeof(text));
 	for (size_t i = 0; i < N_PROGRAMS; i++)

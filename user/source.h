@@ -30,7 +30,7 @@ enum source_id {
 	SOURCE_KERNEL_LOG = 3,
 	SOURCE_SELF = 4,
 	SOURCE_EVENTS = 5,
-	SOURCE_NAMES = 6,
+	SOURCE_NAMES = 6
 };
 #define SOURCE_MAX 6
 

@@ -215,24 +215,23 @@ static double run_load(const struct load *l, unsigned ms)
 static pid_t start_drain(const struct kernel *k)
 {
 	pid_t pid = fork();
-	struct ring *rings[3] = { NULL };
+	static const enum kernel_source sources[] = { KERNEL_FLOWS, KERNEL_EVENTS, KERNEL_NAMES };
+	struct ring *rings[sizeof(sources) / sizeof(sources[0])];
+	int n = 0;
 	const void *sample;
 	size_t size;
 
 	if (pid)
 		return pid;
-	if (ring_new(kernel_ring_fd(k, KERNEL_FLOWS), &rings[0]) < 0 ||
-	    (kernel_has(k, KERNEL_EVENTS) &&
-	     ring_new(kernel_ring_fd(k, KERNEL_EVENTS), &rings[1]) < 0))
-		_exit(1);
-	if (kernel_has(k, KERNEL_NAMES) && ring_new(kernel_ring_fd(k, KERNEL_NAMES), &rings[2]) < 0)
-		_exit(1);
+	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
+		if (kernel_has(k, sources[i]) &&
+		    ring_new(kernel_ring_fd(k, sources[i]), &rings[n++]) < 0)
+			_exit(1);
 	for (;;) {
-		for (int i = 0; i < 3; i++) {
-			while (rings[i] && ring_next(rings[i], &sample, &size))
+		for (int i = 0; i < n; i++) {
+			while (ring_next(rings[i], &sample, &size))
 				;
-			if (rings[i])
-				ring_release(rings[i], ring_position(rings[i]));
+			ring_release(rings[i], ring_position(rings[i]));
 		}
 		usleep(20000);
 	}
@@ -242,7 +241,7 @@ static double run_attached(const struct load *l, unsigned ms, bool loopback, boo
 {
 	struct kernel_opts o = {
 		.dir = dir,
-		.wanted = { true, true, true, loopback, [KERNEL_NAMES] = names },
+		.wanted = { true, true, true, [KERNEL_EVENTS] = loopback, [KERNEL_NAMES] = names },
 		.events = CLASS_ALL,
 		.events_ring_bytes = 16 << 20,
 		.names_ring_bytes = 2 << 20,
