@@ -23,6 +23,7 @@ test=(
 	rsyslog rsyslog-relp rsyslog-gnutls rsyslog-openssl systemd
 	qemu-system-x86 busybox-static cpio xz-utils gzip
 	man-db mandoc zsh
+	python3-yaml python3-jinja2
 	clang-format clang-tidy cppcheck shellcheck "libclang-rt-dev|libclang-rt-14-dev"
 )
 packages=(debhelper lintian rpm rpmlint mmdebstrap buildah runc)
