@@ -182,6 +182,7 @@ DEFINE_CLEANUP(struct config *, config_free);
  */
 enum config_command_flag {
 	COMMAND_JSON = 1 << 0,
+	COMMAND_ONCE = 1 << 1,
 };
 
 struct config_command_flag_row {

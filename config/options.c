@@ -241,6 +241,7 @@ _Static_assert(sizeof(config_options) / sizeof(*config_options) <= CONFIG_OPTION
 
 const struct config_command_flag_row config_command_flags[] = {
 	{ COMMAND_JSON, "json", "Print JSON, for programs: with the commands that say so" },
+	{ COMMAND_ONCE, "once", "Print one table and end, as without a terminal: with top" },
 	{ 0 },
 };
 

@@ -12,6 +12,7 @@
 #include "user/command_spool.h"
 #include "user/command_status.h"
 #include "user/command_tail.h"
+#include "user/command_top.h"
 #include "user/probe.h"
 #include "user/record_line.h"
 #include "user/util/cleanup.h"
@@ -79,6 +80,12 @@ const struct config_command commands[] = {
 	  .help = "Show the records of the collector that runs as they pass; filters: flows, "
 		  "journal, kernel, self, process=, pid=, host=, port=, container=, text=",
 	  .run = command_tail },
+	{ .name = "top",
+	  .args = "[process|peer|container] [rate|total|flows]",
+	  .flags = COMMAND_ONCE,
+	  .max_args = 2,
+	  .help = "Show the flows that go on, added up, once a second; keys change what and how",
+	  .run = command_top },
 	{ .name = "cleanup",
 	  .help = "Remove what a collector that was killed left in the kernel",
 	  .run = run_cleanup },
