@@ -92,6 +92,7 @@ struct config {
 
 	/* [monitor] */
 	char *monitor_socket; /* "off": none */
+	char *monitor_listen; /* a loopback address and port; NULL: none */
 
 	/* [heartbeat] */
 	uint64_t heartbeat_ms; /* 0: none */
@@ -264,6 +265,12 @@ int config_write(const struct config *c, struct buf *ret);
  */
 #define CONFIG_TARGETS_MAX 8
 int config_parse_target(const char **list, char *host, size_t size, uint16_t *ret_port);
+
+/*
+ * A loopback address and a port, "127.0.0.1:9477" or "[::1]:9477". -EINVAL: it is none.
+ */
+struct sockaddr_storage;
+int config_parse_listen(const char *text, struct sockaddr_storage *ret);
 
 void config_print_help(FILE *f, const struct config_command *commands);
 void config_print_sample(FILE *f);

@@ -66,7 +66,7 @@ own_pins() {
 	exec 9>&-
 	wait "$NC_PID" || true
 	emit 10
-	wait_for_flows
+	wait_until '[ "$(flows_arrived)" -eq $((2 * EMITTED + 2)) ]'
 	daemon_stop
 	peer_stop
 	# Nothing was reported for that, and nothing twice.
