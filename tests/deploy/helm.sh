@@ -8,10 +8,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 chart=deploy/helm/sekoia-ebpf
 out=build/helm
-command -v go >/dev/null && [[ -d /usr/share/gocode/src/github.com/Masterminds/sprig ]] || {
+if ! command -v go >/dev/null || [[ ! -d /usr/share/gocode/src/github.com/Masterminds/sprig ]]; then
 	echo "helm.sh: no go, or no sprig: deploy/deps.sh kubernetes" >&2
 	exit 1
-}
+fi
 mkdir -p $out/cache
 GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$PWD/$out/cache GOFLAGS='' go build -o $out/render tests/deploy/helm.go
 
