@@ -72,7 +72,7 @@ const struct rfc5424_sd *out_sd(const struct output *out, struct out_sd *cache, 
 		return NULL;
 	if (key != cache->key) {
 		cache->key = NULL;
-		if (rfc5424_sd_init(&cache->sd, slice_of(key), out->spool_id) < 0)
+		if (rfc5424_sd_init(&cache->sd, slice_of(key)) < 0)
 			return NULL;
 		cache->key = key;
 	}
