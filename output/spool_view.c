@@ -293,7 +293,7 @@ int spool_follow_new(const char *dir, struct spool_follow **ret)
 	state_fd = spool_open_regular(f->dir_fd, "spool");
 	if (state_fd < 0)
 		return state_fd == -ENOENT ? -EBADMSG : state_fd;
-	r = spool_state_read(state_fd, &st);
+	r = spool_state_read(state_fd, &st, NULL);
 	if (r < 0)
 		return r == -ENODATA ? -EBADMSG : r;
 	f->want = st.last_seq + 1;
