@@ -268,7 +268,7 @@ static int put_screen(struct slice table, size_t columns, struct buf *ret)
 {
 	int err = buf_puts(ret, SCREEN_HOME);
 
-	while (table.len && !err) {
+	while (table.p && table.len && !err) {
 		const char *lf = memchr(table.p, '\n', table.len);
 		size_t n = lf ? (size_t)(lf - table.p) : table.len, skip = n + (lf != NULL);
 		char line[TOP_COLUMNS * 4 + 1];
