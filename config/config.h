@@ -80,9 +80,15 @@ struct config {
 	/* [kernel] */
 	bool kernel_log;
 
+	/* [events] */
+	bool events;
+	bool events_exec, events_exit, events_modules, events_oom, events_signals, events_ptrace;
+	bool events_bpf, events_mounts, events_namespaces, events_credentials, events_listen;
+
 	/* [ring] */
 	uint64_t ring_flows_bytes;
 	uint64_t ring_journal_bytes;
+	uint64_t ring_events_bytes;
 
 	/* [collector] */
 	char *bpf_dir;

@@ -122,7 +122,7 @@ struct books_item {
 	char error[192];
 };
 
-#define BOOKS_ITEMS  96
+#define BOOKS_ITEMS  160
 #define BOOKS_WRONGS 8
 
 struct books {

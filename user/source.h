@@ -23,8 +23,14 @@ struct source;
 struct users;
 
 /* The numbers in the spool: never give one to another source. */
-enum source_id { SOURCE_FLOWS = 1, SOURCE_JOURNAL = 2, SOURCE_KERNEL_LOG = 3, SOURCE_SELF = 4 };
-#define SOURCE_MAX 4
+enum source_id {
+	SOURCE_FLOWS = 1,
+	SOURCE_JOURNAL = 2,
+	SOURCE_KERNEL_LOG = 3,
+	SOURCE_SELF = 4,
+	SOURCE_EVENTS = 5,
+};
+#define SOURCE_MAX 5
 
 /* What stands beside the kernel's own counters in the books. */
 struct source_stats {
@@ -88,7 +94,8 @@ struct sink {
 	struct process_cache *processes;
 	struct users *users;
 	struct interfaces interfaces;
-	struct own own; /* who we are ourselves */
+	struct own own;		     /* who we are ourselves */
+	const struct config *config; /* as it is now: what is secret is in no event */
 	uint64_t now_ms;
 
 	/*
@@ -119,5 +126,9 @@ int source_flows_new(const struct kernel *k, const struct spool_position *resume
 		     struct source **ret);
 int source_journal_new(const struct kernel *k, const struct config *config,
 		       const struct spool_position *resume, uint64_t next_seq, struct source **ret);
+int source_events_new(const struct kernel *k, const struct spool_position *resume,
+		      struct source **ret);
+/* The classes of kernel events that are wanted: enum kernel_class. */
+uint32_t source_events_classes(const struct config *config);
 int source_kmsg_new(const char *path, const struct spool_position *resume, struct source **ret);
 void source_free(struct source *s);

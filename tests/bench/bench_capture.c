@@ -9,6 +9,7 @@
  *   rr     request and response of 64 bytes on one connection: exchanges/s
  *   tcp    one TCP stream: MB/s
  *   udp    datagrams of 64 bytes: datagrams/s
+ *   exec   fork, exec of /bin/true, exit: processes/s; "filtered" is without kernel events
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -16,6 +17,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,11 +141,30 @@ static void udp_client(const struct sockaddr_in *to)
 			++*done_count;
 }
 
+static void exec_server(int fd)
+{
+	(void)fd;
+	for (;;)
+		pause();
+}
+
+static void exec_client(const struct sockaddr_in *to)
+{
+	char *argv[] = { (char *)"true", (char *)"of the benchmark", NULL }, *envp[] = { NULL };
+	pid_t pid;
+
+	(void)to;
+	while (posix_spawn(&pid, "/bin/true", NULL, NULL, argv, envp) == 0 &&
+	       waitpid(pid, NULL, 0) == pid)
+		++*done_count;
+}
+
 static const struct load loads[] = {
 	{ "conn", "connections/s", conn_server, conn_client, SOCK_STREAM },
 	{ "rr", "exchanges/s", rr_server, rr_client, SOCK_STREAM },
 	{ "tcp", "MB/s", tcp_server, tcp_client, SOCK_STREAM },
 	{ "udp", "datagrams/s", udp_server, udp_client, SOCK_DGRAM },
+	{ "exec", "processes/s", exec_server, exec_client, SOCK_DGRAM },
 };
 
 /* One round: what the load does in a second. */
@@ -194,18 +215,22 @@ static double run_load(const struct load *l, unsigned ms)
 static pid_t start_drain(const struct kernel *k)
 {
 	pid_t pid = fork();
-	struct ring *r;
+	struct ring *rings[2] = { NULL, NULL };
 	const void *sample;
 	size_t size;
 
 	if (pid)
 		return pid;
-	if (ring_new(kernel_ring_fd(k, KERNEL_FLOWS), &r) < 0)
+	if (ring_new(kernel_ring_fd(k, KERNEL_FLOWS), &rings[0]) < 0 ||
+	    (kernel_has(k, KERNEL_EVENTS) &&
+	     ring_new(kernel_ring_fd(k, KERNEL_EVENTS), &rings[1]) < 0))
 		_exit(1);
 	for (;;) {
-		while (ring_next(r, &sample, &size))
-			;
-		ring_release(r, ring_position(r));
+		for (int i = 0; i < 2 && rings[i]; i++) {
+			while (ring_next(rings[i], &sample, &size))
+				;
+			ring_release(rings[i], ring_position(rings[i]));
+		}
 		usleep(20000);
 	}
 }
@@ -214,7 +239,9 @@ static double run_attached(const struct load *l, unsigned ms, bool loopback)
 {
 	struct kernel_opts o = {
 		.dir = dir,
-		.wanted = { true, true, true },
+		.wanted = { true, true, true, loopback },
+		.events = CLASS_ALL,
+		.events_ring_bytes = 16 << 20,
 		.flow_ring_bytes = 16 << 20,
 		.journal_ring_bytes = 1 << 20,
 		.flows_max = 65536,

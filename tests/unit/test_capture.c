@@ -27,9 +27,11 @@ static struct kernel_opts options(void)
 {
 	return (struct kernel_opts){
 		.dir = dir,
-		.wanted = { true, true, true },
+		.wanted = { true, true, true, true },
+		.events = CLASS_ALL,
 		.flow_ring_bytes = 1 << 20,
 		.journal_ring_bytes = 1 << 20,
+		.events_ring_bytes = 1 << 20,
 		.flows_max = 4096,
 		.active_ns = 3600ull * 1000000000,
 		.idle_ns = 3600ull * 1000000000,
