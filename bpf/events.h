@@ -38,11 +38,12 @@
 
 enum event_type {
 	EVENT_NONE,
-	EVENT_FLOW,    /* struct event_flow */
-	EVENT_JOURNAL, /* struct event_journal and the bytes behind it */
-	EVENT_EXEC,    /* struct event_exec and the bytes behind it */
-	EVENT_EXIT,    /* struct event_exit */
-	EVENT_ACTION,  /* struct event_action and the texts behind it */
+	EVENT_FLOW,	   /* struct event_flow */
+	EVENT_JOURNAL,	   /* struct event_journal and the bytes behind it */
+	EVENT_EXEC,	   /* struct event_exec and the bytes behind it */
+	EVENT_EXIT,	   /* struct event_exit */
+	EVENT_ACTION,	   /* struct event_action and the texts behind it */
+	EVENT_PACKET = 16, /* struct event_packet and the bytes behind it */
 };
 
 struct event_header {
@@ -386,3 +387,34 @@ struct event_action {
 };
 #define EVENT_ACTION_MIN (16 + 48 + 8 + 48 + 40 + 16) /* of the first version */
 _Static_assert(sizeof(struct event_action) == EVENT_ACTION_MIN + EVENTS_EXTRA_BYTES, "wire");
+
+/* What the user space sets in the .bss of the names object, at any time. */
+struct names_tunables {
+	struct capture_tunables capture;
+	__u64 loss_epoch;
+	__u32 loopback; /* flows from this host to itself are captured, so their names, too */
+	__u32 pad;
+};
+
+/*
+ * The payload of a packet that says what flows are called: a DNS answer to a question
+ * that was seen, or the first bytes of a TLS connection's client.
+ */
+struct event_packet {
+	struct event_header h;
+	struct event_task asker;    /* DNS: who asked */
+	__u8 local[16], remote[16]; /* IPv4 in the first four bytes; network order */
+	__u16 local_port, remote_port;
+	__u8 ip_version; /* 4 or 6 */
+	__u8 protocol; /* IPPROTO_TCP: a client hello, or a further part of one; IPPROTO_UDP: DNS */
+	__u8 outbound; /* sent by this host */
+	__u8 pad;
+	__u32 seq;	/* TCP: of its first byte */
+	__u32 full_len; /* of the payload */
+	__u32 len;	/* bytes that follow this struct */
+	__u32 pad2;
+	EVENTS_EXTRA
+	__u8 data[]; /* the last len of the sample's h.size */
+};
+#define EVENT_PACKET_MIN (16 + 48 + 32 + 8 + 16) /* of the first version */
+_Static_assert(sizeof(struct event_packet) == EVENT_PACKET_MIN + EVENTS_EXTRA_BYTES, "wire");

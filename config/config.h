@@ -60,6 +60,7 @@ struct config {
 	/* [flows] */
 	bool flows;
 	bool flows_loopback;
+	bool flows_dns, flows_tls;
 	uint64_t flows_active_timeout_ms;
 	uint64_t flows_idle_timeout_ms;
 	uint64_t flows_max;
@@ -89,6 +90,7 @@ struct config {
 	uint64_t ring_flows_bytes;
 	uint64_t ring_journal_bytes;
 	uint64_t ring_events_bytes;
+	uint64_t ring_names_bytes;
 
 	/* [collector] */
 	char *bpf_dir;

@@ -12,6 +12,8 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 	[BOOKS_RING] = { "ring", "ring", false, "A ring between kernel and collector." },
 	[BOOKS_SOURCE] = { "source", "source", true,
 			   "What the collector made of it, since it was started." },
+	[BOOKS_NAMES] = { "names", NULL, true,
+			  "What flows are called, since the collector was started." },
 	[BOOKS_SPOOL] = { "spool", NULL, true, "The spool on the disk." },
 	[BOOKS_OUTPUT] = { "output", "output", true,
 			   "What became of what was appended, for as long as the spool exists." },
@@ -28,6 +30,7 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 #define KERNEL(f)  .scope = BOOKS_KERNEL, .offset = offsetof(struct kernel_counters, f)
 #define RING(f)	   .scope = BOOKS_RING, .offset = offsetof(struct books_ring, f)
 #define SOURCE(f)  .scope = BOOKS_SOURCE, .offset = offsetof(struct source_stats, f)
+#define NAMES(f)   .scope = BOOKS_NAMES, .offset = offsetof(struct names_stats, f)
 #define SPOOL(f)   .scope = BOOKS_SPOOL, .offset = offsetof(struct books_spool, f)
 #define OUTPUT(f)  .scope = BOOKS_OUTPUT, .offset = offsetof(struct books_output, f)
 #define LOSS(f)	   .scope = BOOKS_LOSS, .offset = offsetof(struct books_loss, f)
@@ -110,6 +113,29 @@ const struct books_row books_rows[] = {
 	{ SOURCE(lost), .key = "lost",
 	  .help = "Lost: gaps in the kernel log's numbers, or no memory to keep it while the spool was stuck",
 	  .lost = "lost", .cause = "gone before they could be read" },
+
+	{ NAMES(answers), .key = "answers", .always = true,
+	  .help = "DNS answers that were understood" },
+	{ NAMES(hellos), .key = "hellos", .always = true,
+	  .help = "TLS client hellos that were understood" },
+	{ NAMES(parts), .key = "parts",
+	  .help = "Packets with a part of a hello, beside the one that completed it" },
+	{ NAMES(malformed), .key = "malformed", .always = true,
+	  .help = "Packets from which no sense could be made, or whose names no host can have" },
+	{ NAMES(incomplete), .key = "incomplete",
+	  .help = "Hellos of which a part was missing: their flows have no tls" },
+	{ NAMES(flows_named), .key = "flows_named", .always = true,
+	  .help = "Reports of flows that got a destination.domain" },
+	{ NAMES(flows_with_hello), .key = "flows_with_tls", .always = true,
+	  .help = "Reports of flows that got a tls" },
+	{ NAMES(addresses), .key = "addresses", .kind = BOOKS_GAUGE,
+	  .help = "Entries in the table of addresses" },
+	{ NAMES(flows), .key = "flows", .kind = BOOKS_GAUGE,
+	  .help = "Entries in the table of connections" },
+	{ NAMES(evicted_addresses), .key = "evicted", .always = true,
+	  .help = "Addresses that were forgotten, the least recently used ones, for others" },
+	{ NAMES(evicted_flows), .key = "evicted_flows", .always = true,
+	  .help = "The same of connections; most of them were of flows that are not captured" },
 
 	{ SPOOL(appended), .key = "appended", .always = true,
 	  .help = "Events ever written into this spool" },

@@ -210,6 +210,16 @@ static void read_outputs(struct books *b, const struct books_inputs *in,
 	}
 }
 
+static void read_names(struct books *b, const struct books_inputs *in)
+{
+	struct names_stats s;
+
+	if (!in->names)
+		return;
+	names_get_stats(in->names, &s);
+	add(b, BOOKS_NAMES, "", 0)->names = s;
+}
+
 static void read_losses(struct books *b, const struct books_inputs *in)
 {
 	const struct loss *l;
@@ -309,6 +319,7 @@ void books_read(struct books *b, const struct books_inputs *in, enum books_exten
 	if (in->shipper)
 		shipper_get_stats(in->shipper, &shipper);
 	read_rings(b, in);
+	read_names(b, in);
 	read_spool(b, in, &s);
 	read_outputs(b, in, &s, extent);
 	read_losses(b, in);

@@ -812,7 +812,10 @@ uint64_t kernel_generation(const struct kernel *k)
 void kernel_set_timing(struct kernel *k, uint64_t active_ns, uint64_t idle_ns, bool loopback)
 {
 	struct flow_tunables *t = k->now.source[KERNEL_FLOWS].bss;
+	struct names_tunables *names = k->now.source[KERNEL_NAMES].bss;
 
+	if (names)
+		names->loopback = loopback;
 	if (!t)
 		return;
 	t->active_ns = active_ns;

@@ -171,8 +171,12 @@ static void check_programs(const struct check *c)
 			    [KERNEL_JOURNAL] = config->journal,
 			    [KERNEL_PROCESSES] = config->flows || config->journal ||
 						 source_events_classes(config),
-			    [KERNEL_EVENTS] = source_events_classes(config) },
+			    [KERNEL_EVENTS] = source_events_classes(config),
+			    [KERNEL_NAMES] =
+				    config->flows && (config->flows_dns || config->flows_tls) },
 		.events = source_events_classes(config),
+		.names_dns = config->flows_dns,
+		.names_tls = config->flows_tls,
 		.active_ns = config->flows_active_timeout_ms * 1000000,
 		.idle_ns = config->flows_idle_timeout_ms * 1000000,
 	};

@@ -31,6 +31,7 @@
 #include "user/host.h"
 #include "user/losses.h"
 #include "user/monitor.h"
+#include "user/names.h"
 #include "user/probe.h"
 #include "user/process.h"
 #include "user/record.h"
@@ -265,6 +266,7 @@ static void read_books(void *arg, struct books *ret, enum books_extent extent)
 					   .spool = c->spool,
 					   .sources = list,
 					   .n_sources = c->n_sources,
+					   .names = c->sink.names,
 					   .losses = c->losses,
 					   .shipper = c->shipper,
 					   .hostname = c->host.name,
@@ -710,11 +712,16 @@ static int open_kernel(struct collector *c)
 			    [KERNEL_JOURNAL] = config->journal,
 			    [KERNEL_PROCESSES] = config->flows || config->journal ||
 						 source_events_classes(config),
-			    [KERNEL_EVENTS] = source_events_classes(config) },
+			    [KERNEL_EVENTS] = source_events_classes(config),
+			    [KERNEL_NAMES] =
+				    config->flows && (config->flows_dns || config->flows_tls) },
 		.events = source_events_classes(config),
+		.names_dns = config->flows_dns,
+		.names_tls = config->flows_tls,
 		.flow_ring_bytes = config->ring_flows_bytes,
 		.journal_ring_bytes = config->ring_journal_bytes,
 		.events_ring_bytes = config->ring_events_bytes,
+		.names_ring_bytes = config->ring_names_bytes,
 		.flows_max = config->flows_max,
 		.active_ns = config->flows_active_timeout_ms * 1000000,
 		.idle_ns = config->flows_idle_timeout_ms * 1000000,
@@ -845,7 +852,15 @@ static int open_sources(struct collector *c)
 	bool known;
 	int err = 0;
 
-	if (c->kernel && kernel_rings(c->kernel, KERNEL_FLOWS, rings)) {
+	if (c->kernel && kernel_has(c->kernel, KERNEL_NAMES)) {
+		err = names_new(NULL, &c->sink.names);
+		if (!err)
+			err = source_names_new(c->kernel, c->sink.names, &s);
+		err = watch(c, err, s, "names");
+		if (!err)
+			c->sink.names_source = s;
+	}
+	if (!err && c->kernel && kernel_rings(c->kernel, KERNEL_FLOWS, rings)) {
 		known = spool_position(c->spool, SOURCE_FLOWS, &at) == 0;
 		err = source_flows_new(c->kernel, known ? &at : NULL, &s);
 		err = watch(c, err, s, "flows");
@@ -956,6 +971,7 @@ static void done(struct collector *c)
 	record_free(c->sink.record);
 	process_cache_free(c->sink.processes);
 	users_free(c->sink.users);
+	names_free(c->sink.names);
 	losses_free(c->losses);
 	free(c->books);
 	spool_free(c->spool);

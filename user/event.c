@@ -224,6 +224,35 @@ static int decode_action(const void *sample, size_t size, struct action_event *r
 	return 0;
 }
 
+static int decode_packet(const void *sample, size_t size, struct packet_sample *ret)
+{
+	struct event_packet e;
+	const char *base = sample;
+	__u32 len;
+
+	memcpy(&len, base + offsetof(struct event_packet, len), sizeof(len));
+	if (len > size - EVENT_PACKET_MIN)
+		return -EBADMSG;
+	copy_known(&e, sizeof(e), sample, size - len);
+	if (e.ip_version != 4 && e.ip_version != 6)
+		return -EBADMSG;
+	*ret = (struct packet_sample){
+		.boot_ns = e.h.boot_ns,
+		.local_port = e.local_port,
+		.remote_port = e.remote_port,
+		.ip_version = e.ip_version,
+		.protocol = e.protocol,
+		.outbound = e.outbound,
+		.seq = e.seq,
+		.full_len = e.full_len > len ? e.full_len : len,
+		.data = { base + size - len, len },
+	};
+	memcpy(ret->local, e.local, sizeof(ret->local));
+	memcpy(ret->remote, e.remote, sizeof(ret->remote));
+	decode_task(&e.asker, &ret->asker);
+	return 0;
+}
+
 int event_decode(const void *sample, size_t size, struct event *ret)
 {
 	struct event_header h;
@@ -265,6 +294,12 @@ int event_decode(const void *sample, size_t size, struct event *ret)
 			return -EBADMSG;
 		ret->kind = EVENT_IS_ACTION;
 		r = decode_action(sample, h.size, &ret->action);
+		break;
+	case EVENT_PACKET:
+		if (h.size < EVENT_PACKET_MIN)
+			return -EBADMSG;
+		ret->kind = EVENT_IS_PACKET;
+		r = decode_packet(sample, h.size, &ret->packet);
 		break;
 	default:
 		return -EBADMSG;

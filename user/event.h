@@ -12,7 +12,14 @@
 
 #include "user/util/slice.h"
 
-enum event_kind { EVENT_IS_FLOW, EVENT_IS_JOURNAL, EVENT_IS_EXEC, EVENT_IS_EXIT, EVENT_IS_ACTION };
+enum event_kind {
+	EVENT_IS_FLOW,
+	EVENT_IS_JOURNAL,
+	EVENT_IS_EXEC,
+	EVENT_IS_EXIT,
+	EVENT_IS_ACTION,
+	EVENT_IS_PACKET,
+};
 
 struct task_ref {
 	uint32_t pid; /* 0: not known */
@@ -106,6 +113,19 @@ struct action_event {
 	struct slice text[3]; /* empty: none */
 };
 
+/* The payload of a packet that says what a flow is called. */
+struct packet_sample {
+	uint64_t boot_ns;
+	struct task_ref asker; /* of a DNS answer: whose question it answers */
+	uint8_t local[16], remote[16];
+	uint16_t local_port, remote_port;
+	uint8_t ip_version, protocol; /* TCP: of a client hello; UDP: a DNS answer */
+	bool outbound;
+	uint32_t seq; /* TCP's, of the first byte */
+	uint32_t full_len;
+	struct slice data;
+};
+
 struct event {
 	enum event_kind kind;
 	uint64_t boot_ns;
@@ -115,6 +135,7 @@ struct event {
 		struct exec_event exec;
 		struct exit_event exit;
 		struct action_event action;
+		struct packet_sample packet;
 	};
 };
 

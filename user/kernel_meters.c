@@ -27,6 +27,8 @@ static uint64_t next_epoch(struct kernel *k, enum kernel_source source)
 		return ((struct journal_tunables *)tunables)->loss_epoch++;
 	case KERNEL_EVENTS:
 		return ((struct events_tunables *)tunables)->loss_epoch++;
+	case KERNEL_NAMES:
+		return ((struct names_tunables *)tunables)->loss_epoch++;
 	default:
 		return 0;
 	}

@@ -25,6 +25,7 @@
 #include "bpf/flow.skel.h"
 #include "bpf/journal.skel.h"
 #include "bpf/kernel.skel.h"
+#include "bpf/names.skel.h"
 #include "bpf/process.skel.h"
 #include "user/util/clock.h"
 #include "user/util/crc32c.h"
@@ -76,6 +77,8 @@ const struct program_row kernel_programs[] = {
 	EVENT_ROW("event_setregid", CLASS_CREDENTIALS, "setgid"),
 	EVENT_ROW("event_setresgid", CLASS_CREDENTIALS, "setgid"),
 	EVENT_ROW("event_listen", CLASS_LISTEN, "listen"),
+	{ KERNEL_NAMES, "names_egress", ATTACH_CGROUP, NULL, "names" },
+	{ KERNEL_NAMES, "names_ingress", ATTACH_CGROUP, NULL, "names" },
 };
 #define N_PROGRAMS (sizeof(kernel_programs) / sizeof(kernel_programs[0]))
 const size_t kernel_n_programs = N_PROGRAMS;
@@ -99,6 +102,7 @@ static const struct variant_row variants[] = {
 	  "bpf_dynptr_from_skb, and no kernel symbols (kernel.kptr_restrict=2?)" },
 	{ KERNEL_PROCESSES, "exec", NULL },
 	{ KERNEL_EVENTS, "any", NULL },
+	{ KERNEL_NAMES, "names", NULL },
 };
 #define N_VARIANTS (sizeof(variants) / sizeof(variants[0]))
 
@@ -107,10 +111,12 @@ const struct source_row kernel_sources[KERNEL_SOURCES] = {
 	[KERNEL_JOURNAL] = { "journal", "journal_ring", journal_bpf__elf_bytes },
 	[KERNEL_PROCESSES] = { "processes", NULL, process_bpf__elf_bytes },
 	[KERNEL_EVENTS] = { "events", "events_ring", kernel_bpf__elf_bytes },
+	[KERNEL_NAMES] = { "names", "names_ring", names_bpf__elf_bytes },
 };
 
-/* The .bss of the flow and the journal object is exactly this. */
+/* The .bss of the flow, the journal and the names object is exactly this. */
 _Static_assert(sizeof(((struct flow_bpf *)0)->bss->tunables) == sizeof(struct flow_tunables), "");
+_Static_assert(sizeof(*((struct names_bpf *)0)->bss) == sizeof(struct names_tunables), "");
 
 const char *pin_folder(enum attach attach)
 {
@@ -224,6 +230,8 @@ uint32_t layout_id(const struct kernel_opts *o)
 			     round_up_pow2(o->flow_ring_bytes),
 			     round_up_pow2(o->journal_ring_bytes),
 			     round_up_pow2(o->events_ring_bytes),
+			     round_up_pow2(o->names_ring_bytes),
+			     (uint64_t)o->names_dns | (uint64_t)o->names_tls << 1,
 			     o->flows_max,
 			     0,
 			     0 };
@@ -244,6 +252,24 @@ uint32_t layout_id(const struct kernel_opts *o)
 }
 
 /* ------------------------------------------------------------------ attach */
+
+/* What is not wanted the verifier finds to be dead, and takes out. */
+static int set_names(struct bpf_object *obj, const struct kernel_opts *o)
+{
+	struct bpf_map *m = bpf_object__find_map_by_name(obj, ".rodata");
+	_cleanup_free_ struct names_bpf__rodata *wants = NULL;
+	const void *rodata;
+	size_t size = 0;
+
+	rodata = m ? bpf_map__initial_value(m, &size) : NULL;
+	wants = rodata && size >= sizeof(*wants) ? malloc(size) : NULL;
+	if (!wants)
+		return -ENOMEM;
+	memcpy(wants, rodata, size);
+	wants->want_dns = o->names_dns;
+	wants->want_tls = o->names_tls;
+	return bpf_map__set_initial_value(m, wants, size);
+}
 
 static int set_sizes(struct bpf_object *obj, enum kernel_source source, const struct kernel_opts *o)
 {
@@ -266,6 +292,11 @@ static int set_sizes(struct bpf_object *obj, enum kernel_source source, const st
 	} else if (source == KERNEL_EVENTS) {
 		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "events_ring"),
 					       (uint32_t)round_up_pow2(o->events_ring_bytes));
+	} else if (source == KERNEL_NAMES) {
+		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "names_ring"),
+					       (uint32_t)round_up_pow2(o->names_ring_bytes));
+		if (!err)
+			err = set_names(obj, o);
 	}
 	return err;
 }
@@ -459,6 +490,10 @@ static int set_tunables(struct bpf_object *obj, enum kernel_source source,
 		err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
 	} else if (bss && source == KERNEL_EVENTS) {
 		struct events_tunables t = { .capture = capture };
+
+		err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
+	} else if (bss && source == KERNEL_NAMES) {
+		struct names_tunables t = { .capture = capture, .loopback = o->loopback };
 
 		err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
 	}
@@ -817,7 +852,7 @@ int kernel_try(const struct kernel_opts *opts,
 	char text[160];
 
 	libbpf_speaks_through_us();
-	o.flow_ring_bytes = o.journal_ring_bytes = o.events_ring_bytes = 64 << 10;
+	o.flow_ring_bytes = o.journal_ring_bytes = o.events_ring_bytes = o.names_ring_bytes = 64 << 10;
 	o.flows_max = 1024;
 	cgroup_fd = cgroup_root_open(text, sizeof(text));
 	for (size_t i = 0; i < N_PROGRAMS; i++)

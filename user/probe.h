@@ -24,6 +24,7 @@ enum kernel_source {
 	KERNEL_JOURNAL,
 	KERNEL_PROCESSES,
 	KERNEL_EVENTS,
+	KERNEL_NAMES,
 	KERNEL_SOURCES,
 };
 
@@ -53,10 +54,11 @@ struct kernel_opts {
 	const char *btf; /* NULL: the running kernel's own */
 	bool wanted[KERNEL_SOURCES];
 	uint32_t events; /* enum kernel_class: which of KERNEL_EVENTS */
-	uint64_t flow_ring_bytes, journal_ring_bytes, events_ring_bytes;
+	uint64_t flow_ring_bytes, journal_ring_bytes, events_ring_bytes, names_ring_bytes;
 	uint64_t flows_max;
 	uint64_t active_ns, idle_ns;
 	bool loopback;
+	bool names_dns, names_tls;	/* of KERNEL_NAMES: which */
 	const struct flow_rules *rules; /* which flows; NULL: all */
 };
 

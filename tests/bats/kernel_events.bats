@@ -135,7 +135,7 @@ assert_nothing_lost() {
 	# Our own key is nobody's argument.
 	[ "$(ours '.event.action == "exec" and .process.args[1] == "'"$TOKEN"'-secret"' | jq -r '.process.args[2]')" = \
 		"--intake-key=$(printf '%*s' ${#TEST_KEY} '' | tr ' ' '*')" ]
-	! grep -q "$TEST_KEY" "$T/received"
+	run ! grep -q "$TEST_KEY" "$T/received"
 }
 
 @test "an exit: code, signal, core, threads, forks" {
@@ -216,6 +216,7 @@ is() {
 	is "$(acted clone-namespaces .sekoia_ebpf.namespaces)" '["ipc","pid"]'
 	is "$(acted set-user '[.sekoia_ebpf.uid, .user.id]')" '[{"real":65534,"effective":65534,"saved":65534},"65534"]'
 	is "$(acted set-group .sekoia_ebpf.gid.real)" 65534
+	# shellcheck disable=SC2086 # two numbers
 	is "$(acted listen '[.destination.ip, .destination.port, .network.transport]' | sort)" \
 		"$(printf '["127.0.0.1",%d,"tcp"]\n["::1",%d,"tcp"]' $ports)"
 }
@@ -262,5 +263,5 @@ programs() {
 	assert_accounts_balance
 	peer_stop
 	[ -z "$(ours '.event.action == "exit"')" ]
-	! grep -q "$TOKEN-two" "$T/received"
+	run ! grep -q "$TOKEN-two" "$T/received"
 }

@@ -38,7 +38,8 @@ observer.egress.interface.name observer.ingress.interface.id observer.ingress.in
 orchestrator.resource.id orchestrator.resource.type orchestrator.type process.args
 process.command_line process.executable process.name process.parent.command_line
 process.parent.executable process.parent.name process.parent.pid process.pid process.start
-error.code event.duration process.end process.exit_code process.working_directory user.effective.id
+destination.domain dns.question.name dns.question.type dns.resolved_ip dns.response_code dns.type
+tls.client.server_name tls.next_protocol error.code event.duration process.end process.exit_code process.working_directory user.effective.id
 user.effective.name user.group.id service.name source.bytes source.ip source.packets source.port user.id user.name
 """.split()
 

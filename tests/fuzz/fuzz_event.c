@@ -32,6 +32,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		return 0;
 	}
+	if (e.kind == EVENT_IS_PACKET) {
+		volatile char last = 0;
+
+		if (e.packet.data.len)
+			last = e.packet.data.p[e.packet.data.len - 1];
+		(void)last;
+		if (e.packet.full_len < e.packet.data.len)
+			abort();
+		return 0;
+	}
 	if (e.kind != EVENT_IS_FLOW) {
 		const struct process_info p = { .pid = 1,
 						.executable = e.exec.path,

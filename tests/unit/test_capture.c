@@ -27,8 +27,11 @@ static struct kernel_opts options(void)
 {
 	return (struct kernel_opts){
 		.dir = dir,
-		.wanted = { true, true, true, true },
+		.wanted = { true, true, true, true, true },
 		.events = CLASS_ALL,
+		.names_dns = true,
+		.names_tls = true,
+		.names_ring_bytes = 1 << 20,
 		.flow_ring_bytes = 1 << 20,
 		.journal_ring_bytes = 1 << 20,
 		.events_ring_bytes = 1 << 20,

@@ -512,3 +512,59 @@ TEST(a_journal_sample_of_a_newer_version)
 	CHECK_INT(ev.journal.reader_pid, 4);
 	CHECK(!ev.journal.stream && !ev.journal.truncated);
 }
+
+TEST(a_packet)
+{
+	union {
+		struct event_packet e;
+		uint8_t bytes[256];
+	} b = { .e = { .h = { .type = EVENT_PACKET, .size = sizeof(b.e) + 5, .boot_ns = 9 },
+		       .asker = { .tgid = 4, .start_ns = 8, .cgroup_id = 15 },
+		       .local = { 192, 0, 2, 1 },
+		       .remote = { 192, 0, 2, 2 },
+		       .local_port = 40000,
+		       .remote_port = 53,
+		       .ip_version = 4,
+		       .protocol = 17,
+		       .outbound = 1,
+		       .seq = 77,
+		       .full_len = 900,
+		       .len = 5 } };
+	struct event ev;
+
+	memcpy(b.bytes + sizeof(b.e), "hello", 5);
+	CHECK_INT(event_decode(&b, sizeof(b), &ev), 0);
+	CHECK_INT(ev.kind, EVENT_IS_PACKET);
+	CHECK_INT(ev.packet.boot_ns, 9);
+	CHECK_INT(ev.packet.asker.pid, 4);
+	CHECK_INT(ev.packet.asker.start_ns, 8);
+	CHECK_INT(ev.packet.asker.cgroup_id, 15);
+	CHECK_INT(ev.packet.local[3], 1);
+	CHECK_INT(ev.packet.remote[3], 2);
+	CHECK_INT(ev.packet.local_port, 40000);
+	CHECK_INT(ev.packet.remote_port, 53);
+	CHECK_INT(ev.packet.ip_version, 4);
+	CHECK_INT(ev.packet.protocol, 17);
+	CHECK(ev.packet.outbound);
+	CHECK_INT(ev.packet.seq, 77);
+	CHECK_INT(ev.packet.full_len, 900);
+	CHECK_MEM(ev.packet.data.p, ev.packet.data.len, "hello");
+
+	/* Sixteen bytes more before the payload: a newer version's. */
+	memset(b.bytes + sizeof(b.e), 0xff, 16);
+	memcpy(b.bytes + sizeof(b.e) + 16, "hello", 5);
+	b.e.h.size += 16;
+	CHECK_INT(event_decode(&b, sizeof(b), &ev), 0);
+	CHECK_MEM(ev.packet.data.p, ev.packet.data.len, "hello");
+	b.e.h.size -= 16;
+
+	for (size_t n = 0; n < b.e.h.size; n++)
+		CHECK_INT(event_decode(&b, n, &ev), -EBADMSG);
+	b.e.len = UINT32_MAX;
+	CHECK_INT(event_decode(&b, sizeof(b), &ev), -EBADMSG);
+	b.e.len = (uint32_t)(sizeof(b.e) - EVENT_PACKET_MIN) + 6;
+	CHECK_INT(event_decode(&b, sizeof(b), &ev), -EBADMSG);
+	b.e.len = 5;
+	b.e.ip_version = 5;
+	CHECK_INT(event_decode(&b, sizeof(b), &ev), -EBADMSG);
+}
