@@ -234,8 +234,9 @@ test-packages: static man completions $(PACKAGE_PEERS) ## lint, install, upgrade
 	$(Q)deploy/deps.sh packages
 	$(Q)tests/packages/run.sh
 
-test-kubernetes: ## the manifests against the types of the Kubernetes API; needs npm
-	$(Q)tests/deploy/kubernetes.sh
+test-kubernetes: ## the manifests and the chart against the types of the Kubernetes API; needs npm
+	$(Q)deploy/deps.sh kubernetes
+	$(Q)charts=$$(tests/deploy/helm.sh) && tests/deploy/kubernetes.sh deploy/kubernetes/*.yaml $$charts
 
 fuzz: $(FUZZERS) ## libFuzzer on every parser; FUZZ_SECONDS=30 each
 	$(Q)tests/fuzz/run.sh $(or $(FUZZ_SECONDS),30) $(FUZZERS)

@@ -390,3 +390,54 @@ int packet_take_over(struct bpf_iter__bpf_map_elem *ctx)
 	bpf_map_delete_elem(table, &key);
 	return 0;
 }
+
+/* For people who look, as tcp_show. */
+SEC("iter/bpf_map_elem")
+int packet_show(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct packet_key *keyp = ctx->key, key;
+	struct event_task *owner;
+	struct event_flow e = {};
+	struct packet_flow *f;
+
+	if (!keyp)
+		return 0;
+	__builtin_memcpy(&key, keyp, sizeof(key));
+	f = bpf_map_lookup_elem(&packet_flows, &key);
+	if (!f)
+		return 0;
+	e.h.type = EVENT_FLOW;
+	e.h.size = sizeof(e);
+	e.h.boot_ns = bpf_ktime_get_boot_ns();
+	e.id = f->id;
+	e.start_ns = f->start_ns;
+	e.from_ns = f->report ? f->from_ns : f->start_ns;
+	e.last_ns = f->last_ns;
+	e.out_total = f->out_bytes;
+	e.in_total = f->in_bytes;
+	e.out_bytes = e.out_total - f->rep_out_bytes;
+	e.in_bytes = e.in_total - f->rep_in_bytes;
+	e.out_packets = f->out_packets - f->rep_out_packets;
+	e.in_packets = f->in_packets - f->rep_in_packets;
+	owner = bpf_map_lookup_elem(&socket_owners, &key.cookie);
+	if (owner) {
+		e.opener = *owner;
+		e.user = *owner;
+	}
+	__builtin_memcpy(e.local, key.local, sizeof(e.local));
+	__builtin_memcpy(e.remote, key.remote, sizeof(e.remote));
+	e.local_port = key.local_port;
+	e.remote_port = key.remote_port;
+	e.icmp_type_code = f->icmp_type_code;
+	e.ip_version = key.ip_version;
+	e.protocol = key.protocol;
+	e.direction = f->direction;
+	e.end_reason = FLOW_END_ACTIVE;
+	e.flags = f->flags | (f->report ? 0 : FLOW_FIRST);
+	e.ifindex = f->ifindex;
+	e.netns = f->netns;
+	e.report = f->report;
+	if (filter_allows_owner(&e))
+		bpf_seq_write(ctx->meta->seq, &e, sizeof(e));
+	return 0;
+}

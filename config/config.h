@@ -110,6 +110,7 @@ struct config {
 
 	/* [monitor] */
 	char *monitor_socket; /* "off": none */
+	char *monitor_listen; /* a loopback address and port; NULL: none */
 
 	/* [heartbeat] */
 	uint64_t heartbeat_ms; /* 0: none */
@@ -200,6 +201,7 @@ DEFINE_CLEANUP(struct config *, config_free);
  */
 enum config_command_flag {
 	COMMAND_JSON = 1 << 0,
+	COMMAND_ONCE = 1 << 1,
 };
 
 struct config_command_flag_row {
@@ -281,6 +283,12 @@ int config_write(const struct config *c, struct buf *ret);
  */
 #define CONFIG_TARGETS_MAX 8
 int config_parse_target(const char **list, char *host, size_t size, uint16_t *ret_port);
+
+/*
+ * A loopback address and a port, "127.0.0.1:9477" or "[::1]:9477". -EINVAL: it is none.
+ */
+struct sockaddr_storage;
+int config_parse_listen(const char *text, struct sockaddr_storage *ret);
 
 void config_print_help(FILE *f, const struct config_command *commands);
 void config_print_sample(FILE *f);

@@ -8,8 +8,11 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "config/private.h"
 
@@ -317,4 +320,38 @@ bool config_no_proxy_has(const char *list, const char *host)
 			return true;
 	}
 	return false;
+}
+
+/* Whoever is on this host may read it; nobody else. */
+int config_parse_listen(const char *text, struct sockaddr_storage *ret)
+{
+	struct sockaddr_in *four = (struct sockaddr_in *)ret;
+	struct sockaddr_in6 *six = (struct sockaddr_in6 *)ret;
+	const char *rest = text;
+	char host[64];
+	uint16_t port;
+
+	memset(ret, 0, sizeof(*ret));
+	if (config_parse_target(&rest, host, sizeof(host), &port) < 0 || *rest || !port)
+		return -EINVAL;
+	if (inet_pton(AF_INET, host, &four->sin_addr) == 1) {
+		four->sin_family = AF_INET;
+		four->sin_port = htons(port);
+		return ntohl(four->sin_addr.s_addr) >> 24 == 127 ? 0 : -EINVAL;
+	}
+	if (inet_pton(AF_INET6, host, &six->sin6_addr) != 1)
+		return -EINVAL;
+	six->sin6_family = AF_INET6;
+	six->sin6_port = htons(port);
+	return IN6_IS_ADDR_LOOPBACK(&six->sin6_addr) ? 0 : -EINVAL;
+}
+
+const char *config_check_listen(char *value)
+{
+	struct sockaddr_storage at;
+
+	return config_parse_listen(value, &at)
+		       ? "is no place to listen at; allowed: a loopback "
+			 "address with a port, as 127.0.0.1:9477 or [::1]:9477"
+		       : NULL;
 }

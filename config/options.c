@@ -294,6 +294,10 @@ const struct config_option config_options[] = {
 	{ .key = "monitor.socket", .type = CONFIG_STRING, AT(monitor_socket),
 	  .initial = "/run/sekoia-ebpf/monitor", .metavar = "FILE",
 	  .help = "A Unix socket for \"status\" and Prometheus, root's alone; off: none" },
+	{ .key = "monitor.listen", .type = CONFIG_STRING, AT(monitor_listen),
+	  .metavar = "ADDRESS:PORT",
+	  .help = "Serve the metrics to Prometheus at a loopback address, as 127.0.0.1:9477, too",
+	  .check = config_check_listen },
 	{ .key = "heartbeat.interval", .type = CONFIG_DURATION, AT(heartbeat_ms), .initial = "5m",
 	  .min = 0, .max = 600 * SECOND, .metavar = "TIME",
 	  .help = "Send the books as an event this often, so that a silent host is seen; 0: never" },
@@ -316,6 +320,7 @@ _Static_assert(sizeof(config_options) / sizeof(*config_options) <= CONFIG_OPTION
 
 const struct config_command_flag_row config_command_flags[] = {
 	{ COMMAND_JSON, "json", "Print JSON, for programs: with the commands that say so" },
+	{ COMMAND_ONCE, "once", "Print one table and end, as without a terminal: with top" },
 	{ 0 },
 };
 

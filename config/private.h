@@ -85,6 +85,7 @@ const char *config_check_outputs(char *value);
 const char *config_check_drop_order(char *value);
 const char *config_check_host(char *value);
 const char *config_check_targets(char *value);
+const char *config_check_listen(char *value);
 const char *config_check_hostname(char *value);
 const char *config_check_path(char *value);
 const char *config_check_proxy(char *value);

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Installs what is missing to build ("build"), to build and test ("test", the
-# default), to make and test packages ("packages"), or to build for arm64 on another
-# machine ("arm64": dpkg is told of that architecture), on Debian and Ubuntu. When
-# nothing is missing it is silent and touches neither the network nor the system. It
-# starts no service.
+# default), to make and test packages ("packages"), to test what is for Kubernetes
+# ("kubernetes"), or to build for arm64 on another machine ("arm64": dpkg is told of that
+# architecture), on Debian and Ubuntu. When nothing is missing it is silent and touches
+# neither the network nor the system. It starts no service.
 set -euo pipefail
 
 # One line for each need: the first package that the distribution has is taken.
@@ -23,9 +23,11 @@ test=(
 	rsyslog rsyslog-relp rsyslog-gnutls rsyslog-openssl systemd
 	qemu-system-x86 busybox-static cpio xz-utils gzip
 	man-db mandoc zsh
+	python3-yaml python3-jinja2
 	clang-format clang-tidy cppcheck shellcheck "libclang-rt-dev|libclang-rt-14-dev"
 )
 packages=(debhelper lintian rpm rpmlint mmdebstrap buildah runc)
+kubernetes=(golang-go golang-github-masterminds-sprig-dev golang-gopkg-yaml.v3-dev python3-yaml)
 arm64=(
 	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static qemu-system-arm libc6-dev:arm64
 	libbpf-dev:arm64 libelf-dev:arm64 zlib1g-dev:arm64 libssl-dev:arm64 libjson-c-dev:arm64
@@ -81,7 +83,8 @@ build) needs=("${build[@]}") ;;
 test) needs=("${build[@]}" "${test[@]}") ;;
 packages) needs=("${build[@]}" "${test[@]}" "${packages[@]}") ;;
 arm64) needs=("${build[@]}" "${arm64[@]}") ;;
-*) die "usage: deploy/deps.sh [build|test|packages|arm64]" ;;
+kubernetes) needs=("${kubernetes[@]}") ;;
+*) die "usage: deploy/deps.sh [build|test|packages|arm64|kubernetes]" ;;
 esac
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

@@ -63,18 +63,18 @@ static int tell(spool_found_fn fn, void *arg, const struct spool_found *found, u
 	return r;
 }
 
-int spool_scan(int fd, const struct spool_key *key, uint64_t want, bool is_last, spool_found_fn fn,
-	       void *arg, struct spool_scan *ret)
+int spool_scan_from(int fd, const struct spool_key *key, uint64_t offset, uint64_t want,
+		    bool is_last, spool_found_fn fn, void *arg, struct spool_scan *ret)
 {
 	_cleanup_free_ uint8_t *buf = malloc(WINDOW);
-	struct window w = { .fd = fd, .buf = buf, .off = SPOOL_SEGMENT_HEADER };
+	struct window w = { .fd = fd, .buf = buf, .off = offset };
 	bool final = !is_last, in_tail = false;
 	struct spool_walk *walk = &ret->walk;
 	struct spool_batch b;
 	struct msg m;
 	int r;
 
-	*ret = (struct spool_scan){ .end = SPOOL_SEGMENT_HEADER };
+	*ret = (struct spool_scan){ .end = offset };
 	spool_walk_init(walk, key, want);
 	if (!buf)
 		return -ENOMEM;
@@ -117,6 +117,12 @@ int spool_scan(int fd, const struct spool_key *key, uint64_t want, bool is_last,
 			return r;
 		w.pos += found.size;
 	}
+}
+
+int spool_scan(int fd, const struct spool_key *key, uint64_t want, bool is_last, spool_found_fn fn,
+	       void *arg, struct spool_scan *ret)
+{
+	return spool_scan_from(fd, key, SPOOL_SEGMENT_HEADER, want, is_last, fn, arg, ret);
 }
 
 /* ------------------------------------------------------------------ tallies */

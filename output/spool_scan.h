@@ -42,6 +42,10 @@ struct spool_scan {
 int spool_scan(int fd, const struct spool_key *key, uint64_t want, bool is_last, spool_found_fn fn,
 	       void *arg, struct spool_scan *ret);
 
+/* The same from a batch on: where an earlier scan of the last segment had come to its end. */
+int spool_scan_from(int fd, const struct spool_key *key, uint64_t offset, uint64_t want,
+		    bool is_last, spool_found_fn fn, void *arg, struct spool_scan *ret);
+
 /* What a segment holds. */
 struct spool_tally {
 	uint64_t n[MSG_CLASSES], bytes[MSG_CLASSES];

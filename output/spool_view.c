@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -253,4 +254,209 @@ int spool_view_cursors(const char *dir,
 	closedir(d);
 	TAKE_FD(fd);
 	return 0;
+}
+
+/* ------------------------------------------------------------------ following */
+
+struct spool_follow {
+	const struct spool_viewer *viewer; /* of the call */
+	struct spool_key key;
+	int dir_fd;
+	uint64_t want;
+	/* The file that is being read; -1: none. */
+	int fd;
+	uint64_t first_seq, offset;
+};
+
+void spool_follow_free(struct spool_follow *f)
+{
+	if (!f)
+		return;
+	close_fd(f->fd);
+	close_fd(f->dir_fd);
+	free(f);
+}
+
+int spool_follow_new(const char *dir, struct spool_follow **ret)
+{
+	_cleanup_(spool_follow_freep) struct spool_follow *f = calloc(1, sizeof(*f));
+	_cleanup_close_ int state_fd = -1;
+	struct spool_state st;
+	int r;
+
+	if (!f)
+		return -ENOMEM;
+	f->fd = -1;
+	f->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (f->dir_fd < 0)
+		return -errno;
+	state_fd = spool_open_regular(f->dir_fd, "spool");
+	if (state_fd < 0)
+		return state_fd == -ENOENT ? -EBADMSG : state_fd;
+	r = spool_state_read(state_fd, &st, NULL);
+	if (r < 0)
+		return r == -ENODATA ? -EBADMSG : r;
+	f->want = st.last_seq + 1;
+	spool_key_init(&f->key, st.id);
+	*ret = TAKE_PTR(f);
+	return 0;
+}
+
+/* Numbers up to before first are not to be had. */
+static int follow_pass(struct spool_follow *f, uint64_t first)
+{
+	struct spool_item item = {
+		.kind = SPOOL_ITEM_MISSING, .file = "", .first = f->want, .last = first - 1
+	};
+
+	if (first <= f->want)
+		return 0;
+	f->want = first;
+	return f->viewer->on_item(f->viewer->arg, &item);
+}
+
+static int follow_found(void *arg, const struct spool_found *found)
+{
+	struct spool_follow *f = arg;
+	struct spool_item item = { .kind = SPOOL_ITEM_EVENT, .file = "", .offset = found->offset };
+	int r;
+
+	switch (found->what) {
+	case SPOOL_FOUND_RECORD:
+		r = follow_pass(f, found->msg->seq);
+		if (r)
+			return r;
+		f->want = found->msg->seq + 1;
+		item.msg = found->msg;
+		return f->viewer->on_item(f->viewer->arg, &item);
+	case SPOOL_FOUND_HOLE:
+		r = follow_pass(f, found->walk->hole.first);
+		if (r)
+			return r;
+		f->want = found->walk->hole.last + 1;
+		item.kind = SPOOL_ITEM_DROPPED;
+		item.first = found->walk->hole.first;
+		item.last = found->walk->hole.last;
+		memcpy(item.lost, found->walk->hole.lost, sizeof(item.lost));
+		return f->viewer->on_item(f->viewer->arg, &item);
+	default:
+		return 0;
+	}
+}
+
+/* The file that holds the wanted number, or the first one behind it. */
+static int follow_open(struct spool_follow *f, const uint64_t *seqs, size_t n)
+{
+	char name[SPOOL_NAME_SIZE];
+	size_t i = 0;
+	int fd;
+
+	while (i + 1 < n && seqs[i + 1] <= f->want)
+		i++;
+	if (!n)
+		return -EAGAIN;
+	spool_segment_name(seqs[i], name);
+	fd = spool_open_regular(f->dir_fd, name);
+	if (fd < 0)
+		return fd;
+	close_fd(f->fd);
+	f->fd = fd;
+	f->first_seq = seqs[i];
+	f->offset = SPOOL_SEGMENT_HEADER;
+	return 0;
+}
+
+/* It may be gone, or written again without some of its events: then ours gets nothing more. */
+static bool follow_is_current(const struct spool_follow *f)
+{
+	char name[SPOOL_NAME_SIZE];
+	struct stat ours, named;
+
+	spool_segment_name(f->first_seq, name);
+	return fstat(f->fd, &ours) == 0 &&
+	       fstatat(f->dir_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+}
+
+static int follow_scan(struct spool_follow *f, bool is_last)
+{
+	struct spool_scan scan;
+	struct stat st;
+	int r;
+
+	if (fstat(f->fd, &st) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size <= f->offset)
+		return 0;
+	r = spool_scan_from(f->fd, &f->key, f->offset, f->want, is_last, follow_found, f, &scan);
+	if (r)
+		return r;
+	f->offset = scan.end;
+	return 0;
+}
+
+int spool_follow_read(struct spool_follow *f, const struct spool_viewer *viewer)
+{
+	f->viewer = viewer;
+	for (;;) {
+		_cleanup_free_ uint64_t *seqs = NULL;
+		uint64_t next = 0;
+		struct stat dir;
+		bool current;
+		size_t n;
+		int r;
+
+		if (fstat(f->dir_fd, &dir) < 0 || !dir.st_nlink)
+			return -ESTALE;
+		r = spool_list(f->dir_fd, &seqs, &n);
+		if (r < 0)
+			return r == -ENOENT ? -ESTALE : r;
+		if (f->fd < 0) {
+			r = follow_open(f, seqs, n);
+			if (r == -ENOENT)
+				continue; /* it went between the two */
+			if (r)
+				return r == -EAGAIN ? 0 : r;
+		}
+		for (size_t i = 0; i < n && !next; i++)
+			next = seqs[i] > f->first_seq ? seqs[i] : 0;
+		/* Asked before it is read: what is appended in between is read next time. */
+		current = follow_is_current(f);
+		r = follow_scan(f, !next && current);
+		if (r || (!next && current))
+			return r;
+		/* The next file, or this one anew; if there is none yet, in a moment. */
+		if (n && next > f->want) {
+			r = follow_pass(f, next);
+			if (r)
+				return r;
+		}
+		close_fd(f->fd);
+		f->fd = -1;
+		if (!n)
+			return 0;
+	}
+}
+
+/* As the kernel tells it: to try the lock would be to hold it for a moment. */
+int spool_has_writer(const char *dir)
+{
+	char path[4096], line[256], at[64];
+	struct stat st;
+	int found = 0;
+	FILE *f;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/lock", dir) >= sizeof(path))
+		return -ENAMETOOLONG;
+	if (stat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	snprintf(at, sizeof(at), " %02x:%02x:%llu ", major(st.st_dev), minor(st.st_dev),
+		 (unsigned long long)st.st_ino);
+	f = fopen("/proc/locks", "re");
+	if (!f)
+		return -errno;
+	while (!found && fgets(line, sizeof(line), f))
+		found = strstr(line, " FLOCK ") && strstr(line, at);
+	fclose(f);
+	return found;
 }

@@ -57,3 +57,25 @@ int spool_view(const char *dir, const struct spool_viewer *viewer, struct spool_
 int spool_view_cursors(const char *dir,
 		       void (*fn)(void *arg, const char *name, const struct spool_cursor *c),
 		       void *arg);
+
+/*
+ * What is appended from now on, as it comes: of a spool that a collector writes. Nobody waits
+ * for such a reader: what was delivered or dropped, and removed, before it
+ * looked is gone for it, and told as that.
+ */
+struct spool_follow;
+
+/* The caller owns *ret. -ENOENT, -EBADMSG, -errno, as of spool_view(). */
+int spool_follow_new(const char *dir, struct spool_follow **ret);
+void spool_follow_free(struct spool_follow *f);
+DEFINE_CLEANUP(struct spool_follow *, spool_follow_free);
+
+/*
+ * Calls the viewer's on_item with events, and with SPOOL_ITEM_DROPPED or SPOOL_ITEM_MISSING
+ * for numbers that are not to be had any more, up to the present end. 0, what on_item
+ * returned, -ESTALE (the directory is gone, or holds another spool), or -errno.
+ */
+int spool_follow_read(struct spool_follow *f, const struct spool_viewer *viewer);
+
+/* Does a collector hold this spool's lock? -errno: it is not to be known. */
+int spool_has_writer(const char *dir);

@@ -275,7 +275,7 @@ static void open_programs(struct capture *c)
 		int fd;
 
 		at(&place, "%s/%s/%s/%s", c->dir, kernel_sources[p->source].name,
-		   p->attach == ATTACH_SWEEP ? "sweeps" : "links", p->name);
+		   pin_folder(p->attach), p->name);
 		link_fd = bpf_obj_get(place.path);
 		if (link_fd < 0 || bpf_obj_get_info_by_fd(link_fd, &link, &len) < 0)
 			continue;

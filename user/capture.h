@@ -4,7 +4,7 @@
  * (probe.c), a capture's pins (capture.c), the way from one capture to the next
  * (handover.c). Nobody else includes this.
  *
- *   DIR/NAME/SOURCE/{maps,links,sweeps}/   a capture; NAME is its layout's, eight hex digits,
+ *   DIR/NAME/SOURCE/{maps,links,sweeps,shows}/   a capture; NAME is its layout's, eight hex digits,
  *                                          and "-N" behind it when that name is taken
  *   DIR/NAME/before                        a link to the one that it took over from
  *   DIR/NAME/pending/                      there as long as it has not: programs for that
@@ -19,8 +19,11 @@
 
 #include "user/probe.h"
 
-/* ATTACH_TAKE_OVER: is not attached, but walks a table of the capture before. */
-enum attach { ATTACH_AUTO, ATTACH_CGROUP, ATTACH_SWEEP, ATTACH_TAKE_OVER };
+/*
+ * ATTACH_TAKE_OVER: is not attached, but walks a table of the capture before. ATTACH_SHOW:
+ * whoever opens its pin reads a table, as samples; nothing runs before that.
+ */
+enum attach { ATTACH_AUTO, ATTACH_CGROUP, ATTACH_SWEEP, ATTACH_SHOW, ATTACH_TAKE_OVER };
 
 struct program_row {
 	enum kernel_source source;
@@ -83,6 +86,9 @@ struct kernel {
 struct place {
 	char path[512];
 };
+
+/* "links", or wherever else a program of this kind is pinned. */
+const char *pin_folder(enum attach attach);
 
 /* A path from its parts. The folder's length was checked when it was configured. */
 const char *at(struct place *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

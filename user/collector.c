@@ -798,24 +798,49 @@ static int open_self(struct collector *c)
 	return watch(c, err, c->self, "losses");
 }
 
+static void tell_no_monitor(const char *path, int err)
+{
+	if (err == -EADDRINUSE)
+		log_warning("monitor.socket %s: another collector has it; \"status\" shows that "
+			    "one, give this one another path",
+			    path);
+	else
+		log_warning("monitor.socket %s: %s; \"status\" and metrics are not to be had", path,
+			    log_strerror(err));
+}
+
 /* Whoever can not be asked works all the same. */
 static void open_monitor(struct collector *c)
 {
-	const char *path = c->config->monitor_socket;
+	const char *path = c->config->monitor_socket, *listen = c->config->monitor_listen;
 	struct monitor_opts o = {
 		.loop = c->loop, .path = path, .books = c->books, .read_books = read_books, .arg = c
 	};
 	int err;
 
 	if (!path || !*path || !strcmp(path, "off"))
+		o.path = path = NULL;
+	if (!path && !listen)
 		return;
 	err = monitor_new(&o, &c->monitor);
+	if (err && path && listen) {
+		tell_no_monitor(path, err);
+		o.path = path = NULL;
+		err = monitor_new(&o, &c->monitor);
+	}
+	if (err) {
+		tell_no_monitor(path ? path : listen, err);
+		return;
+	}
+	if (!listen)
+		return;
+	err = monitor_listen(c->monitor, listen);
 	if (err == -EADDRINUSE)
-		log_warning("monitor.socket %s: another collector has it; \"status\" shows that "
-			    "one, give this one another path",
-			    path);
+		log_warning("monitor.listen %s: another program has that port; metrics are not to "
+			    "be had there: choose another one",
+			    listen);
 	else if (err)
-		log_warning("monitor.socket %s: %s; \"status\" and metrics are not to be had", path,
+		log_warning("monitor.listen %s: %s; metrics are not to be had there", listen,
 			    log_strerror(err));
 }
 

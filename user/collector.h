@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The collector: owns the kernel side, the sources and the spool, and starts
- * the shipper. One thread; never a network socket.
+ * the shipper. One thread; never a network socket but, if it is asked to, one on loopback that
+ * listens for Prometheus (monitor.listen).
  */
 #pragma once
 

@@ -6,7 +6,6 @@
 #define _GNU_SOURCE
 #include "user/command_spool.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +13,8 @@
 #include <unistd.h>
 
 #include "output/spool_view.h"
+#include "user/record_line.h"
 #include "user/util/clock.h"
-#include "user/util/json_writer.h"
 #include "user/util/log.h"
 
 #define OUTPUTS_MAX 64
@@ -195,33 +194,6 @@ static int ls(const char *dir, struct looking *l)
 
 /* ------------------------------------------------------------------ cat */
 
-/* One line, whatever is in it: control bytes become blanks. */
-static void put_line(struct slice s)
-{
-	for (size_t i = 0; i < s.len; i++)
-		putchar_unlocked(iscntrl((unsigned char)s.p[i]) ? ' ' : s.p[i]);
-}
-
-/* As JSON transports send it; see msg.h. */
-static int put_event(const struct msg *m)
-{
-	static char text[JSON_ESCAPE_MAX * MSG_MAX_BYTES + 1];
-	char *end;
-
-	put_line(m->json);
-	if (!m->json.len) {
-		put_line(m->text);
-	} else if (m->text.len || m->json.p[m->json.len - 1] != '}') {
-		if (json_escape(text, sizeof(text), m->text, &end))
-			return -EMSGSIZE;
-		putchar_unlocked('"');
-		fwrite(text, 1, (size_t)(end - text), stdout);
-		fputs("\"}}", stdout);
-	}
-	putchar_unlocked('\n');
-	return 0;
-}
-
 static int cat_item(void *arg, const struct spool_item *item)
 {
 	const struct looking *l = arg;
@@ -234,7 +206,7 @@ static int cat_item(void *arg, const struct spool_item *item)
 		clock_format_rfc3339(item->msg->time_us, when);
 		printf("%llu\t%s\t%s\t", (unsigned long long)item->msg->seq, when,
 		       class_names[item->msg->class]);
-		if (put_event(item->msg))
+		if (record_put_json(item->msg, stdout))
 			return -EMSGSIZE;
 		break;
 	case SPOOL_ITEM_DROPPED:

@@ -11,7 +11,10 @@
 #include "user/command_check.h"
 #include "user/command_spool.h"
 #include "user/command_status.h"
+#include "user/command_tail.h"
+#include "user/command_top.h"
 #include "user/probe.h"
+#include "user/record_line.h"
 #include "user/util/cleanup.h"
 #include "user/util/log.h"
 
@@ -70,6 +73,19 @@ const struct config_command commands[] = {
 	  .help = "Show the books of the collector that runs; 0: well, 1: none, 2: look at it",
 	  .max_args = 1,
 	  .run = command_status },
+	{ .name = "tail",
+	  .args = "[FILTER...]",
+	  .flags = COMMAND_JSON,
+	  .max_args = RECORD_WISHES,
+	  .help = "Show the records of the collector that runs as they pass; filters: flows, "
+		  "journal, kernel, self, process=, pid=, host=, port=, container=, text=",
+	  .run = command_tail },
+	{ .name = "top",
+	  .args = "[process|peer|container] [rate|total|flows]",
+	  .flags = COMMAND_ONCE,
+	  .max_args = 2,
+	  .help = "Show the flows that go on, added up, once a second; keys change what and how",
+	  .run = command_top },
 	{ .name = "cleanup",
 	  .help = "Remove what a collector that was killed left in the kernel",
 	  .run = run_cleanup },

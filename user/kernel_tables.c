@@ -213,3 +213,62 @@ int kernel_find_exec(const struct kernel *k, uint32_t pid, uint64_t start_ns,
 	ret->args[ret->args_len] = 0;
 	return 0;
 }
+
+/* ------------------------------------------------------------------ for people who look */
+
+/* What the program behind fd writes: samples, one behind the other. */
+static void show_samples(int fd, void (*fn)(void *arg, const void *sample, size_t size), void *arg)
+{
+	static _Alignas(8) char buf[64 << 10];
+	struct event_header h;
+	size_t have = 0, done;
+
+	for (;;) {
+		ssize_t n = read(fd, buf + have, sizeof(buf) - have);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (n <= 0)
+			return;
+		have += (size_t)n;
+		for (done = 0; have - done >= sizeof(h); done += h.size) {
+			memcpy(&h, buf + done, sizeof(h));
+			if (h.size < sizeof(h) || h.size > sizeof(buf))
+				return;
+			if (have - done < h.size)
+				break;
+			fn(arg, buf + done, h.size);
+		}
+		memmove(buf, buf + done, have - done);
+		have -= done;
+	}
+}
+
+int kernel_show(const char *dir, void (*fn)(void *arg, const void *sample, size_t size), void *arg)
+{
+	struct dirent *e;
+	int found = 0;
+	DIR *d = opendir(dir);
+
+	if (!d)
+		return 0;
+	while ((e = readdir(d))) {
+		for (size_t i = 0; i < kernel_n_programs; i++) {
+			_cleanup_close_ int fd = -1;
+			struct place place;
+
+			if (kernel_programs[i].attach != ATTACH_SHOW || e->d_name[0] == '.')
+				continue;
+			at(&place, "%s/%s/%s/%s/%s", dir, e->d_name,
+			   kernel_sources[kernel_programs[i].source].name, pin_folder(ATTACH_SHOW),
+			   kernel_programs[i].name);
+			fd = open(place.path, O_RDONLY | O_CLOEXEC);
+			if (fd < 0)
+				continue;
+			found++;
+			show_samples(fd, fn, arg);
+		}
+	}
+	closedir(d);
+	return found;
+}

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +14,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "config/config.h"
 #include "user/monitor_request.h"
 #include "user/util/buf.h"
 
-#define CLIENTS_MAX	 8
+#define CLIENTS_MAX	 8    /* of the Unix socket */
+#define SCRAPERS_MAX	 4    /* of the loopback address */
 #define CLIENT_MS	 5000 /* from the accept to the last byte */
 #define ANSWER_MAX_BYTES (256u << 10)
 
@@ -25,15 +28,16 @@ struct client {
 	struct loop_io io;
 	struct loop_timer deadline;
 	struct buf answer;
-	size_t len; /* of request */
+	bool is_scraper; /* for it there is /metrics */
+	size_t len;	 /* of request */
 	char request[MONITOR_REQUEST_MAX];
 };
 
 struct monitor {
 	struct monitor_opts opts;
-	struct loop_io io;
+	struct loop_io io, scrape_io;
 	struct stat made; /* the socket's file */
-	struct client clients[CLIENTS_MAX];
+	struct client clients[CLIENTS_MAX + SCRAPERS_MAX];
 	struct monitor_stats stats;
 };
 
@@ -78,7 +82,7 @@ static int put_status(const struct books *b, struct buf *ret)
 	return buf_puts(ret, "\n");
 }
 
-static int put_body(struct monitor *m, enum monitor_page page, struct buf *ret)
+static int put_body(struct monitor *m, enum monitor_page page, bool scraper, struct buf *ret)
 {
 	struct books *b = m->opts.books;
 
@@ -91,7 +95,8 @@ static int put_body(struct monitor *m, enum monitor_page page, struct buf *ret)
 	case MONITOR_METRICS:
 		return books_put_metrics(b, ret);
 	default:
-		return buf_puts(ret, "There is /, /status and /metrics.\n");
+		return buf_puts(ret, scraper ? "There is /metrics.\n"
+					     : "There is /, /status and /metrics.\n");
 	}
 }
 
@@ -103,7 +108,7 @@ static const char *const types[] = {
 	[MONITOR_NOT_ALLOWED] = "text/plain",
 };
 
-static int put_answer(struct monitor *m, enum monitor_page page, struct buf *ret)
+static int put_answer(struct monitor *m, enum monitor_page page, bool scraper, struct buf *ret)
 {
 	const char *status = page == MONITOR_NOT_FOUND	   ? "404 Not Found"
 			     : page == MONITOR_NOT_ALLOWED ? "405 Method Not Allowed"
@@ -112,7 +117,7 @@ static int put_answer(struct monitor *m, enum monitor_page page, struct buf *ret
 	int err;
 
 	buf_init(&body, ANSWER_MAX_BYTES);
-	err = put_body(m, page, &body);
+	err = put_body(m, page, scraper, &body);
 	if (!err)
 		err = buf_printf(ret,
 				 "HTTP/1.0 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
@@ -176,7 +181,9 @@ static void read_request(struct client *c)
 		return;
 	}
 	c->monitor->stats.requests++;
-	if (put_answer(c->monitor, page, &c->answer) < 0)
+	if (c->is_scraper && (page == MONITOR_PAGE || page == MONITOR_STATUS))
+		page = MONITOR_NOT_FOUND;
+	if (put_answer(c->monitor, page, c->is_scraper, &c->answer) < 0)
 		refuse(c);
 	else
 		write_answer(c);
@@ -193,16 +200,14 @@ static void on_client(void *arg, uint32_t events)
 		read_request(c);
 }
 
-static void on_accept(void *arg, uint32_t events)
+static void take_client(struct monitor *m, int listener, int first, int n)
 {
-	struct monitor *m = arg;
 	struct client *c = NULL;
-	int fd = accept4(m->io.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-	(void)events;
 	if (fd < 0)
 		return;
-	for (int i = 0; i < CLIENTS_MAX && !c; i++)
+	for (int i = first; i < first + n && !c; i++)
 		if (m->clients[i].io.fd < 0)
 			c = &m->clients[i];
 	if (!c) {
@@ -217,6 +222,22 @@ static void on_accept(void *arg, uint32_t events)
 	loop_timer_set(m->opts.loop, &c->deadline, loop_now_ms(m->opts.loop) + CLIENT_MS);
 	if (loop_add(m->opts.loop, &c->io) < 0)
 		refuse(c);
+}
+
+static void on_accept(void *arg, uint32_t events)
+{
+	struct monitor *m = arg;
+
+	(void)events;
+	take_client(m, m->io.fd, 0, CLIENTS_MAX);
+}
+
+static void on_scraper(void *arg, uint32_t events)
+{
+	struct monitor *m = arg;
+
+	(void)events;
+	take_client(m, m->scrape_io.fd, CLIENTS_MAX, SCRAPERS_MAX);
 }
 
 /* ------------------------------------------------------------------ the socket */
@@ -280,10 +301,15 @@ int monitor_new(const struct monitor_opts *opts, struct monitor **ret)
 	if (!m)
 		return -ENOMEM;
 	m->opts = *opts;
-	m->io.fd = -1;
-	for (int i = 0; i < CLIENTS_MAX; i++) {
+	m->io.fd = m->scrape_io.fd = -1;
+	for (int i = 0; i < CLIENTS_MAX + SCRAPERS_MAX; i++) {
 		m->clients[i].monitor = m;
 		m->clients[i].io.fd = -1;
+		m->clients[i].is_scraper = i >= CLIENTS_MAX;
+	}
+	if (!opts->path) {
+		*ret = TAKE_PTR(m);
+		return 0;
 	}
 	err = make_folder(opts->path);
 	if (err)
@@ -299,16 +325,47 @@ int monitor_new(const struct monitor_opts *opts, struct monitor **ret)
 	return 0;
 }
 
+int monitor_listen(struct monitor *m, const char *address)
+{
+	_cleanup_close_ int fd = -1;
+	struct sockaddr_storage at;
+	int on = 1, err;
+
+	err = config_parse_listen(address, &at);
+	if (err)
+		return err;
+	fd = socket(at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	/* A predecessor's connections are no reason to wait. */
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    bind(fd, (struct sockaddr *)&at,
+		 at.ss_family == AF_INET ? sizeof(struct sockaddr_in)
+					 : sizeof(struct sockaddr_in6)) < 0 ||
+	    listen(fd, SCRAPERS_MAX) < 0)
+		return -errno;
+	m->scrape_io = (struct loop_io){ .fd = fd, .events = EPOLLIN, .fn = on_scraper, .arg = m };
+	err = loop_add(m->opts.loop, &m->scrape_io);
+	if (err) {
+		m->scrape_io.fd = -1;
+		return err;
+	}
+	TAKE_FD(fd);
+	return 0;
+}
+
 void monitor_free(struct monitor *m)
 {
 	struct stat now;
 
 	if (!m)
 		return;
-	for (int i = 0; i < CLIENTS_MAX; i++)
+	for (int i = 0; i < CLIENTS_MAX + SCRAPERS_MAX; i++)
 		if (m->clients[i].io.fd >= 0)
 			close_client(&m->clients[i]);
 	loop_del(&m->io);
+	loop_del(&m->scrape_io);
+	close_fd(m->scrape_io.fd);
 	if (m->io.fd >= 0 && stat(m->opts.path, &now) == 0 && now.st_dev == m->made.st_dev &&
 	    now.st_ino == m->made.st_ino)
 		unlink(m->opts.path);

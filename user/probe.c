@@ -41,11 +41,13 @@ const struct program_row kernel_programs[] = {
 	{ KERNEL_FLOWS, "tcp_destroy", ATTACH_AUTO, NULL, "tcp" },
 	{ KERNEL_FLOWS, "tcp_reader", ATTACH_AUTO, NULL, "tcp" },
 	{ KERNEL_FLOWS, "tcp_sweep", ATTACH_SWEEP, "tcp_flows", "tcp" },
+	{ KERNEL_FLOWS, "tcp_show", ATTACH_SHOW, "tcp_flows", "tcp" },
 	{ KERNEL_FLOWS, "tcp_take_over_all", ATTACH_TAKE_OVER, "tcp_flows", "tcp" },
 	{ KERNEL_FLOWS, "packet_egress", ATTACH_CGROUP, NULL, "packet" },
 	{ KERNEL_FLOWS, "packet_ingress", ATTACH_CGROUP, NULL, "packet" },
 	{ KERNEL_FLOWS, "packet_socket", ATTACH_CGROUP, NULL, "packet" },
 	{ KERNEL_FLOWS, "packet_sweep", ATTACH_SWEEP, "packet_flows", "packet" },
+	{ KERNEL_FLOWS, "packet_show", ATTACH_SHOW, "packet_flows", "packet" },
 	{ KERNEL_FLOWS, "packet_take_over", ATTACH_TAKE_OVER, "packet_flows", "packet" },
 	{ KERNEL_JOURNAL, "journal_read", ATTACH_AUTO, NULL, "dynptr" },
 	{ KERNEL_JOURNAL, "journal_read_pages", ATTACH_AUTO, NULL, "pages" },
@@ -115,6 +117,11 @@ const struct source_row kernel_sources[KERNEL_SOURCES] = {
 /* The .bss of the flow, the journal and the names object is exactly this. */
 _Static_assert(sizeof(((struct flow_bpf *)0)->bss->tunables) == sizeof(struct flow_tunables), "");
 _Static_assert(sizeof(*((struct names_bpf *)0)->bss) == sizeof(struct names_tunables), "");
+
+const char *pin_folder(enum attach attach)
+{
+	return attach == ATTACH_SWEEP ? "sweeps" : attach == ATTACH_SHOW ? "shows" : "links";
+}
 
 const char *kernel_source_name(enum kernel_source source)
 {
@@ -319,6 +326,7 @@ static int attach_row(const struct program_row *row, struct bpf_object *obj, int
 		link = bpf_program__attach_cgroup(prog, cgroup_fd);
 		break;
 	case ATTACH_TAKE_OVER: /* for a trial: any table of that kind will do */
+	case ATTACH_SHOW:
 	case ATTACH_SWEEP: {
 		struct bpf_map *map = bpf_object__find_map_by_name(obj, row->map);
 		union bpf_iter_link_info walk = { .map.map_fd = (__u32)bpf_map__fd(map) };
@@ -518,7 +526,7 @@ static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 			 const struct kernel_opts *o, const char *dir, const struct capture *before,
 			 int cgroup_fd, uint64_t generation, char *why, size_t why_size)
 {
-	static const char *const folders[] = { "", "/maps", "/links", "/sweeps" };
+	static const char *const folders[] = { "", "/maps", "/links", "/sweeps", "/shows" };
 	const char *name = kernel_sources[source].name;
 	LIBBPF_OPTS(bpf_object_open_opts, open_opts, .object_name = name,
 		    .btf_custom_path = o->btf);
@@ -559,7 +567,7 @@ static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 		say(why, why_size, "tunables: %s", log_strerror(err));
 		goto out;
 	}
-	for (int i = 0; i < 4 && !err; i++) {
+	for (int i = 0; i < 5 && !err; i++) {
 		at(&place, "%s/%s%s", dir, name, folders[i]);
 		if (mkdir(place.path, 0700) < 0)
 			err = -errno;
@@ -583,8 +591,7 @@ static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 					       place.path);
 		} else {
 			err = attach_row(row, obj, cgroup_fd, &links[i]);
-			at(&place, "%s/%s/%s/%s", dir, name,
-			   row->attach == ATTACH_SWEEP ? "sweeps" : "links", row->name);
+			at(&place, "%s/%s/%s/%s", dir, name, pin_folder(row->attach), row->name);
 			if (!err)
 				err = bpf_link__pin(links[i], place.path);
 		}

@@ -183,3 +183,10 @@ struct kernel_trial {
  */
 int kernel_try(const struct kernel_opts *opts,
 	       void (*fn)(void *arg, const struct kernel_trial *trial), void *arg);
+
+/*
+ * Each flow that goes on, of all captures below dir, as a sample for event_decode(): numbers since
+ * its start, and nothing is changed by looking. Needs root and nothing else; beside a
+ * collector of any version that pins what shows them. How many tables were read; 0: none is there.
+ */
+int kernel_show(const char *dir, void (*fn)(void *arg, const void *sample, size_t size), void *arg);

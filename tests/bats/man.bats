@@ -40,7 +40,7 @@ sample_keys() {
 
 # Of every option: SEKOIA_ and the name of the flag.
 variables() {
-	help_flags | grep -vxE -- '--(config|help|version|json)' | sed 's/^--/SEKOIA_/' | tr 'a-z-' 'A-Z_' | sort -u
+	help_flags | grep -vxE -- '--(config|help|version|json|once)' | sed 's/^--/SEKOIA_/' | tr 'a-z-' 'A-Z_' | sort -u
 }
 
 # The man page as troff's input has it, with plain hyphens.

@@ -46,7 +46,7 @@ all_are() {
 
 @test "rooms: user knows of output what a message and the spool are" {
 	edges user/*.[ch] | grep ' output/' |
-		all_are '.* output/(msg|spool)\.h|user/command_spool\.c output/spool_view\.h|user/(main|collector)\.c output/shipper\.h|user/check_network\.c output/diagnose\.h'
+		all_are '.* output/(msg|spool)\.h|user/command_(spool|tail)\.c output/spool_view\.h|user/(main|collector)\.c output/shipper\.h|user/check_network\.c output/diagnose\.h'
 }
 
 @test "rooms: the wire structs are seen by event.c, ring.c and the kernel side alone" {
