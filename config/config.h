@@ -76,6 +76,9 @@ struct config {
 	uint64_t journal_rate_limit; /* 0: none */
 	uint64_t journal_rate_interval_ms;
 	int journal_schema; /* enum config_journal_schema */
+	/* Which lines: lists as in config/flow_filter.h; NULL: all. */
+	char *journal_units, *journal_identifiers;
+	int journal_max_severity; /* RFC 5424: 0 emergency to 7 debug */
 
 	/* [kernel] */
 	bool kernel_log;

@@ -23,6 +23,9 @@ static const char *const sync_values[] = { "none", "interval", "batch", NULL };
 static const char *const flow_schema_values[] = { "both", "ipfix", "ecs", NULL };
 static const char *const direction_values[] = { "both", "in", "out", NULL };
 static const char *const journal_schema_values[] = { "auto", "raw", "ecs", NULL };
+/* By number: RFC 5424, table 2. */
+static const char *const severity_values[] = { "emergency", "alert", "critical", "error", "warning",
+					       "notice",    "info",  "debug",	 NULL };
 static const char *const log_level_values[] = { "error", "warning", "info", "debug", NULL };
 
 /* A row is read as a row. */
@@ -183,6 +186,16 @@ const struct config_option config_options[] = {
 
 	{ .key = "journal.enable", .type = CONFIG_BOOL, AT(journal), .initial = "yes",
 	  .help = "Capture what journald, rsyslogd or syslog-ng read" },
+	{ .key = "journal.units", .type = CONFIG_STRING, AT(journal_units), .metavar = "LIST",
+	  .help = "Only lines of these units, such as ssh, user@*.service; with a !, none of theirs",
+	  .check = config_check_units },
+	{ .key = "journal.identifiers", .type = CONFIG_STRING, AT(journal_identifiers),
+	  .metavar = "LIST",
+	  .help = "Only lines of these names, such as sshd, postfix/*; with a !, none of theirs",
+	  .check = config_check_identifiers },
+	{ .key = "journal.max_severity", .type = CONFIG_ENUM, AT(journal_max_severity),
+	  .initial = "debug", .values = severity_values, .metavar = "SEVERITY",
+	  .help = "Leave out lines that are less urgent than this" },
 	{ .key = "journal.rate_limit", .type = CONFIG_NUMBER, AT(journal_rate_limit), .initial = "0",
 	  .max = 1000000000, .metavar = "N",
 	  .help = "Send at most N lines of a unit at once, and N more in each rate_interval; 0: all of them" },

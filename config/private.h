@@ -95,6 +95,8 @@ const char *config_check_protocols(char *value);
 const char *config_check_users(char *value);
 const char *config_check_commands(char *value);
 const char *config_check_cgroups(char *value);
+const char *config_check_units(char *value);
+const char *config_check_identifiers(char *value);
 
 bool config_is_name(const char *s, size_t len);
 bool config_is_ipv6(const char *s, size_t len);

@@ -25,6 +25,15 @@ struct slice journal_record_unit(const struct journal_line *line, const struct p
 	return at_most(line->unit, NAME_MAX_BYTES);
 }
 
+struct slice journal_record_app(const struct journal_line *line, const struct process_info *p)
+{
+	if (line->identifier.len)
+		return at_most(line->identifier, NAME_MAX_BYTES);
+	if (p && p->name.len)
+		return at_most(p->name, NAME_MAX_BYTES);
+	return slice_of(providers[line->transport]);
+}
+
 void journal_record_format(struct record *r, const struct journal_line *line,
 			   const struct journal_details *d, struct msg *ret)
 {
@@ -38,12 +47,8 @@ void journal_record_format(struct record *r, const struct journal_line *line,
 		.class = MSG_JOURNAL,
 		.pri = line->pri,
 		.host = r->hostname,
-		.app = at_most(line->identifier, NAME_MAX_BYTES),
+		.app = journal_record_app(line, p),
 	};
-	if (!ret->app.len && p && p->name.len)
-		ret->app = at_most(p->name, NAME_MAX_BYTES);
-	if (!ret->app.len)
-		ret->app = slice_of(providers[line->transport]);
 	ret->procid = (struct slice){ r->number, 0 };
 	if (line->pid)
 		ret->procid.len = (size_t)snprintf(r->number, sizeof(r->number), "%u", line->pid);

@@ -19,6 +19,9 @@ struct journal_details {
 /* The unit by which lines are counted: what the kernel vouches for, if it does; may be empty. */
 struct slice journal_record_unit(const struct journal_line *line, const struct process_info *p);
 
+/* What the record calls its sender: never empty. */
+struct slice journal_record_app(const struct journal_line *line, const struct process_info *p);
+
 /* Always gives a record: what is too long is shortened, and says so. */
 void journal_record_format(struct record *r, const struct journal_line *line,
 			   const struct journal_details *d, struct msg *ret);

@@ -31,7 +31,7 @@ struct source_stats {
 	uint64_t samples;      /* taken */
 	uint64_t records;      /* appended */
 	uint64_t bad;	       /* samples that nobody of ours wrote */
-	uint64_t filtered;     /* samples that are not for us */
+	uint64_t filtered;     /* samples that are not for us, lines that are not wanted */
 	uint64_t own;	       /* what we did ourselves: connections to the intake, log lines */
 	uint64_t rate_limited; /* lines above journal.rate_limit: summed up, not sent */
 	uint64_t too_large;    /* records that the spool would not have */

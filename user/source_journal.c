@@ -16,6 +16,7 @@
 #include "output/spool.h"
 #include "user/event.h"
 #include "user/journal.h"
+#include "user/journal_filter.h"
 #include "user/journal_record.h"
 #include "user/probe.h"
 #include "user/process.h"
@@ -39,6 +40,7 @@ struct source_journal {
 	struct source source;
 	struct rings *rings;
 	struct journal *journal;
+	struct journal_filter *filter;
 	struct stream_state state;
 	struct buf saved;
 	uint64_t saved_changes;	  /* journal_stats.changes when it was last saved */
@@ -54,11 +56,14 @@ struct source_journal {
 static bool may_pass(struct source_journal *j, const struct journal_line *line,
 		     const struct process_info *p)
 {
-	struct slice unit;
+	struct slice unit = journal_record_unit(line, p);
 
+	if (!journal_filter_wants(j->filter, journal_record_app(line, p), unit)) {
+		j->source.stats.filtered++;
+		return false;
+	}
 	if (!j->rates)
 		return true;
-	unit = journal_record_unit(line, p);
 	if (rate_limit_take(j->rates, unit.len ? unit : line->identifier, line->boot_ns))
 		return true;
 	j->source.stats.rate_limited++;
@@ -77,6 +82,10 @@ static bool on_line(void *arg, const struct journal_line *line)
 	/* Each line that tells of trouble would make another event, and more trouble. */
 	if (own_has_pid(&j->sink->own, line->trusted_pid)) {
 		j->source.stats.own++;
+		return true;
+	}
+	if (!journal_filter_wants_severity(j->filter, line->pri & 7)) {
+		j->source.stats.filtered++;
 		return true;
 	}
 	if (who.pid) {
@@ -277,6 +286,7 @@ static void journal_source_free(struct source *s)
 
 	rings_free(j->rings);
 	journal_free(j->journal);
+	journal_filter_free(j->filter);
 	rate_limit_free(j->rates);
 	buf_done(&j->saved);
 	free(j);
@@ -326,6 +336,8 @@ int source_journal_new(const struct kernel *k, const struct config *config,
 	j->rate_limit = config->journal_rate_limit;
 	j->rate_interval_ms = config->journal_rate_interval_ms;
 	err = journal_new(&opts, &j->journal);
+	if (!err)
+		err = journal_filter_new(config, &j->filter);
 	if (!err && j->rate_limit)
 		err = rate_limit_new(j->rate_limit, j->rate_interval_ms * 1000000, 0, &j->rates);
 	if (!err)
