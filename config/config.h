@@ -24,7 +24,9 @@ struct config {
 	/* [intake] */
 	char *intake_key; /* a secret: only config.c prints it, and never does */
 	char *intake_key_file;
-	int region; /* enum config_region */
+	int region;		 /* enum config_region */
+	char *intake_routes;	 /* for config_route_next(); NULL: none */
+	char *intake_route_keys; /* a secret: the same with the keys that the files hold */
 
 	/* [output] */
 	char *output;	   /* a name of output_types[], or several with commas */
@@ -253,7 +255,8 @@ const struct config_option *config_find(const char *key);
 /*
  * The key, from the first of: intake.key (flag, environment, file), the
  * intake.key_file, the systemd credential "intake-key"
- * ($CREDENTIALS_DIRECTORY). Checks its form. Mistakes go to e.
+ * ($CREDENTIALS_DIRECTORY), and those of intake.routes. Checks their form.
+ * Mistakes go to e.
  */
 void config_load_key(struct config *c, struct config_errors *e);
 

@@ -44,6 +44,12 @@ const struct config_option config_options[] = {
 	  .initial = "fra1", .values = region_values, .metavar = "REGION",
 	  .live = CONFIG_LIVE_SHIPPER,
 	  .help = "The Sekoia.io region of the intake" },
+	{ .key = "intake.routes", .type = CONFIG_STRING, AT(intake_routes), .metavar = "LIST",
+	  .help = "Send to other intakes: NAME:KEYFILE; flows, kernel, or names or units of the journal",
+	  .check = config_check_routes },
+	{ .key = "intake.route_keys", .type = CONFIG_SECRET, AT(intake_route_keys), .internal = true,
+	  .live = CONFIG_LIVE_SHIPPER, .metavar = "LIST",
+	  .help = "What is in the files of intake.routes" },
 
 	{ .key = "output.type", .flag = "output", .letter = 'o', .type = CONFIG_STRING, AT(output),
 	  .initial = "https", .values = output_values, .metavar = "TYPE",

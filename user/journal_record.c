@@ -37,6 +37,7 @@ struct slice journal_record_app(const struct journal_line *line, const struct pr
 void journal_record_format(struct record *r, const struct journal_line *line,
 			   const struct journal_details *d, struct msg *ret)
 {
+	enum config_journal_schema schema = r->journal_schema;
 	const struct process_info *p = d->process;
 	struct json_writer w;
 	struct slice unit;
@@ -48,13 +49,16 @@ void journal_record_format(struct record *r, const struct journal_line *line,
 		.pri = line->pri,
 		.host = r->hostname,
 		.app = journal_record_app(line, p),
+		.route = d->route,
 	};
 	ret->procid = (struct slice){ r->number, 0 };
 	if (line->pid)
 		ret->procid.len = (size_t)snprintf(r->number, sizeof(r->number), "%u", line->pid);
 
-	if (r->journal_schema == JOURNAL_SCHEMA_RAW) {
-		record_finish_text(r, r->journal_schema, NULL, line->text, line->cut_bytes, ret);
+	if (d->route.len && schema == JOURNAL_SCHEMA_AUTO)
+		schema = JOURNAL_SCHEMA_RAW;
+	if (schema == JOURNAL_SCHEMA_RAW) {
+		record_finish_text(r, schema, NULL, line->text, line->cut_bytes, ret);
 		return;
 	}
 
@@ -78,5 +82,5 @@ void journal_record_format(struct record *r, const struct journal_line *line,
 	record_open_event(r, &w, providers[line->transport]);
 	if (line->code.len)
 		json_slice(&w, "code", at_most(line->code, NAME_MAX_BYTES));
-	record_finish_text(r, r->journal_schema, &w, line->text, line->cut_bytes, ret);
+	record_finish_text(r, schema, &w, line->text, line->cut_bytes, ret);
 }

@@ -14,6 +14,7 @@
 struct journal_details {
 	const struct process_info *process; /* of the trusted pid; NULL: not known */
 	struct slice user_name;		    /* of the uid; may be empty */
+	struct slice route;		    /* empty: the default intake */
 };
 
 /* The unit by which lines are counted: what the kernel vouches for, if it does; may be empty. */
@@ -22,6 +23,10 @@ struct slice journal_record_unit(const struct journal_line *line, const struct p
 /* What the record calls its sender: never empty. */
 struct slice journal_record_app(const struct journal_line *line, const struct process_info *p);
 
-/* Always gives a record: what is too long is shortened, and says so. */
+/*
+ * Always gives a record: what is too long is shortened, and says so. With a route
+ * it is the raw text, unless journal.schema is ecs: so the formats want it that
+ * read one program's lines.
+ */
 void journal_record_format(struct record *r, const struct journal_line *line,
 			   const struct journal_details *d, struct msg *ret);

@@ -18,6 +18,7 @@ struct config;
 struct kernel;
 struct process_cache;
 struct record;
+struct routes;
 struct sink;
 struct source;
 struct users;
@@ -87,6 +88,7 @@ struct sink {
 	struct record *record; /* sink_begin() sets its seq */
 	struct process_cache *processes;
 	struct users *users;
+	struct routes *routes;
 	struct interfaces interfaces;
 	struct own own; /* who we are ourselves */
 	uint64_t now_ms;
@@ -107,7 +109,7 @@ struct sink {
 
 /* Before each record is formatted. */
 void sink_begin(struct sink *sink);
-/* Counts in s->stats. */
+/* Counts in s->stats. A journal line has its route; others are given theirs. */
 void sink_add(struct source *s, struct sink *sink, const struct msg *m);
 
 /*

@@ -22,6 +22,7 @@
 #include "user/process.h"
 #include "user/rate_limit.h"
 #include "user/rings.h"
+#include "user/routes.h"
 #include "user/source.h"
 #include "user/stream_state.h"
 #include "user/unix_sockets.h"
@@ -94,6 +95,8 @@ static bool on_line(void *arg, const struct journal_line *line)
 	}
 	if (!may_pass(j, line, d.process))
 		return true;
+	d.route = routes_find(j->sink->routes, MSG_JOURNAL, journal_record_app(line, d.process),
+			      journal_record_unit(line, d.process));
 	sink_begin(j->sink);
 	journal_record_format(j->sink->record, line, &d, &m);
 	sink_add(&j->source, j->sink, &m);

@@ -1226,7 +1226,7 @@ TEST(types)
 	CHECK(output_find("file") == &output_file);
 	CHECK(!output_find("ipfix"));
 	CHECK(!output_find(""));
-	CHECK_STR(output_key(&config, SLICE("")), KEY);
+	CHECK_STR(output_key(&config, SLICE("")).p, KEY);
 }
 
 TEST(unusable_options)
