@@ -3,6 +3,9 @@
  * A journal line as a record: the raw text with its facility, severity, name
  * and pid, and ECS JSON around it; or one of the two (journal.schema). Pure.
  *
+ * The other fields of a native message are in sekoia_ebpf.journal{}, as they are
+ * named there; how many had no room is in sekoia_ebpf.journal_left_out.
+ *
  * process{} and user{} are what the kernel vouches for; what the sender says
  * of itself (name, SYSLOG_PID) is in log.syslog{}.
  */
