@@ -114,6 +114,7 @@ void journal_record_format(struct record *r, const struct journal_line *line,
 	const struct process_info *p = d->process;
 	struct json_writer w;
 	struct slice unit;
+	char gid[16];
 
 	*ret = (struct msg){
 		.seq = r->seq,
@@ -142,8 +143,12 @@ void journal_record_format(struct record *r, const struct journal_line *line,
 	} else if (line->trusted_pid) {
 		record_put_process(r, &w, &(struct process_info){ .pid = line->trusted_pid });
 	}
-	if (line->trusted_pid)
+	if (line->trusted_pid) {
 		record_put_user(&w, line->uid, d->user_name);
+		json_object(&w, "group");
+		json_plain(&w, "id", gid, (size_t)snprintf(gid, sizeof(gid), "%u", line->gid));
+		json_object_end(&w);
+	}
 	if (p)
 		record_put_container(&w, &p->container);
 	unit = journal_record_unit(line, p);

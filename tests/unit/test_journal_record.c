@@ -75,6 +75,7 @@ static struct journal_line line_of(const char *text)
 		.pid = 78,
 		.trusted_pid = 77,
 		.uid = 0,
+		.gid = 100,
 		.boot_ns = 1500000000,
 		.time_us = 1795392001500000,
 	};
@@ -104,6 +105,7 @@ TEST(every_key)
 		{ "process.command_line", "'sshd -D" },
 		{ "user.id", "'0" },
 		{ "user.name", "'root" },
+		{ "group.id", "'100" },
 		{ "service.name", "'ssh.service" },
 		{ "container", NULL },
 		{ "event.id", "'0000000000000001-7" },
