@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The journal tap: when a log daemon reads a message from a socket, the message
- * is copied with its sender's credentials, before any file, rate limit or
- * vacuum. What the three protocols mean is for user space to say.
+ * The journal tap: when a log daemon reads a message from a socket, a Unix one or
+ * the kernel's audit, the message is copied with its sender's credentials, before
+ * any file, rate limit or vacuum. What the three protocols mean is for user space to say.
  */
 #include "vmlinux.h"
 
@@ -45,9 +45,11 @@ struct journal_message {
 	struct unix_skb_parms *cb;
 	struct sock *reader; /* the reader's socket, NULL when it could not be told */
 	u64 socket, ino;
+	struct address_space *file; /* the message is in it; NULL: in skb, or out of reach */
 	u32 tgid, offset, linear;
 	u32 len, full; /* what we copy, what it has */
 	u16 type;
+	bool audit;
 };
 
 static __always_inline void journal_fill(struct event_journal *e, const struct journal_message *m)
@@ -55,6 +57,9 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	struct unix_skb_parms *cb = m->cb;
 	struct sock *sk = m->skb->sk, *peer;
 	struct unix_address *addr = NULL;
+	const char *from;
+	char first = 0;
+	u64 size;
 	long n;
 
 	e->h.type = EVENT_JOURNAL;
@@ -64,28 +69,43 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	e->socket_ino = m->ino;
 	e->len = 0;
 	e->sender_cgroup = 0;
+	e->sender_pid = e->sender_uid = e->sender_gid = 0;
+	e->reader_tgid = m->tgid;
+	e->full_len = m->full;
+	e->path_len = 0;
+	if (m->audit) { /* from the kernel, and to no path */
+		e->flags = JOURNAL_NETLINK;
+		if (m->full > m->len)
+			e->flags |= JOURNAL_TRUNCATED;
+		return;
+	}
 	e->sender_pid = BPF_CORE_READ(cb, pid, numbers[0].nr);
 	e->sender_uid = BPF_CORE_READ(cb, uid.val);
 	e->sender_gid = BPF_CORE_READ(cb, gid.val);
-	e->reader_tgid = m->tgid;
-	e->full_len = m->full;
 	e->flags = m->type == SOCK_STREAM ? JOURNAL_STREAM : 0;
 	if (BPF_CORE_READ(cb, fp)) {
 		e->flags |= JOURNAL_FDS;
 		/* The message is the file: of that we know how long it is. */
-		if (!m->full)
-			e->full_len = BPF_CORE_READ(cb, fp, fp[0], f_inode, i_size);
+		if (!m->full) {
+			size = BPF_CORE_READ(cb, fp, fp[0], f_inode, i_size);
+			e->full_len = size < ~0u ? size : ~0u;
+		}
 	}
 	if (e->full_len > m->len)
 		e->flags |= JOURNAL_TRUNCATED;
-	e->path_len = 0;
 	peer = m->reader;
 	if (!peer && sk) /* only a connected sender knows whom it writes to */
 		peer = BPF_CORE_READ((struct unix_sock *)sk, peer);
 	if (peer)
 		addr = BPF_CORE_READ((struct unix_sock *)peer, addr);
 	if (addr) {
-		n = bpf_probe_read_kernel_str(e->path, sizeof(e->path), addr->name[0].sun_path);
+		/* Its end tells what it is for; its beginning may be as long as a namespace's name.
+		 */
+		from = addr->name[0].sun_path;
+		n = BPF_CORE_READ(addr, len) - 2 - (int)sizeof(e->path);
+		if (n > 0 && n < 108 && bpf_probe_read_kernel(&first, 1, from) == 0 && first)
+			from += n;
+		n = bpf_probe_read_kernel_str(e->path, sizeof(e->path), from);
 		if (n > 0)
 			e->path_len = n - 1;
 	}
@@ -223,6 +243,108 @@ static __always_inline u32 journal_copy_pages(struct event_journal *e,
 		return 0;                                                                          \
 	}
 
+/* Of a file, in whole pages: a ring of the smallest size has room for so many. */
+#define JOURNAL_FILE_PAGES 60
+#define JOURNAL_FILE_DEPTH 4
+
+/* The first pages of a file that is in memory: the slots of one node, or one entry for all. */
+struct journal_file {
+	u64 memory, vmemmap;
+	u64 slots, entry;
+	u32 fan_out;
+};
+
+/* The nodes of the tree are freed by RCU: they are there as long as we run. */
+static __always_inline void journal_open_file(struct address_space *mapping, struct journal_file *f)
+{
+	struct xa_node *node;
+
+	bpf_probe_read_kernel(&f->vmemmap, sizeof(f->vmemmap), &vmemmap_base);
+	bpf_probe_read_kernel(&f->memory, sizeof(f->memory), &page_offset_base);
+	f->fan_out = bpf_core_field_size(((struct xa_node *)0)->slots) / sizeof(void *);
+	f->slots = 0;
+	f->entry = (u64)BPF_CORE_READ(mapping, i_pages.xa_head);
+	for (int depth = 0; depth < JOURNAL_FILE_DEPTH; depth++) {
+		if ((f->entry & 3) != 2)
+			return;
+		node = (struct xa_node *)(f->entry - 2);
+		f->slots = (u64)node + bpf_core_field_offset(node->slots);
+		if (!BPF_CORE_READ(node, shift))
+			return;
+		bpf_probe_read_kernel(&f->entry, sizeof(f->entry), (void *)f->slots);
+		f->slots = 0;
+	}
+}
+
+/* Where the kernel has mapped page i of it. What is no page gives what can not be read. */
+static __always_inline u64 journal_file_page(const struct journal_file *f, u32 i)
+{
+	u64 entry = f->entry, index;
+
+	if (f->slots) {
+		if (i >= f->fan_out)
+			return 0;
+		bpf_probe_read_kernel(&entry, sizeof(entry), (void *)(f->slots + i * 8));
+		/* One entry for several slots: the others name the first. */
+		if ((entry & 3) == 2)
+			bpf_probe_read_kernel(&entry, sizeof(entry),
+					      (void *)(f->slots + (entry >> 2) % 64 * 8));
+	}
+	if (entry & 3 || entry < f->vmemmap) /* a hole, or swapped out */
+		return 0;
+	index = bpf_core_type_exists(struct folio) ? BPF_CORE_READ((struct folio *)entry, index)
+						   : BPF_CORE_READ((struct page *)entry, index);
+	return f->memory + (entry - f->vmemmap) / bpf_core_type_size(struct page) * 4096 +
+	       (i - index) * 4096;
+}
+
+/* The message from the file that came in its place. Returns how much it was. */
+static __always_inline u32 journal_copy_file(struct event_journal *e,
+					     const struct journal_message *m, u32 pages)
+{
+	struct journal_file f;
+	u64 from;
+	u32 n;
+
+	journal_open_file(m->file, &f);
+	for (u32 i = 0; i < pages; i++) {
+		if (i * 4096 >= m->len)
+			return m->len;
+		n = m->len - i * 4096;
+		from = journal_file_page(&f, i);
+		asm volatile("" : "+r"(n));
+		if (n > 4096)
+			n = 4096;
+		if (bpf_probe_read_kernel(e->data + i * 4096, n, (void *)from))
+			return i * 4096;
+		/* Nobody else's by now: the file is sealed, but its pages may be swapped out. */
+		if (journal_file_page(&f, i) != from)
+			return i * 4096;
+	}
+	return m->len;
+}
+
+#define JOURNAL_CLASS_FILE(pages)                                                                  \
+	if (m.len <= (pages)*4096) {                                                               \
+		e = bpf_ringbuf_reserve(&journal_ring, sizeof(*e) + (pages)*4096, 0);              \
+		if (!e) {                                                                          \
+			lost(COUNT_RING_FULL);                                                     \
+			return 0;                                                                  \
+		}                                                                                  \
+		journal_fill(e, &m);                                                               \
+		len = journal_copy_file(e, &m, (pages));                                           \
+		if (len < m.len)                                                                   \
+			e->flags |= JOURNAL_TRUNCATED;                                             \
+		journal_submit(e, len, sizeof(*e) + (pages)*4096);                                 \
+		return 0;                                                                          \
+	}
+
+#define JOURNAL_CLASSES_FILE                                                                       \
+	if (m.file) {                                                                              \
+		JOURNAL_CLASS_FILE(8)                                                              \
+		JOURNAL_CLASS_FILE(JOURNAL_FILE_PAGES)                                             \
+	}
+
 #define JOURNAL_CLASSES(copy)                                                                      \
 	JOURNAL_CLASS(256, copy)                                                                   \
 	JOURNAL_CLASS(512, copy)                                                                   \
@@ -282,6 +404,20 @@ static __always_inline void journal_find_reader(struct journal_message *m)
 	m->socket = m->ino;
 }
 
+/* A message that is too long for a datagram comes as a file. Where we can not read it, it is cut.
+ */
+static __always_inline void journal_find_file(struct journal_message *m)
+{
+	struct unix_skb_parms *cb = m->cb;
+	struct file *file = BPF_CORE_READ(cb, fp, fp[0]);
+	s64 size = BPF_CORE_READ(file, f_inode, i_size);
+
+	if (!&page_offset_base || !&vmemmap_base || size <= 0)
+		return;
+	m->file = BPF_CORE_READ(file, f_inode, i_mapping);
+	m->len = size < JOURNAL_FILE_PAGES * 4096 ? size : JOURNAL_FILE_PAGES * 4096;
+}
+
 /* True when a reader takes len bytes from skb, and *m says which. */
 static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct journal_message *m)
 {
@@ -290,7 +426,10 @@ static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct j
 	u64 thread;
 
 	sk = skb->sk;
-	if (!sk || sk->__sk_common.skc_family != AF_UNIX)
+	if (!sk)
+		return false;
+	m->audit = sk->__sk_common.skc_family == AF_NETLINK && sk->sk_protocol == NETLINK_AUDIT;
+	if (sk->__sk_common.skc_family != AF_UNIX && !m->audit)
 		return false;
 	/* A thread reads one message at a time. */
 	thread = bpf_get_current_pid_tgid();
@@ -301,7 +440,7 @@ static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct j
 		return false;
 	cb = (struct unix_skb_parms *)&skb->cb;
 	/* Nothing is read, unless the message is in a file that comes with it. */
-	if (len <= 0 && (skb->len || !BPF_CORE_READ(cb, fp)))
+	if (len <= 0 && (m->audit || skb->len || !BPF_CORE_READ(cb, fp)))
 		return false;
 	count(COUNT_SEEN);
 	handover_mark(thread);
@@ -309,6 +448,7 @@ static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct j
 	m->socket = (u64)sk;
 	m->reader = NULL;
 	m->ino = 0;
+	m->file = NULL;
 	m->cb = cb;
 	m->type = sk->sk_type;
 	/* Of a datagram the reader may take less than there is; the rest is gone for it. */
@@ -316,6 +456,10 @@ static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct j
 	m->len = m->full < JOURNAL_MAX ? m->full : JOURNAL_MAX;
 	m->linear = skb->len - skb->data_len;
 	m->offset = m->type == SOCK_STREAM ? BPF_CORE_READ(cb, consumed) : 0;
+	if (m->audit)
+		return true;
+	if (!m->full)
+		journal_find_file(m);
 	journal_find_reader(m);
 	return true;
 }
@@ -330,6 +474,7 @@ int BPF_PROG(journal_read, struct sk_buff *skb, int n)
 
 	if (!journal_begin(skb, n, &m))
 		return 0;
+	JOURNAL_CLASSES_FILE
 	if (bpf_dynptr_from_skb(skb, 0, &ptr)) {
 		lost(COUNT_NO_ROOM);
 		return 0;
@@ -357,6 +502,7 @@ int BPF_PROG(journal_read_pages, struct sk_buff *skb, int n)
 		return *(volatile int *)NULL;
 	if (!journal_begin(skb, n, &m))
 		return 0;
+	JOURNAL_CLASSES_FILE
 	if (skb->data_len && m.len > JOURNAL_PAGES_MAX)
 		m.len = JOURNAL_PAGES_MAX;
 	if (!skb->data_len) {

@@ -154,13 +154,26 @@ static bool report_suppressed(struct source_journal *j, struct sink *sink, bool 
 }
 
 /*
- * What journald passes on to a classic syslog daemon was seen when journald
- * read it; the rest are its own control sockets.
+ * What a journald, of whichever namespace, passes on to a classic syslog daemon was
+ * seen when journald read it; the rest are its own control sockets. Of a long path
+ * there is only the end.
  */
-static bool is_log_socket(struct slice path)
+static bool is_log_socket(struct slice path, bool is_cut)
 {
-	return !slice_is(path, "/run/systemd/journal/syslog") &&
-	       !slice_is(path, "/run/systemd/journal/io.systemd.journal");
+	static const char journald[] = "/run/systemd/journal";
+	const char *slash = path.len ? memrchr(path.p, '/', path.len) : NULL;
+	struct slice name;
+
+	if (!slash)
+		return true;
+	name.p = slash + 1;
+	name.len = (size_t)(path.p + path.len - name.p);
+	if (!slice_is(name, "syslog") && !slice_is(name, "io.systemd.journal"))
+		return true;
+	return !is_cut &&
+	       (path.len < sizeof(journald) ||
+		memcmp(path.p, journald, sizeof(journald) - 1) != 0 ||
+		(path.p[sizeof(journald) - 1] != '/' && path.p[sizeof(journald) - 1] != '.'));
 }
 
 static int journal_take(struct source *s, struct sink *sink)
@@ -183,7 +196,7 @@ static int journal_take(struct source *s, struct sink *sink)
 	j->sink = sink;
 	if (event_decode(sample, size, &e) < 0 || e.kind != EVENT_IS_JOURNAL) {
 		s->stats.bad++;
-	} else if (!is_log_socket(e.journal.path)) {
+	} else if (!is_log_socket(e.journal.path, e.journal.path_is_cut)) {
 		s->stats.filtered++;
 	} else if (!journal_decode(j->journal, &e.journal, sink->record->boot_to_real_ns, on_line,
 				   j)) {

@@ -46,6 +46,7 @@ enum {
 #define AF_INET6 10
 #define EEXIST 17
 #define AF_NETLINK 16
+#define NETLINK_AUDIT 9
 #define SOCK_STREAM 1
 #define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
@@ -136,6 +137,7 @@ struct sockaddr_un {
 };
 
 struct unix_address {
+	int len;
 	struct sockaddr_un name[1];
 };
 
@@ -198,10 +200,29 @@ struct skb_shared_info {
 /* One for each page of memory: only its size is of interest. */
 struct page {
 	unsigned long flags;
+	unsigned long index; /* until 6.15 */
+};
+
+struct folio { /* since 5.16 */
+	unsigned long index;
+};
+
+struct xarray {
+	void *xa_head;
+};
+
+struct xa_node {
+	unsigned char shift;
+	void *slots[64];
+};
+
+struct address_space {
+	struct xarray i_pages;
 };
 
 struct inode {
 	unsigned long i_ino;
+	struct address_space *i_mapping;
 	long long i_size;
 };
 

@@ -9,6 +9,7 @@
  *   journal_sender datagram PATH                standard input as one datagram
  *   journal_sender stream PATH                  standard input over a stream socket
  *   journal_sender memfd                        standard input as a native message in a memfd
+ *   journal_sender audit TEXT                   an audit record, by way of the kernel
  *
  * Line n of a tag is always the same text, so whoever receives it can tell
  * whether it is whole. Its priority is n modulo 8.
@@ -16,6 +17,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/netlink.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -250,6 +253,21 @@ static int send_memfd(void)
 	return sendmsg(fd, &m, 0) < 0 ? fail(NATIVE_SOCKET) : EXIT_SUCCESS;
 }
 
+/* A kind that the kernel passes on whether auditing is on or not. */
+static int send_audit(const char *text)
+{
+	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_AUDIT);
+	struct {
+		struct nlmsghdr head;
+		char text[LINE_SIZE];
+	} request = { .head = { .nlmsg_len = sizeof(request),
+				.nlmsg_type = AUDIT_USER_AVC,
+				.nlmsg_flags = NLM_F_REQUEST } };
+
+	snprintf(request.text, sizeof(request.text), "%s", text);
+	return fd < 0 || send(fd, &request, sizeof(request), 0) < 0 ? fail("audit") : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -267,9 +285,11 @@ int main(int argc, char **argv)
 		return send_stream(argv[2]);
 	if (!strcmp(what, "memfd") && argc == 2)
 		return send_memfd();
+	if (!strcmp(what, "audit") && argc == 3)
+		return send_audit(argv[2]);
 	fputs("usage: journal_sender lines TAG FROM TO [prio] | pieces TAG FILE |"
 	      " native TAG FROM TO | datagram PATH |\n"
-	      " stream PATH | memfd\n",
+	      " stream PATH | memfd | audit TEXT\n",
 	      stderr);
 	return 2;
 }
