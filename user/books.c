@@ -99,7 +99,7 @@ const struct books_row books_rows[] = {
 	  .help = "Lost: samples that no program of ours wrote",
 	  .lost = "lost", .cause = "the samples were not ours; is something else writing there?" },
 	{ SOURCE(filtered), .key = "filtered",
-	  .help = "Left out: not for us, or journal lines that the configuration does not want" },
+	  .help = "Left out: not for us, empty lines, or journal lines that the configuration does not want" },
 	{ SOURCE(own), .key = "own",
 	  .help = "Left out: our own connections to the intake, and our own log lines" },
 	{ SOURCE(rate_limited), .key = "rate_limited",

@@ -43,6 +43,7 @@ struct source_journal {
 	struct journal *journal;
 	struct journal_filter *filter;
 	struct stream_state state;
+	uint64_t not_told; /* lines that were none: so many are counted */
 	struct buf saved;
 	uint64_t saved_changes;	  /* journal_stats.changes when it was last saved */
 	struct rate_limit *rates; /* NULL: every line passes */
@@ -176,6 +177,16 @@ static bool is_log_socket(struct slice path, bool is_cut)
 		(path.p[sizeof(journald) - 1] != '/' && path.p[sizeof(journald) - 1] != '.'));
 }
 
+/* Empty lines, and audit's answers to requests. */
+static void count_not_told(struct source_journal *j)
+{
+	struct journal_stats stats;
+
+	journal_get_stats(j->journal, &stats);
+	j->source.stats.filtered += stats.empty + stats.control - j->not_told;
+	j->not_told = stats.empty + stats.control;
+}
+
 static int journal_take(struct source *s, struct sink *sink)
 {
 	struct source_journal *j = (struct source_journal *)s;
@@ -201,9 +212,11 @@ static int journal_take(struct source *s, struct sink *sink)
 	} else if (!journal_decode(j->journal, &e.journal, sink->record->boot_to_real_ns, on_line,
 				   j)) {
 		/* The rest of it when the sink has room; the kernel keeps it as long. */
+		count_not_told(j);
 		rings_unread(j->rings, s->position);
 		return 1;
 	}
+	count_not_told(j);
 	s->stats.samples++;
 	s->position = rings_position(j->rings);
 	return 1;

@@ -105,3 +105,18 @@ announce() {
 	daemon_refuses 2 https --journal-max-severity loud
 	grep -q 'emergency.*debug' "$T/daemon.log"
 }
+
+@test "an empty line is counted, too" {
+	journald_start
+	peer_start https
+	daemon_start https
+	printf '<13>' | in_room "$PEERS/journal_sender" datagram /dev/log
+	printf 'MESSAGE=\nPRIORITY=5\n' | in_room "$PEERS/journal_sender" datagram /run/systemd/journal/socket
+	printf '\n\nfive\n' | in_room systemd-cat -t last
+	wait_until 'in_room journalctl -q -o cat | grep -qx five'
+	daemon_stop
+	peer_stop
+	assert_all_delivered
+	[ "$(the_texts)" = five ]
+	[ "$(books source.journal filtered)" -ge 4 ]
+}
