@@ -73,7 +73,7 @@ C_FILES := $(wildcard bpf/*.[ch] user/*.[ch] user/util/*.[ch] output/*.[ch] conf
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps demo test check bench lab lint format fuzz static packages test-kernels test-packages \
+.PHONY: all deps demo test check bench lab lint format fuzz static reproducible packages test-kernels test-packages \
 	test-kubernetes soak man completions install clean help
 
 all: $(O)/sekoia-ebpf ## build/sekoia-ebpf
@@ -189,6 +189,9 @@ $(STATIC)/sekoia-ebpf: $(MAIN_OBJ) $(LIB)
 $(STATIC)/tests/%: $(O)/obj/tests/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,STATIC,$@)$(link_static)
+
+reproducible: ## build the static binary twice, in two places: the same bytes
+	$(Q)tests/reproducible.sh
 
 VM_TESTS := $(patsubst tests/%.c,$(STATIC)/tests/%,$(wildcard tests/unit/test_capture*.c tests/unit/test_sandbox.c))
 VM_PEERS := $(addprefix $(STATIC)/tests/peers/,emit spoolmap)

@@ -170,12 +170,13 @@ enum capture_before {
 /* What every object's tunables begin with. Never changes. */
 struct capture_tunables {
 	__u64 generation; /* random, of this set of rings: never 0 once it is attached */
+	__u64 lineage;	  /* the generation of the first of those that carried their numbers here */
 	__u32 format;	  /* EVENTS_FORMAT */
 	__u32 marking;	  /* there is one behind us: tell it what we have seen to */
 	__u32 before;	  /* enum capture_before */
 	__u32 pad;
 };
-_Static_assert(sizeof(struct capture_tunables) == 24, "wire");
+_Static_assert(sizeof(struct capture_tunables) == 32, "wire");
 
 /*
  * The numbers of the captures before this one, in a map called carried: enum

@@ -34,7 +34,7 @@ static void put_head(struct json_writer *w, const struct dead_letter *d, const s
 {
 	char id[48];
 
-	snprintf(id, sizeof(id), "%016" PRIx64 "-%" PRIu64, d->spool_id, m->seq);
+	snprintf(id, sizeof(id), "%016" PRIx64 "-%" PRIu64, m->epoch, m->seq);
 	json_object(w, NULL);
 	json_time_us(w, "time", d->real_us);
 	json_str(w, "output", d->output);

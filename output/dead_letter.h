@@ -21,7 +21,6 @@ struct dead_letter {
 	const char *output; /* also the file's stem */
 	const char *target;
 	const char *reason;
-	uint64_t spool_id;
 	uint64_t real_us;
 	uint64_t max_bytes; /* of both files together */
 };

@@ -22,7 +22,8 @@
 enum msg_class { MSG_JOURNAL, MSG_FLOW, MSG_KERNEL, MSG_SELF, MSG_CLASSES };
 
 struct msg {
-	uint64_t seq;	  /* its number in the spool, from 1, never reused */
+	uint64_t seq;	  /* its number in the spool, from 1 */
+	uint64_t epoch;	  /* with seq, its id: EPOCH-SEQ, of which no other event has the same */
 	uint64_t time_us; /* since the epoch, UTC */
 	enum msg_class class;
 	uint8_t pri;	     /* RFC 5424, 6.2.1: facility * 8 + severity, 0 to 191 */

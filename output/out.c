@@ -86,7 +86,7 @@ const struct rfc5424_sd *out_sd(const struct output *out, struct out_sd *cache, 
 		return NULL;
 	if (key.p != cache->key) {
 		cache->key = NULL;
-		if (rfc5424_sd_init(&cache->sd, key, out->spool_id) < 0)
+		if (rfc5424_sd_init(&cache->sd, key) < 0)
 			return NULL;
 		cache->key = key.p;
 	}

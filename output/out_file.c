@@ -295,7 +295,7 @@ static int file_open_any(struct output *out, const char *path)
 	f->looked_ms = loop_now_ms(out->loop);
 	/* A message of nothing but line feeds is four times as long here. */
 	buf_init(&f->buf, OUT_HIGH_BYTES + 4 * (MSG_MAX_BYTES + 4096));
-	rfc5424_sd_init(&f->sd, key_shown, out->spool_id);
+	rfc5424_sd_init(&f->sd, key_shown);
 	err = out_marks_init(&f->marks, WINDOW_MSGS);
 	if (err) {
 		file_close(out);

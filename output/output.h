@@ -73,7 +73,6 @@ struct output {
 	 * the key is refused, or we ask too often. False when open() is called.
 	 */
 	bool keep_target;
-	uint64_t spool_id;   /* of the messages: with seq, the event's id */
 	uint64_t sent_bytes; /* framed; the transport adds to it */
 	/*
 	 * For people: to whom and how, "192.0.2.1:11514 (intake.example), TLSv1.3".

@@ -299,7 +299,6 @@ static void keep_dead_letter(struct pipeline *p, uint64_t seq, const char *why)
 		.output = p->ops->name,
 		.target = p->cursor->target,
 		.reason = why,
-		.spool_id = p->spool_id,
 		.real_us = clock_real_us(),
 		.max_bytes = p->config->output_dead_letter_max_bytes,
 	};
@@ -555,7 +554,6 @@ static void open_connection(struct pipeline *p)
 	p->out.host = targets_present(&p->targets)->host;
 	p->out.port = targets_present(&p->targets)->port;
 	p->out.keep_target = false;
-	p->out.spool_id = p->spool_id;
 	if (p->opened_target != p->targets.present)
 		p->out.memory = (struct output_memory){ 0 };
 	p->opened_target = p->targets.present;

@@ -36,7 +36,7 @@ static char *put(char *dst, const void *p, size_t n)
 	return dst + n;
 }
 
-int rfc5424_sd_init(struct rfc5424_sd *sd, struct slice key, uint64_t spool_id)
+int rfc5424_sd_init(struct rfc5424_sd *sd, struct slice key)
 {
 	static const char start[] = "[SEKOIA@53288 intake_key=\"";
 	char *at = sd->text;
@@ -52,8 +52,6 @@ int rfc5424_sd_init(struct rfc5424_sd *sd, struct slice key, uint64_t spool_id)
 	}
 	at = put(at, "\"]", 2);
 	sd->len = (size_t)(at - sd->text);
-	sd->id_len =
-		(size_t)snprintf(sd->id, sizeof(sd->id), EVENT_START "%016" PRIx64 "-", spool_id);
 	return 0;
 }
 
@@ -98,7 +96,7 @@ size_t rfc5424_len(const struct rfc5424_sd *sd, const struct msg *m)
 	n += field_len(m->procid, RFC5424_PROCID_MAX) + 1;
 	n += sizeof(MSGID " ") - 1 + sd->len;
 	if (m->text.len)
-		n += sd->id_len + decimal_len(m->seq) + sizeof(META_START "\"]") - 1 +
+		n += sizeof(EVENT_START "-" META_START "\"]") - 1 + 16 + decimal_len(m->seq) +
 		     decimal_len(sequence_id(m));
 	return n + 1 + text.len;
 }
@@ -119,7 +117,10 @@ char *rfc5424_encode(char *dst, const struct rfc5424_sd *sd, const struct msg *m
 	dst = put(dst, MSGID " ", sizeof(MSGID " ") - 1);
 	dst = put(dst, sd->text, sd->len);
 	if (m->text.len) {
-		dst = put(dst, sd->id, sd->id_len);
+		dst = put(dst, EVENT_START, sizeof(EVENT_START) - 1);
+		for (int shift = 60; shift >= 0; shift -= 4)
+			*dst++ = "0123456789abcdef"[m->epoch >> shift & 15];
+		*dst++ = '-';
 		dst = decimal_put(dst, m->seq);
 		dst = put(dst, META_START, sizeof(META_START) - 1);
 		dst = decimal_put(dst, sequence_id(m));

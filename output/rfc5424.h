@@ -6,7 +6,7 @@
  *   <PRI>1 TIME HOST APP PROCID LOG [SEKOIA@53288 intake_key="KEY"] MSG
  *
  * and before a raw line, which can not carry it, the event's id, as a JSON event has
- * it in event.id: [event@53288 id="SPOOL-NUMBER"][meta sequenceId="NUMBER"].
+ * it in event.id: [event@53288 id="EPOCH-NUMBER"][meta sequenceId="NUMBER"].
  *
  * Pure: messages to bytes and back; no clock, descriptor or global.
  */
@@ -30,12 +30,10 @@
 struct rfc5424_sd {
 	size_t len;
 	char text[2 * RFC5424_KEY_MAX + 40];
-	size_t id_len;
-	char id[48]; /* [event@53288 id="SPOOL- */
 };
 
-/* The key's element, and the spool's part of the ids. -EMSGSIZE above RFC5424_KEY_MAX bytes. */
-int rfc5424_sd_init(struct rfc5424_sd *sd, struct slice key, uint64_t spool_id);
+/* The key's element. -EMSGSIZE above RFC5424_KEY_MAX bytes. */
+int rfc5424_sd_init(struct rfc5424_sd *sd, struct slice key);
 
 /* The exact length of what rfc5424_encode() writes. */
 size_t rfc5424_len(const struct rfc5424_sd *sd, const struct msg *m);

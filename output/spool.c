@@ -118,6 +118,7 @@ static int copy_options(struct spool *s, const struct spool_opts *opts)
 	s->thin_budget = THIN_BYTES;
 	s->body_max = MIN(SPOOL_BODY_MAX, s->max_bytes / 2 - SPOOL_ROOM);
 	s->sync = opts->sync;
+	s->boot_id = opts->boot_id;
 	s->sync_interval_ms = opts->sync_interval_ms;
 	s->reader_uid = opts->reader_uid;
 	s->reader_gid = opts->reader_gid;
@@ -151,7 +152,7 @@ void spool_free(struct spool *s)
 	if (!s)
 		return;
 	if (s->sync != SPOOL_SYNC_NONE && s->dir_fd >= 0)
-		segments_sync(s);
+		dir_end(s);
 	dir_close(s);
 	for (int i = 0; i < s->n_outputs; i++)
 		free(s->outputs[i]);
@@ -165,6 +166,16 @@ void spool_free(struct spool *s)
 uint64_t spool_id(const struct spool *s)
 {
 	return s->key.id;
+}
+
+uint64_t spool_epoch(const struct spool *s)
+{
+	return spool_epochs_find(&s->epochs, s->key.id, SPOOL_SEQ_MAX);
+}
+
+bool spool_was_torn(const struct spool *s)
+{
+	return s->was_torn;
 }
 
 uint64_t spool_next_seq(const struct spool *s)

@@ -48,6 +48,7 @@ struct spool_opts {
 	uint64_t segment_bytes; /* a new segment starts at this size; 0: a default */
 	enum spool_sync sync;
 	uint32_t sync_interval_ms;  /* for SPOOL_SYNC_INTERVAL */
+	uint64_t boot_id;	    /* of the machine: clock_boot_id(); 0: not known */
 	uid_t reader_uid;	    /* owns cursors/ and dead/ */
 	gid_t reader_gid;	    /* may read the segments */
 	const char *const *outputs; /* names of the cursors that keep segments alive */
@@ -98,8 +99,17 @@ int spool_new(const struct spool_opts *opts, struct spool **ret);
 void spool_free(struct spool *s);
 DEFINE_CLEANUP(struct spool *, spool_free);
 
-/* Random, fixed at creation: (id, seq) names an event for ever. */
+/* Random, fixed at creation. */
 uint64_t spool_id(const struct spool *s);
+
+/*
+ * (epoch, seq) names an event for ever. A machine that loses its power forgets numbers
+ * that were given and sent, but not on the disk: they are given again, in another epoch.
+ */
+uint64_t spool_epoch(const struct spool *s);
+
+/* The writer of another boot did not end in order: what it had not synced may be lost. */
+bool spool_was_torn(const struct spool *s);
 
 /* The seq that the next spool_add() gives: for records that carry their number. */
 uint64_t spool_next_seq(const struct spool *s);

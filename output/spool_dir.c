@@ -161,9 +161,10 @@ int spool_pwrite(int fd, const void *p, size_t n, uint64_t off)
 	return 0;
 }
 
-int spool_state_read(int fd, struct spool_state *ret)
+int spool_state_read(int fd, struct spool_state *ret, struct spool_epochs *ret_epochs)
 {
 	uint8_t page[SPOOL_PAGE];
+	struct spool_epochs epochs;
 	struct spool_state st;
 	int r = -EIO;
 
@@ -173,15 +174,18 @@ int spool_state_read(int fd, struct spool_state *ret)
 
 		if (n < 0)
 			return (int)n;
-		r = spool_identity_decode(page, (size_t)n, &st);
+		r = spool_identity_decode(page, (size_t)n, &st, &epochs);
 		if (r == 0 && st.generation)
 			break;
 		if (i)
 			sched_yield();
 	}
-	if (r == 0)
-		*ret = st;
-	return r;
+	if (r < 0)
+		return r;
+	*ret = st;
+	if (ret_epochs)
+		*ret_epochs = epochs;
+	return 0;
 }
 
 int spool_cursor_read(int cursors_fd, const char *name, struct spool_cursor *ret)

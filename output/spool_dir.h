@@ -24,8 +24,8 @@ int spool_list(int dir_fd, uint64_t **ret, size_t *ret_n);
 /* A regular file, opened for reading: -errno, -EBADMSG for anything else. */
 int spool_open_regular(int dir_fd, const char *name);
 
-/* As spool_identity_decode(); *ret is untouched on failure. */
-int spool_state_read(int fd, struct spool_state *ret);
+/* As spool_identity_decode(); *ret is untouched on failure; ret_epochs may be NULL. */
+int spool_state_read(int fd, struct spool_state *ret, struct spool_epochs *ret_epochs);
 
 /* The cursor NAME in the folder cursors_fd. 0, -EBADMSG or -errno. */
 int spool_cursor_read(int cursors_fd, const char *name, struct spool_cursor *ret);

@@ -342,20 +342,64 @@ void spool_hole_cut(struct spool_hole *hole, uint64_t seq)
 
 /* ------------------------------------------------------------------ identity file */
 
-/* header: 0 magic, 8 version, 12 zero, 16 id, 24 zero, 60 CRC; slots at 512 and 1024 */
+/* header: 0 magic, 8 version, 12 zero, 16 id, 24 zero, 60 CRC; slots at 512 and 1024, epochs */
 #define STATE_SLOT_AT(gen) (512 + 512 * ((gen)&1))
+#define EPOCHS_AT	   2048
+#define EPOCHS_SIZE	   (8 + SPOOL_EPOCHS * 16) /* 0 CRC of the rest, 4 how many, 8 each */
 
-void spool_identity_encode(uint8_t page[static SPOOL_PAGE], uint64_t id)
+void spool_epochs_add(struct spool_epochs *e, uint64_t first_seq, uint64_t id)
 {
+	/* Of one that gave no number nothing was sent. */
+	if (e->n && e->epoch[e->n - 1].first_seq >= first_seq)
+		e->n--;
+	if (e->n == SPOOL_EPOCHS)
+		memmove(&e->epoch[0], &e->epoch[1], --e->n * sizeof(e->epoch[0]));
+	e->epoch[e->n++] = (struct spool_epoch){ first_seq, id };
+}
+
+uint64_t spool_epochs_find(const struct spool_epochs *e, uint64_t spool_id, uint64_t seq)
+{
+	for (uint32_t i = e->n; i-- > 0;)
+		if (e->epoch[i].first_seq <= seq)
+			return e->epoch[i].id;
+	return spool_id;
+}
+
+void spool_identity_encode(uint8_t page[static SPOOL_PAGE], uint64_t id,
+			   const struct spool_epochs *epochs)
+{
+	uint8_t *p = page + EPOCHS_AT;
+
 	memset(page, 0, SPOOL_PAGE);
 	memcpy(page, IDENTITY_MAGIC, 8);
 	put32(page + 8, SPOOL_VERSION);
 	put64(page + 16, id);
 	put32(page + 60, crc32c(0, page, 60));
+	put32(p + 4, epochs->n);
+	for (uint32_t i = 0; i < epochs->n; i++) {
+		put64(p + 8 + i * 16, epochs->epoch[i].first_seq);
+		put64(p + 16 + i * 16, epochs->epoch[i].id);
+	}
+	put32(p, crc32c(5, p + 4, EPOCHS_SIZE - 4));
 }
 
-/* 0 CRC of the rest, 4 positions, 8 generation, 16 id, 24 last seq, 32 removed seq, 40 positions */
-_Static_assert(40 + SPOOL_SOURCES * SPOOL_POSITION_SIZE == SPOOL_STATE_SLOT, "");
+static void epochs_decode(const uint8_t *p, struct spool_epochs *ret)
+{
+	*ret = (struct spool_epochs){ 0 };
+	if (get32(p) != crc32c(5, p + 4, EPOCHS_SIZE - 4) || get32(p + 4) > SPOOL_EPOCHS)
+		return;
+	ret->n = get32(p + 4);
+	for (uint32_t i = 0; i < ret->n; i++)
+		ret->epoch[i] =
+			(struct spool_epoch){ get64(p + 8 + i * 16), get64(p + 16 + i * 16) };
+}
+
+/*
+ * 0 CRC of the rest, 4 positions, 8 generation, 16 id, 24 last seq, 32 removed seq,
+ * 40 positions, 200 boot id, 208 clean
+ */
+#define STATE_BOOT_AT (40 + SPOOL_SOURCES * SPOOL_POSITION_SIZE)
+_Static_assert(STATE_BOOT_AT + 12 == SPOOL_STATE_SLOT, "");
 
 size_t spool_state_encode(uint8_t p[static SPOOL_STATE_SLOT], const struct spool_state *st)
 {
@@ -366,6 +410,8 @@ size_t spool_state_encode(uint8_t p[static SPOOL_STATE_SLOT], const struct spool
 	put64(p + 24, st->last_seq);
 	put64(p + 32, st->removed_seq);
 	positions_encode(p + 40, st->positions, st->n_positions);
+	put64(p + STATE_BOOT_AT, st->boot_id);
+	put32(p + STATE_BOOT_AT + 8, st->clean);
 	put32(p, crc32c(1, p + 4, SPOOL_STATE_SLOT - 4));
 	return STATE_SLOT_AT(st->generation);
 }
@@ -378,6 +424,8 @@ static int state_decode(const uint8_t *p, struct spool_state *ret)
 		.id = get64(p + 16),
 		.last_seq = get64(p + 24),
 		.removed_seq = get64(p + 32),
+		.boot_id = get64(p + STATE_BOOT_AT),
+		.clean = get32(p + STATE_BOOT_AT + 8),
 	};
 
 	if (get32(p) != crc32c(1, p + 4, SPOOL_STATE_SLOT - 4) || st.generation == 0 ||
@@ -394,7 +442,8 @@ static bool is_zero(const uint8_t *p, size_t n)
 	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
-int spool_identity_decode(const uint8_t *page, size_t n, struct spool_state *ret)
+int spool_identity_decode(const uint8_t *page, size_t n, struct spool_state *ret,
+			  struct spool_epochs *ret_epochs)
 {
 	bool ours = n >= 8 && memcmp(page, IDENTITY_MAGIC, 8) == 0;
 	bool whole = n >= 64 && get32(page + 60) == crc32c(0, page, 60);
@@ -415,6 +464,9 @@ int spool_identity_decode(const uint8_t *page, size_t n, struct spool_state *ret
 	else if (!best.generation)
 		return ours || is_zero(page, n) ? -ENODATA : -EBADMSG;
 	*ret = best;
+	*ret_epochs = (struct spool_epochs){ 0 };
+	if (n >= EPOCHS_AT + EPOCHS_SIZE)
+		epochs_decode(page + EPOCHS_AT, ret_epochs);
 	return 0;
 }
 

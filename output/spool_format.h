@@ -108,18 +108,42 @@ struct spool_state {
 	uint64_t removed_seq; /* events up to here were removed on purpose */
 	uint32_t n_positions;
 	struct spool_position positions[SPOOL_SOURCES];
+	uint64_t boot_id; /* of the machine when it was written; 0: not known */
+	bool clean;	  /* all of it was on the disk when the writer ended */
 };
 
-#define SPOOL_STATE_SLOT 200
+#define SPOOL_STATE_SLOT 212
 
-void spool_identity_encode(uint8_t page[static SPOOL_PAGE], uint64_t id);
+/*
+ * A machine that loses its power forgets what was not on its disk yet, though it may
+ * have been sent. The same numbers are given again, and so the ids of events
+ * change with them: from first_seq on, an id begins with this one.
+ */
+struct spool_epoch {
+	uint64_t first_seq, id;
+};
+
+#define SPOOL_EPOCHS 16
+struct spool_epochs {
+	uint32_t n;
+	struct spool_epoch epoch[SPOOL_EPOCHS]; /* ascending; before the first, the spool's id */
+};
+
+/* Another one from seq on. The oldest is forgotten when there is no room. */
+void spool_epochs_add(struct spool_epochs *e, uint64_t first_seq, uint64_t id);
+/* What the id of event seq begins with. */
+uint64_t spool_epochs_find(const struct spool_epochs *e, uint64_t spool_id, uint64_t seq);
+
+void spool_identity_encode(uint8_t page[static SPOOL_PAGE], uint64_t id,
+			   const struct spool_epochs *epochs);
 /* Writes the slot that st->generation belongs to; returns its place in the page. */
 size_t spool_state_encode(uint8_t p[static SPOOL_STATE_SLOT], const struct spool_state *st);
 /*
  * 0; -EBADMSG when this is not ours, or of a later version; -ENODATA when it
  * was ours, or never written, and the id cannot be read from it.
  */
-int spool_identity_decode(const uint8_t *page, size_t n, struct spool_state *ret);
+int spool_identity_decode(const uint8_t *page, size_t n, struct spool_state *ret,
+			  struct spool_epochs *ret_epochs);
 
 /* ------------------------------------------------------------------ cursor file */
 

@@ -257,7 +257,7 @@ static int identity_create(struct spool *s, uint64_t id, int *ret_fd)
 		    0640);
 	if (fd < 0)
 		return -errno;
-	spool_identity_encode(page, id);
+	spool_identity_encode(page, id, &s->epochs);
 	r = spool_pwrite(fd, page, sizeof(page), 0);
 	if (r == 0 && (fsync(fd) < 0 || renameat(s->dir_fd, "spool.tmp", s->dir_fd, "spool") < 0))
 		r = -errno;
@@ -269,6 +269,44 @@ static int identity_create(struct spool *s, uint64_t id, int *ret_fd)
 	s->state = (struct spool_state){ .id = id };
 	*ret_fd = TAKE_FD(fd);
 	return 0;
+}
+
+static int state_sync(struct spool *s)
+{
+	state_write(s);
+	return fdatasync(s->state_fd) < 0 ? -errno : 0;
+}
+
+/*
+ * Was this left behind by a machine that went down under its writer? Then numbers
+ * that are not there may have been sent, and those to come are of another epoch. It
+ * is on the disk before the first of them is given.
+ */
+static int begin(struct spool *s, bool torn)
+{
+	_cleanup_close_ int fd = -1;
+	struct spool_state state;
+	uint64_t id = 0;
+	int r;
+
+	if (!torn)
+		return state_sync(s);
+	while (id == 0)
+		if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
+			return -errno;
+	spool_epochs_add(&s->epochs, s->state.last_seq + 1, id);
+	state = s->state;
+	r = identity_create(s, s->key.id, &fd);
+	if (r < 0)
+		return r;
+	s->state = state;
+	close_fd(s->state_fd);
+	s->state_fd = TAKE_FD(fd);
+	s->was_torn = true;
+	r = state_sync(s);
+	if (r == 0 && fsync(s->dir_fd) < 0)
+		r = -errno;
+	return r;
 }
 
 static int identity_open(struct spool *s, uint64_t expected_id, int *ret_fd)
@@ -290,7 +328,7 @@ static int identity_open(struct spool *s, uint64_t expected_id, int *ret_fd)
 		n = spool_pread(fd, page, sizeof(page), 0);
 		if (n < 0)
 			return (int)n;
-		r = spool_identity_decode(page, (size_t)n, &s->state);
+		r = spool_identity_decode(page, (size_t)n, &s->state, &s->epochs);
 		if (r == 0) {
 			*ret_fd = TAKE_FD(fd);
 			return 0;
@@ -354,6 +392,16 @@ static void dead_letters_open(struct spool *s)
 		s->stats.last_error = -errno;
 }
 
+void dir_end(struct spool *s)
+{
+	uint64_t errors = s->stats.commit_errors;
+
+	segments_sync(s);
+	s->state.clean = s->stats.commit_errors == errors;
+	if (state_sync(s) < 0)
+		s->stats.commit_errors++;
+}
+
 void dir_close(struct spool *s)
 {
 	segments_forget(s);
@@ -367,7 +415,7 @@ void dir_close(struct spool *s)
 int dir_open(struct spool *s)
 {
 	uint64_t expected_id = s->key.id;
-	bool mine = false;
+	bool mine = false, torn, anew;
 	struct stat st;
 	int r;
 
@@ -397,16 +445,26 @@ int dir_open(struct spool *s)
 	if (expected_id && s->state.id != expected_id)
 		return -EBADMSG;
 	spool_key_init(&s->key, s->state.id);
+	torn = s->state.generation && !s->state.clean && s->boot_id &&
+	       s->state.boot_id != s->boot_id;
+	anew = !s->state.generation && !expected_id;
+	s->state.boot_id = s->boot_id;
+	s->state.clean = false;
+	dead_letters_open(s);
+	r = cursors_open(s);
+	if (r == 0)
+		r = recover(s);
+	/* With the identity, the epochs are gone. */
+	if (r == 0)
+		r = begin(s, torn || (anew && s->n_segs));
+	if (r < 0)
+		return r;
 	if (fchown(s->state_fd, (uid_t)-1, s->reader_gid) < 0 || fchmod(s->state_fd, 0640) < 0 ||
 	    fstat(s->state_fd, &st) < 0)
 		return -errno;
 	s->state_dev = st.st_dev;
 	s->state_ino = st.st_ino;
-	dead_letters_open(s);
-	r = cursors_open(s);
-	if (r < 0)
-		return r;
-	return recover(s);
+	return 0;
 }
 
 int dir_reopen(struct spool *s)

@@ -52,7 +52,10 @@ struct spool {
 	/* what is in it */
 	struct spool_key key;
 	struct spool_state state; /* as of the newest commit */
-	struct segment *segs;	  /* ascending; the last may be being written (fd >= 0) */
+	struct spool_epochs epochs;
+	uint64_t boot_id;
+	bool was_torn;	      /* by the end of another boot */
+	struct segment *segs; /* ascending; the last may be being written (fd >= 0) */
 	size_t n_segs, cap_segs;
 	uint64_t bytes;	     /* of all of them */
 	bool sealed;	     /* nothing more goes into the last one */
@@ -125,6 +128,8 @@ int segment_thin(struct spool *s, size_t i, uint32_t classes, enum spool_loss re
 
 /* Opens the directory and all that is in it; made when missing. */
 int dir_open(struct spool *s);
+/* Writes to the disk what is not there yet, and that nothing is missing. */
+void dir_end(struct spool *s);
 void dir_close(struct spool *s);
 /* After the directory went away: all that is known lives on in a new one. */
 int dir_reopen(struct spool *s);

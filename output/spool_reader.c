@@ -50,6 +50,7 @@ struct spool_reader {
 	int dir_fd, state_fd, cursor_fd;
 	dev_t state_dev;
 	ino_t state_ino;
+	struct spool_epochs epochs;
 	uint8_t *page; /* the mapped cursor; NULL while there is none */
 	struct spool_cursor_gens gens;
 	struct spool_cursor cursor;
@@ -317,7 +318,7 @@ static void note_missing(struct spool_reader *r, uint64_t first)
 
 	if (first <= want)
 		return;
-	(void)spool_state_read(r->state_fd, &st);
+	(void)spool_state_read(r->state_fd, &st, NULL);
 	removed = MIN(st.removed_seq, first - 1);
 	r->walk.want = first;
 	if (removed >= want) {
@@ -406,7 +407,7 @@ static int is_complete(struct spool_reader *r)
 	spool_segment_name(r->walk.want, name);
 	if (r->walk.want != r->seg_first && faccessat(r->dir_fd, name, F_OK, 0) == 0)
 		return 1;
-	if (spool_state_read(r->state_fd, &state) == 0 && state.last_seq >= r->walk.want)
+	if (spool_state_read(r->state_fd, &state, NULL) == 0 && state.last_seq >= r->walk.want)
 		return has_later(r);
 	return 0;
 }
@@ -470,7 +471,7 @@ static int dir_open(struct spool_reader *r, struct spool_state *ret_state, struc
 		return -errno;
 	r->state_dev = st.st_dev;
 	r->state_ino = st.st_ino;
-	e = spool_state_read(r->state_fd, ret_state);
+	e = spool_state_read(r->state_fd, ret_state, &r->epochs);
 	if (e < 0)
 		return e == -ENODATA ? -EBADMSG : e;
 	e = cursor_open(r, ret);
@@ -651,6 +652,7 @@ int spool_reader_next(struct spool_reader *r, struct msg *ret)
 			r->pos += used;
 			if (ret->seq != want)
 				note_gap(r, want, ret->seq - 1, false);
+			ret->epoch = spool_epochs_find(&r->epochs, r->cursor.spool_id, ret->seq);
 			return 1;
 		case SPOOL_GONE:
 			r->pos += used;
@@ -701,7 +703,7 @@ uint64_t spool_reader_last_seq(struct spool_reader *r)
 	struct spool_state state;
 	uint64_t seq = MAX(r->cursor.cursor_seq, r->walk.want - 1);
 
-	if (spool_state_read(r->state_fd, &state) == 0 && state.id == r->cursor.spool_id)
+	if (spool_state_read(r->state_fd, &state, NULL) == 0 && state.id == r->cursor.spool_id)
 		seq = MAX(seq, state.last_seq);
 	return seq;
 }
@@ -711,7 +713,7 @@ uint64_t spool_reader_waiting(struct spool_reader *r)
 	uint64_t last = spool_reader_last_seq(r), gone = r->cursor.cursor_seq;
 	struct spool_state state;
 
-	if (spool_state_read(r->state_fd, &state) == 0 && state.id == r->cursor.spool_id)
+	if (spool_state_read(r->state_fd, &state, NULL) == 0 && state.id == r->cursor.spool_id)
 		gone = MAX(gone, state.removed_seq);
 	return last > gone ? last - gone : 0;
 }
@@ -746,6 +748,7 @@ int spool_lookup_new(struct spool_reader *of, struct spool_lookup **ret)
 	if (r->state_fd < 0)
 		return r->state_fd;
 	r->cursor.spool_id = of->cursor.spool_id;
+	r->epochs = of->epochs;
 	spool_key_init(&key, of->cursor.spool_id);
 	spool_walk_init(&r->walk, &key, 1);
 	*ret = TAKE_PTR(l);

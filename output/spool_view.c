@@ -48,7 +48,7 @@ static int pass(struct view *v, uint64_t first)
 	if (first <= v->want)
 		return 0;
 	/* They may have been acknowledged a moment ago. */
-	if (v->cleared < first - 1 && spool_state_read(v->state_fd, &st) == 0)
+	if (v->cleared < first - 1 && spool_state_read(v->state_fd, &st, NULL) == 0)
 		v->cleared = MAX(v->cleared, st.removed_seq);
 	item.first = MAX(v->want, v->cleared + 1);
 	v->want = first;
@@ -196,7 +196,7 @@ int spool_view(const char *dir, const struct spool_viewer *viewer, struct spool_
 	state_fd = spool_open_regular(dir_fd, "spool");
 	if (state_fd < 0)
 		return state_fd == -ENOENT ? -EBADMSG : state_fd;
-	r = spool_state_read(state_fd, &st);
+	r = spool_state_read(state_fd, &st, NULL);
 	if (r < 0)
 		return r == -ENODATA ? -EBADMSG : r;
 	ret->id = st.id;

@@ -55,7 +55,7 @@ static void read_kernel(struct books *b, const struct books_inputs *in, enum boo
 			continue;
 		item = add(b, BOOKS_KERNEL, names[i], strlen(names[i]));
 		item->kernel = c;
-		item->generation = kernel_generation(in->kernel);
+		item->generation = kernel_lineage(in->kernel, (enum kernel_source)i);
 	}
 }
 

@@ -816,6 +816,13 @@ int kernel_set_rules(struct kernel *k, const struct flow_rules *rules)
 				k->now.source[KERNEL_FLOWS].bss);
 }
 
+uint64_t kernel_lineage(const struct kernel *k, enum kernel_source source)
+{
+	const struct capture_tunables *t = k->now.source[source].bss;
+
+	return t ? t->lineage : k->now.generation;
+}
+
 int kernel_ring_fd(const struct kernel *k, enum kernel_source source)
 {
 	return k->now.source[source].ring_fd;

@@ -666,6 +666,7 @@ static int open_spool(struct collector *c)
 		.segment_bytes = config->spool_segment_bytes,
 		.sync = (enum spool_sync)config->spool_sync,
 		.sync_interval_ms = (uint32_t)config->spool_sync_interval_ms,
+		.boot_id = clock_boot_id(),
 		.outputs = outputs,
 	};
 	const char *user;
@@ -692,6 +693,10 @@ static int open_spool(struct collector *c)
 			  config->spool_dir);
 	else if (err)
 		log_error("spool %s: %s", config->spool_dir, log_strerror(err));
+	if (!err && spool_was_torn(c->spool))
+		log_warning("spool %s: the machine went down while it was in use: what was not on "
+			    "its disk yet (spool.sync) is lost; the ids of events begin anew",
+			    config->spool_dir);
 	return err ? err : check_reader(c, user, o.reader_uid, o.reader_gid);
 }
 
@@ -860,7 +865,7 @@ static int open_sink(struct collector *c)
 {
 	struct process_opts o = { .lookup = c->kernel ? find_exec : NULL, .lookup_arg = c->kernel };
 	struct record_opts r = {
-		.spool_id = spool_id(c->spool),
+		.epoch = spool_epoch(c->spool),
 		.version = SLICE(SEKOIA_VERSION),
 		.flow_schema = (enum config_flow_schema)c->config->flows_schema,
 		.journal_schema = (enum config_journal_schema)c->config->journal_schema,

@@ -68,6 +68,8 @@ static const struct seccomp_rule rules[] = {
 	SECCOMP_ALLOW_IF(ioctl, 1, ALL, SIOCGIFNAME),
 	SECCOMP_ALLOW_IF(ioctl, 1, ALL, SIOCGIFINDEX),
 	SECCOMP_ALLOW(signalfd4),
+	/* To wait until the programs that run have ended: linux/membarrier.h, GLOBAL. */
+	SECCOMP_ALLOW_IF(membarrier, 0, ALL, 1),
 	SECCOMP_ALLOW_IF(kill, 1, ALL, 0), /* is there such a process? */
 	SECCOMP_ALLOW(wait4),
 	SECCOMP_ALLOW(waitid),

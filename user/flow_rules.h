@@ -15,17 +15,17 @@
 
 struct config;
 
+/* No hole in it, so that two can be compared as bytes. */
 struct flow_rules {
 	uint32_t bits; /* enum flow_filter_bit */
 	uint32_t direction, sample_rate;
+	uint32_t n_networks, n_owners, pad;
 	uint64_t protocols[4];
-	struct filter_network networks[FLOW_LIST_MAX];
-	uint32_t network_verdicts[FLOW_LIST_MAX];
-	uint32_t n_networks;
 	uint64_t ports[2 * FILTER_PORT_WORDS];
 	struct filter_owner owners[3 * FLOW_LIST_MAX];
 	uint32_t owner_verdicts[3 * FLOW_LIST_MAX];
-	uint32_t n_owners;
+	struct filter_network networks[FLOW_LIST_MAX];
+	uint32_t network_verdicts[FLOW_LIST_MAX];
 };
 
 /*

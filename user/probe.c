@@ -341,13 +341,20 @@ static int set_tunables(struct bpf_object *obj, enum kernel_source source,
 			const struct kernel_opts *o, const struct capture *before,
 			uint64_t generation)
 {
-	struct capture_tunables capture = { .generation = generation, .format = EVENTS_FORMAT };
+	struct capture_tunables capture = { .generation = generation,
+					    .lineage = generation,
+					    .format = EVENTS_FORMAT };
 	struct bpf_map *bss = NULL;
 	__u32 zero = 0;
 	int err = 0;
 
-	if (before)
+	if (before) {
+		const struct capture_tunables *t = before->source[source].bss;
+
 		capture.before = before->source[source].attached ? BEFORE_ALL : BEFORE_TABLES;
+		if (t)
+			capture.lineage = t->lineage;
+	}
 	for (struct bpf_map *m = bpf_object__next_map(obj, NULL); m;
 	     m = bpf_object__next_map(obj, m))
 		if (!strcmp(map_pin_name(m), "bss"))

@@ -79,6 +79,9 @@ const char *kernel_lacks(const struct kernel *k, enum kernel_source source);
 /* Of our own rings. */
 uint64_t kernel_generation(const struct kernel *k);
 
+/* Stays what it is when another capture takes over and goes on with the numbers of a source. */
+uint64_t kernel_lineage(const struct kernel *k, enum kernel_source source);
+
 /* The map of our own ring of a source, or -1. Owned by k. */
 int kernel_ring_fd(const struct kernel *k, enum kernel_source source);
 

@@ -74,8 +74,8 @@ static int set_facts(struct record *r, const struct record_opts *opts)
 		memcpy(r->host + json_len(&w), opts->hostname.p, opts->hostname.len);
 	r->host_json = host_json;
 	r->agent_json = agent_json;
-	r->id_len = (size_t)snprintf(r->id, sizeof(r->id), "%016llx-",
-				     (unsigned long long)opts->spool_id);
+	r->id_len =
+		(size_t)snprintf(r->id, sizeof(r->id), "%016llx-", (unsigned long long)opts->epoch);
 	r->flow_schema = opts->flow_schema;
 	r->journal_schema = opts->journal_schema;
 	return 0;

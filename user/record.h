@@ -37,7 +37,7 @@ struct record_opts {
 	struct slice os_name, os_version; /* may be empty */
 	struct slice agent_id;		  /* may be empty */
 	struct slice version;		  /* ours */
-	uint64_t spool_id;
+	uint64_t epoch;			  /* spool_epoch() */
 	enum config_flow_schema flow_schema;
 	enum config_journal_schema journal_schema;
 };

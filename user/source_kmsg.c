@@ -17,7 +17,7 @@
 #include "user/kmsg.h"
 #include "user/source.h"
 #include "user/util/cleanup.h"
-#include "user/util/crc32c.h"
+#include "user/util/clock.h"
 
 struct source_kmsg {
 	struct source source; /* position: the number of the next record */
@@ -78,16 +78,6 @@ static const struct source_ops kmsg_ops = {
 	.free = kmsg_free,
 };
 
-static uint64_t boot_generation(void)
-{
-	_cleanup_fclose_ FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-	char id[64] = "";
-
-	if (!f || !fgets(id, sizeof(id), f))
-		return 1;
-	return (uint64_t)crc32c(0, id, strlen(id)) << 32 | crc32c(1, id, strlen(id));
-}
-
 int source_kmsg_new(const char *path, const struct spool_position *resume, struct source **ret)
 {
 	struct source_kmsg *k;
@@ -100,7 +90,7 @@ int source_kmsg_new(const char *path, const struct spool_position *resume, struc
 		close_fd(fd);
 		return -ENOMEM;
 	}
-	k->source = (struct source){ .ops = &kmsg_ops, .fd = fd, .generation = boot_generation() };
+	k->source = (struct source){ .ops = &kmsg_ops, .fd = fd, .generation = clock_boot_id() };
 	if (resume && resume->generation == k->source.generation) {
 		k->source.position = resume->position;
 		k->started = true;

@@ -88,12 +88,12 @@ __attribute__((noreturn)) static void become(char *const argv[], int control_fd,
 	sigset_t none;
 	int null_fd;
 
-	for (int signo = 1; signo < NSIG; signo++)
-		sigaction(signo, &plain, NULL);
-	/* From its first instruction on: the whole group gets a Ctrl-C. */
-	sigaction(SIGINT, &ignore, NULL);
-	sigaction(SIGTERM, &ignore, NULL);
-	sigaction(SIGHUP, &ignore, NULL);
+	/* Not those three for a moment: the whole group gets a Ctrl-C. */
+	for (int signo = 1; signo < NSIG; signo++) {
+		bool group = signo == SIGINT || signo == SIGTERM || signo == SIGHUP;
+
+		sigaction(signo, group ? &ignore : &plain, NULL);
+	}
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 

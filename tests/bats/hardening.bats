@@ -99,3 +99,19 @@ has_no_textrel() {
 	done
 	[ "$objects" -gt 50 ]
 }
+
+@test "hardening: what systemd misses in the unit has its reason in the documentation" {
+	LC_ALL=C.UTF-8 systemd-analyze security --offline=true --no-pager "$TOP"/deploy/systemd/sekoia-ebpf.service >"$BATS_TEST_TMPDIR/rating"
+	sed -n 's/^✗ \([^ ]*\) .*/\1/p' "$BATS_TEST_TMPDIR/rating" >"$BATS_TEST_TMPDIR/missed"
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/missed")" -gt 10 ]
+	sed 's,\\|,|,g' "$TOP"/docs/SECURITY.md >"$BATS_TEST_TMPDIR/documentation"
+	while read -r name; do
+		grep -qF "| \`$name\` |" "$BATS_TEST_TMPDIR/documentation" || {
+			echo "not in docs/SECURITY.md: $name"
+			return 1
+		}
+	done <"$BATS_TEST_TMPDIR/missed"
+	# And not more than it says.
+	rating=$(sed -n 's/.*Overall exposure level for .*: \([0-9.]*\) .*/\1/p' "$BATS_TEST_TMPDIR/rating")
+	grep -q "^$rating, where 0 is" "$TOP/docs/SECURITY.md"
+}

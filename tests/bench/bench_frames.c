@@ -207,7 +207,7 @@ int main(void)
 {
 	struct msg line = *a_line(4711), record = *a_record(4711);
 
-	if (rfc5424_sd_init(&sd, SLICE("0123456789abcdef0123456789abcdef"), 1) < 0)
+	if (rfc5424_sd_init(&sd, SLICE("0123456789abcdef0123456789abcdef")) < 0)
 		return 1;
 	buf_init(&out, 1 << 20);
 	printf("text: %zu bytes; record: %zu bytes\n", line.text.len, record.json.len);

@@ -153,7 +153,7 @@ int main(void)
 		.os_version = SLICE("12"),
 		.agent_id = SLICE("0123456789abcdef0123456789abcdef"),
 		.version = SLICE(SEKOIA_VERSION),
-		.spool_id = 0x0123456789abcdef,
+		.epoch = 0x0123456789abcdef,
 	};
 	/* This process stands for the one that opened the flow. */
 	flow_sample = (struct event_flow){

@@ -54,7 +54,7 @@ static void write_and_read(struct slice in)
 	size_t bytes;
 	struct buf b;
 
-	if (rfc5424_sd_init(&sd, key, 1) < 0)
+	if (rfc5424_sd_init(&sd, key) < 0)
 		return;
 	m.host = take(&in);
 	m.app = take(&in);

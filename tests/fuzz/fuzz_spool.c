@@ -160,12 +160,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t page[SPOOL_PAGE] = {};
 	struct spool_cursor_gens gens;
 	struct spool_cursor cursor;
+	struct spool_epochs epochs;
 	struct spool_state state;
 	uint64_t id, first_seq;
 
 	spool_key_init(&key, FUZZ_ID);
 	spool_segment_decode(data, size, &id, &first_seq);
-	spool_identity_decode(data, size, &state);
+	spool_identity_decode(data, size, &state, &epochs);
 	memcpy(page, data, size < sizeof(page) ? size : sizeof(page));
 	if (spool_cursor_decode(page, &cursor, &gens) == 0) {
 		must(strlen(cursor.state) < sizeof(cursor.state), "texts end");

@@ -226,7 +226,7 @@ static struct record *make_record(void)
 {
 	struct record_opts opts = { .hostname = SLICE("web-1"),
 				    .version = SLICE("1.2.3"),
-				    .spool_id = 0xab,
+				    .epoch = 0xab,
 				    .journal_schema = JOURNAL_SCHEMA_RAW,
 				    .flow_schema = FLOW_SCHEMA_IPFIX };
 	struct record *r = NULL;

@@ -283,6 +283,7 @@ TEST(one_takes_over_from_the_other)
 		return;
 	for (int i = 0; i < ROUNDS; i++) {
 		uint64_t generation = kernel_generation(kernel);
+		uint64_t lineage = kernel_lineage(kernel, KERNEL_FLOWS);
 
 		nap(30);
 		kernel_free(kernel);
@@ -293,6 +294,8 @@ TEST(one_takes_over_from_the_other)
 		CHECK(!kernel_was_adopted(kernel));
 		CHECK(kernel_has_older(kernel));
 		CHECK(kernel_generation(kernel) != generation);
+		CHECK_INT(kernel_lineage(kernel, KERNEL_FLOWS), lineage);
+		CHECK(kernel_lineage(kernel, KERNEL_JOURNAL) == lineage);
 		nap(30);
 		/* Now and then the rings of several are to be read. */
 		if (i % 3 == 0)

@@ -37,7 +37,6 @@ static struct dead_letter letter = {
 	.output = "relp",
 	.target = "a.example:514 (1 of 2)",
 	.reason = "the peer refuses it twice: 500 \"no\"\x01",
-	.spool_id = 0xabcdef,
 	.real_us = 1795424976408987,
 	.max_bytes = 1 << 20,
 };
@@ -45,6 +44,7 @@ static struct dead_letter letter = {
 static struct msg msg_of(const char *text, const char *json)
 {
 	return (struct msg){ .seq = 7,
+			     .epoch = 0xabcdef,
 			     .time_us = 1795424900000001,
 			     .class = MSG_JOURNAL,
 			     .pri = 38,

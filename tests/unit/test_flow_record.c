@@ -26,7 +26,7 @@ static struct record *record_of(enum config_flow_schema schema)
 		.os_version = SLICE("12"),
 		.agent_id = SLICE("0011223344556677"),
 		.version = SLICE("0.1.0"),
-		.spool_id = 0xabcdef,
+		.epoch = 0xabcdef,
 		.flow_schema = schema,
 	};
 

@@ -23,7 +23,7 @@ static struct record *record_of(enum config_journal_schema schema)
 		.n_ips = 1,
 		.agent_id = SLICE("id"),
 		.version = SLICE("1"),
-		.spool_id = 1,
+		.epoch = 1,
 		.journal_schema = schema,
 	};
 

@@ -30,7 +30,7 @@ TEST(a_syslog_frame_counts_its_message)
 	struct buf b;
 
 	buf_init(&b, 65536);
-	CHECK_INT(rfc5424_sd_init(&sd, SLICE("K"), 1), 0);
+	CHECK_INT(rfc5424_sd_init(&sd, SLICE("K")), 0);
 	CHECK_INT(relp_append_syslog(&b, 12, &sd, &m, &bytes), 0);
 	CHECK_INT(bytes, b.len);
 	CHECK_INT(relp_parse(buf_slice(&b), &f), b.len);

@@ -12,7 +12,7 @@ static struct rfc5424_sd sd_of(const char *key)
 {
 	struct rfc5424_sd sd;
 
-	CHECK_INT(rfc5424_sd_init(&sd, slice_of(key), 0xabc), 0);
+	CHECK_INT(rfc5424_sd_init(&sd, slice_of(key)), 0);
 	return sd;
 }
 
@@ -52,6 +52,7 @@ TEST(a_text_carries_its_number)
 			 .host = SLICE("h"),
 			 .app = SLICE("sshd"),
 			 .procid = SLICE("4711"),
+			 .epoch = 0xabc,
 			 .text = SLICE("two\nlines"),
 			 .json = SLICE("{\"reason\":") };
 	struct slice s = encoded("KEY", &m);
@@ -125,9 +126,9 @@ TEST(keys_are_escaped)
 	CHECK_MEM(back, rfc5424_unescape(back, value), "a\"b\\c]d");
 
 	memset(long_key, ']', sizeof(long_key));
-	CHECK_INT(rfc5424_sd_init(&sd, (struct slice){ long_key, RFC5424_KEY_MAX }, UINT64_MAX), 0);
+	CHECK_INT(rfc5424_sd_init(&sd, (struct slice){ long_key, RFC5424_KEY_MAX }), 0);
 	CHECK(sd.len <= sizeof(sd.text));
-	CHECK_INT(rfc5424_sd_init(&sd, (struct slice){ long_key, sizeof(long_key) }, 0), -EMSGSIZE);
+	CHECK_INT(rfc5424_sd_init(&sd, (struct slice){ long_key, sizeof(long_key) }), -EMSGSIZE);
 }
 
 TEST(what_is_a_message)

@@ -503,6 +503,79 @@ TEST(a_new_cursor_begins_at_the_oldest_event)
 	spool_free(s);
 }
 
+/* The events that a reader gets, all of them; the epoch of each one that it should be of. */
+static int read_epochs(struct spool_reader *r, uint64_t from, uint64_t epoch)
+{
+	struct msg m;
+	int n = 0;
+
+	for (; spool_reader_next(r, &m) == 1; n++)
+		if (m.seq >= from)
+			CHECK_INT(m.epoch, epoch);
+	return n;
+}
+
+TEST(after_a_loss_of_power_ids_are_others)
+{
+	struct spool_opts o = { .max_bytes = 16 << 20, .boot_id = 1 };
+	uint64_t id, epochs[20];
+	struct spool_reader *r;
+	struct spool *s;
+
+	dir_fresh();
+	s = writer(&o);
+	id = spool_id(s);
+	CHECK_INT(spool_epoch(s), id);
+	CHECK(!spool_was_torn(s));
+	batch(s, 1, 50, 0);
+	run("cp -r %s %s.power", dir, dir);
+	spool_free(s);
+	/* A clean end, and another boot. */
+	o.boot_id = 2;
+	s = writer(&o);
+	CHECK_INT(spool_epoch(s), id);
+	CHECK(!spool_was_torn(s));
+	spool_free(s);
+
+	/* The same boot: the page cache had it all. */
+	run("rm -r %s && cp -r %s.power %s", dir, dir, dir);
+	o.boot_id = 1;
+	s = writer(&o);
+	CHECK_INT(spool_epoch(s), id);
+	CHECK(!spool_was_torn(s));
+	spool_free(s);
+
+	/* No clean end, another boot: and that many times, more than are remembered. */
+	run("rm -r %s && mv %s.power %s", dir, dir, dir);
+	for (uint64_t i = 0; i < 20; i++) {
+		o.boot_id = i + 2;
+		s = writer(&o);
+		CHECK_INT(spool_id(s), id);
+		CHECK(spool_was_torn(s));
+		epochs[i] = spool_epoch(s);
+		CHECK(epochs[i] != id && (i == 0 || epochs[i] != epochs[i - 1]));
+		CHECK_INT(last_seq(s), 50 + 10 * i);
+		batch(s, 51 + 10 * i, 60 + 10 * i, 0);
+		run("cp -r %s %s.power", dir, dir);
+		if (i == 0) {
+			/* A reader that waited all the time. */
+			r = reader("main");
+			CHECK_INT(read_epochs(r, 51, epochs[0]), 60);
+			spool_reader_free(r);
+		}
+		spool_free(s);
+		run("rm -r %s && mv %s.power %s", dir, dir, dir);
+	}
+	o.boot_id = 21;
+	s = writer(&o);
+	CHECK(!spool_was_torn(s));
+	CHECK_INT(spool_epoch(s), epochs[19]);
+	r = reader("late");
+	CHECK_INT(read_epochs(r, 241, epochs[19]), 250);
+	spool_reader_free(r);
+	spool_free(s);
+}
+
 TEST(the_cursor_of_another_spool_starts_anew)
 {
 	struct spool_reader *r;

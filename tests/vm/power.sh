@@ -3,8 +3,9 @@
 #
 # power.sh [ROUNDS [SYNC]]: a machine under qemu loses its power in mid-stream,
 # ROUNDS times (2) on one disk, and is started once more. Each event that the
-# guest said was synced must be in the spool, whole and once, and no number may
-# have been given to two events, whatever had been sent before.
+# guest said was synced must be in the spool, whole and once, and no id may
+# have been given to two events, whatever had been sent before. With SYNC
+# interval, what was written within the last second may be lost; the ids hold.
 #
 # kill -9 of qemu is the loss of power: what was in the guest's page cache is
 # gone, what its disk had been told to write is in the image.
@@ -109,9 +110,9 @@ mount -o loop,ro "$work/disk" "$work/mnt" || die "the disk can not be mounted"
 LC_ALL=C grep -a '"event"' "$work/mnt/out" >"$work/out"
 umount "$work/mnt"
 
-# seq TAB the whole record
+# id TAB the whole record
 numbered() {
-	tr -d '\r' | LC_ALL=C sed -n 's/^\(.*"event":{"id":"[0-9a-f]*-\([0-9]*\)".*}\)$/\2\t\1/p'
+	tr -d '\r' | LC_ALL=C sed -n 's/^\(.*"event":{"id":"\([0-9a-f]*-[0-9]*\)".*}\)$/\2\t\1/p'
 }
 numbered <"$work/out" | LC_ALL=C sort -u >"$work/have"
 # The last line may have been cut with the power; it does not end with what a record ends with.
@@ -119,14 +120,14 @@ for ((i = 1; i <= rounds; i++)); do
 	sed '$d' "$work/sent.$((10 + i))" | numbered
 done | LC_ALL=C sort -u >"$work/sent"
 have=$(cut -f1 "$work/have" | sort -u | wc -l)
-lost=$(awk -F'\t' -v newest="$newest" '$1 <= newest && !n[$1]++ { have++ } END { print newest - have }' "$work/have")
+lost=$(awk -F'[-\t]' -v newest="$newest" '$2 <= newest && !n[$2]++ { have++ } END { print newest - have }' "$work/have")
 twice=$(cut -f1 "$work/have" | sort | uniq -d | wc -l)
-# The same number on two different events: whoever got the first takes the second for a repeat.
+# The same id on two different events: whoever got the first takes the second for a repeat.
 reused=$(cat "$work/have" "$work/sent" | LC_ALL=C sort -u | cut -f1 | sort | uniq -d | wc -l)
 gone=$(cut -f1 "$work/sent" | sort -u | comm -23 - <(cut -f1 "$work/have" | sort -u) | wc -l)
 cp "$work"/console.* "$vm/"
 if [[ -n ${VM_KEEP:-} ]]; then cp "$work/have" "$work/sent" "$vm/"; fi
 torn=$(cat "$work"/console.* | tr -d '\r' | sed -n 's/.*torn_bytes=\([0-9]*\).*/\1/p' | awk '{ n += $1 } END { print n + 0 }')
 echo "# $have in the spool, $newest said to be synced, $(cut -f1 "$work/sent" | sort -u | wc -l) had been sent, $gone of them are not in the spool; $torn bytes were torn"
-echo "lost $lost of $newest, twice $twice, numbers given twice $reused, rounds $rounds"
-[[ $lost == 0 && $twice == 0 && $reused == 0 && $newest -gt 0 ]]
+echo "lost $lost of $newest, twice $twice, ids given twice $reused, rounds $rounds"
+[[ ($lost == 0 || $sync != batch) && $twice == 0 && $reused == 0 && $newest -gt 0 ]]

@@ -2,7 +2,12 @@
 #define _GNU_SOURCE
 #include "user/util/clock.h"
 
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
+
+#include "user/util/cleanup.h"
+#include "user/util/crc32c.h"
 
 static uint64_t read_ns(clockid_t id)
 {
@@ -25,6 +30,16 @@ uint64_t clock_boot_ns(void)
 uint64_t clock_real_us(void)
 {
 	return read_ns(CLOCK_REALTIME) / 1000;
+}
+
+uint64_t clock_boot_id(void)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+	char id[64] = "";
+
+	if (!f || !fgets(id, sizeof(id), f))
+		return 0;
+	return (uint64_t)crc32c(0, id, strlen(id)) << 32 | crc32c(1, id, strlen(id)) | 1;
 }
 
 int64_t clock_boot_to_real_ns(void)

@@ -11,6 +11,9 @@ uint64_t clock_mono_ms(void);
 uint64_t clock_boot_ns(void);
 uint64_t clock_real_us(void);
 
+/* A number of this boot, never 0; 0 where /proc does not tell. */
+uint64_t clock_boot_id(void);
+
 /*
  * What to add to a CLOCK_BOOTTIME time (in ns) to get CLOCK_REALTIME (in ns).
  * Sampled between two reads of the boot clock, so it is right to a few us.
