@@ -45,11 +45,9 @@ struct journal_message {
 	struct unix_skb_parms *cb;
 	struct sock *reader; /* the reader's socket, NULL when it could not be told */
 	u64 socket, ino;
-	struct address_space *file; /* the message is in it; NULL: in skb, or out of reach */
 	u32 tgid, offset, linear;
 	u32 len, full; /* what we copy, what it has */
-	u16 type;
-	bool audit;
+	u16 type, family;
 };
 
 static __always_inline void journal_fill(struct event_journal *e, const struct journal_message *m)
@@ -73,7 +71,7 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	e->reader_tgid = m->tgid;
 	e->full_len = m->full;
 	e->path_len = 0;
-	if (m->audit) { /* from the kernel, and to no path */
+	if (m->family == AF_NETLINK) { /* audit: from the kernel, and to no path */
 		e->flags = JOURNAL_NETLINK;
 		if (m->full > m->len)
 			e->flags |= JOURNAL_TRUNCATED;
@@ -245,104 +243,89 @@ static __always_inline u32 journal_copy_pages(struct event_journal *e,
 
 /* Of a file, in whole pages: a ring of the smallest size has room for so many. */
 #define JOURNAL_FILE_PAGES 60
+#define JOURNAL_FILE_MAX   (JOURNAL_FILE_PAGES * 4096)
 #define JOURNAL_FILE_DEPTH 4
 
-/* The first pages of a file that is in memory: the slots of one node, or one entry for all. */
-struct journal_file {
-	u64 memory, vmemmap;
-	u64 slots, entry;
-	u32 fan_out;
-};
-
-/* The nodes of the tree are freed by RCU: they are there as long as we run. */
-static __always_inline void journal_open_file(struct address_space *mapping, struct journal_file *f)
-{
-	struct xa_node *node;
-
-	bpf_probe_read_kernel(&f->vmemmap, sizeof(f->vmemmap), &vmemmap_base);
-	bpf_probe_read_kernel(&f->memory, sizeof(f->memory), &page_offset_base);
-	f->fan_out = bpf_core_field_size(((struct xa_node *)0)->slots) / sizeof(void *);
-	f->slots = 0;
-	f->entry = (u64)BPF_CORE_READ(mapping, i_pages.xa_head);
-	for (int depth = 0; depth < JOURNAL_FILE_DEPTH; depth++) {
-		if ((f->entry & 3) != 2)
-			return;
-		node = (struct xa_node *)(f->entry - 2);
-		f->slots = (u64)node + bpf_core_field_offset(node->slots);
-		if (!BPF_CORE_READ(node, shift))
-			return;
-		bpf_probe_read_kernel(&f->entry, sizeof(f->entry), (void *)f->slots);
-		f->slots = 0;
-	}
-}
-
-/* Where the kernel has mapped page i of it. What is no page gives what can not be read. */
-static __always_inline u64 journal_file_page(const struct journal_file *f, u32 i)
-{
-	u64 entry = f->entry, index;
-
-	if (f->slots) {
-		if (i >= f->fan_out)
-			return 0;
-		bpf_probe_read_kernel(&entry, sizeof(entry), (void *)(f->slots + i * 8));
-		/* One entry for several slots: the others name the first. */
-		if ((entry & 3) == 2)
-			bpf_probe_read_kernel(&entry, sizeof(entry),
-					      (void *)(f->slots + (entry >> 2) % 64 * 8));
-	}
-	if (entry & 3 || entry < f->vmemmap) /* a hole, or swapped out */
-		return 0;
-	index = bpf_core_type_exists(struct folio) ? BPF_CORE_READ((struct folio *)entry, index)
-						   : BPF_CORE_READ((struct page *)entry, index);
-	return f->memory + (entry - f->vmemmap) / bpf_core_type_size(struct page) * 4096 +
-	       (i - index) * 4096;
-}
-
-/* The message from the file that came in its place. Returns how much it was. */
+/*
+ * The message from the file that came in its place. Returns how much it was: up to the
+ * first page that is not in memory, or is part of a larger one. The nodes of the tree are
+ * freed by RCU: they are there as long as we run.
+ */
 static __always_inline u32 journal_copy_file(struct event_journal *e,
-					     const struct journal_message *m, u32 pages)
+					     const struct journal_message *m,
+					     struct address_space *mapping)
 {
-	struct journal_file f;
-	u64 from;
-	u32 n;
+	u64 memory = 0, vmemmap = 0, entry = 0, last = ~0ull, slots, mask = 0, from, page, bad;
+	struct xa_node *node;
+	u32 at;
 
-	journal_open_file(m->file, &f);
-	for (u32 i = 0; i < pages; i++) {
-		if (i * 4096 >= m->len)
-			return m->len;
-		n = m->len - i * 4096;
-		from = journal_file_page(&f, i);
-		asm volatile("" : "+r"(n));
-		if (n > 4096)
-			n = 4096;
-		if (bpf_probe_read_kernel(e->data + i * 4096, n, (void *)from))
-			return i * 4096;
-		/* Nobody else's by now: the file is sealed, but its pages may be swapped out. */
-		if (journal_file_page(&f, i) != from)
-			return i * 4096;
+	bpf_probe_read_kernel(&vmemmap, sizeof(vmemmap), &vmemmap_base);
+	bpf_probe_read_kernel(&memory, sizeof(memory), &page_offset_base);
+	/* A file of one page has no node: the root is the only slot. */
+	slots = (u64)mapping + bpf_core_field_offset(mapping->i_pages.xa_head);
+	for (int depth = 0; depth < JOURNAL_FILE_DEPTH; depth++) {
+		if (bpf_probe_read_kernel(&entry, sizeof(entry), (void *)slots) || (entry & 3) != 2)
+			break;
+		node = (struct xa_node *)(entry - 2);
+		slots = (u64)node + bpf_core_field_offset(node->slots);
+		if (!BPF_CORE_READ(node, shift)) {
+			mask = bpf_core_field_size(node->slots) / sizeof(void *) - 1;
+			break;
+		}
 	}
-	return m->len;
+	/* One way out: each other one would be followed through all that comes behind it. */
+	for (at = 0; at < JOURNAL_FILE_MAX && at < m->len; at += 4096) {
+		from = slots + at / 4096 * 8;
+		bad = (mask - at / 4096) >> 63;
+		bad |= bpf_probe_read_kernel(&entry, sizeof(entry), (void *)from);
+		bad |= (entry & 3) | (entry - vmemmap) >> 63 | ((entry ^ last) - 1) >> 63;
+		last = entry;
+		page = memory + (entry - vmemmap) / bpf_core_type_size(struct page) * 4096;
+		page &= ((bad | -bad) >> 63) - 1; /* nowhere */
+		bad |= bpf_probe_read_kernel(e->data + at, 4096, (void *)page);
+		/* Nobody else's by now: the file is sealed, but its pages may be swapped out. */
+		bad |= bpf_probe_read_kernel(&entry, sizeof(entry), (void *)from);
+		if (bad | (entry ^ last))
+			break;
+	}
+	return at < m->len ? at : m->len;
 }
 
-#define JOURNAL_CLASS_FILE(pages)                                                                  \
-	if (m.len <= (pages)*4096) {                                                               \
-		e = bpf_ringbuf_reserve(&journal_ring, sizeof(*e) + (pages)*4096, 0);              \
+/* A message that is too long for a datagram. Where its file can not be read, it is cut. */
+static __always_inline struct address_space *journal_find_file(struct journal_message *m)
+{
+	struct unix_skb_parms *cb = m->cb;
+	struct file *file;
+	s64 size;
+
+	if (!&page_offset_base || !&vmemmap_base)
+		return NULL;
+	file = BPF_CORE_READ(cb, fp, fp[0]);
+	size = BPF_CORE_READ(file, f_inode, i_size);
+	if (size <= 0)
+		return NULL;
+	m->len = size < JOURNAL_FILE_MAX ? size : JOURNAL_FILE_MAX;
+	return BPF_CORE_READ(file, f_inode, i_mapping);
+}
+
+#define JOURNAL_COPY_NOTHING(room) len = 0;
+
+#define JOURNAL_CLASS_FILE                                                                         \
+	if (!m.full) {                                                                             \
+		file = journal_find_file(&m);                                                      \
+		if (!file)                                                                         \
+			JOURNAL_CLASS(256, JOURNAL_COPY_NOTHING)                                   \
+		e = bpf_ringbuf_reserve(&journal_ring, sizeof(*e) + JOURNAL_FILE_MAX, 0);          \
 		if (!e) {                                                                          \
 			lost(COUNT_RING_FULL);                                                     \
 			return 0;                                                                  \
 		}                                                                                  \
 		journal_fill(e, &m);                                                               \
-		len = journal_copy_file(e, &m, (pages));                                           \
+		len = journal_copy_file(e, &m, file);                                              \
 		if (len < m.len)                                                                   \
 			e->flags |= JOURNAL_TRUNCATED;                                             \
-		journal_submit(e, len, sizeof(*e) + (pages)*4096);                                 \
+		journal_submit(e, len, sizeof(*e) + JOURNAL_FILE_MAX);                             \
 		return 0;                                                                          \
-	}
-
-#define JOURNAL_CLASSES_FILE                                                                       \
-	if (m.file) {                                                                              \
-		JOURNAL_CLASS_FILE(8)                                                              \
-		JOURNAL_CLASS_FILE(JOURNAL_FILE_PAGES)                                             \
 	}
 
 #define JOURNAL_CLASSES(copy)                                                                      \
@@ -404,20 +387,6 @@ static __always_inline void journal_find_reader(struct journal_message *m)
 	m->socket = m->ino;
 }
 
-/* A message that is too long for a datagram comes as a file. Where we can not read it, it is cut.
- */
-static __always_inline void journal_find_file(struct journal_message *m)
-{
-	struct unix_skb_parms *cb = m->cb;
-	struct file *file = BPF_CORE_READ(cb, fp, fp[0]);
-	s64 size = BPF_CORE_READ(file, f_inode, i_size);
-
-	if (!&page_offset_base || !&vmemmap_base || size <= 0)
-		return;
-	m->file = BPF_CORE_READ(file, f_inode, i_mapping);
-	m->len = size < JOURNAL_FILE_PAGES * 4096 ? size : JOURNAL_FILE_PAGES * 4096;
-}
-
 /* True when a reader takes len bytes from skb, and *m says which. */
 static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct journal_message *m)
 {
@@ -428,8 +397,8 @@ static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct j
 	sk = skb->sk;
 	if (!sk)
 		return false;
-	m->audit = sk->__sk_common.skc_family == AF_NETLINK && sk->sk_protocol == NETLINK_AUDIT;
-	if (sk->__sk_common.skc_family != AF_UNIX && !m->audit)
+	if (sk->__sk_common.skc_family != AF_UNIX &&
+	    (sk->__sk_common.skc_family != AF_NETLINK || sk->sk_protocol != NETLINK_AUDIT))
 		return false;
 	/* A thread reads one message at a time. */
 	thread = bpf_get_current_pid_tgid();
@@ -440,15 +409,16 @@ static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct j
 		return false;
 	cb = (struct unix_skb_parms *)&skb->cb;
 	/* Nothing is read, unless the message is in a file that comes with it. */
-	if (len <= 0 && (m->audit || skb->len || !BPF_CORE_READ(cb, fp)))
+	if (len <= 0 && (skb->len || !BPF_CORE_READ(cb, fp)))
 		return false;
 	count(COUNT_SEEN);
 	handover_mark(thread);
 	m->skb = skb;
+	/* Read, not known: else the verifier would go through all that follows for each of them. */
+	m->family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	m->socket = (u64)sk;
 	m->reader = NULL;
 	m->ino = 0;
-	m->file = NULL;
 	m->cb = cb;
 	m->type = sk->sk_type;
 	/* Of a datagram the reader may take less than there is; the rest is gone for it. */
@@ -456,10 +426,6 @@ static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct j
 	m->len = m->full < JOURNAL_MAX ? m->full : JOURNAL_MAX;
 	m->linear = skb->len - skb->data_len;
 	m->offset = m->type == SOCK_STREAM ? BPF_CORE_READ(cb, consumed) : 0;
-	if (m->audit)
-		return true;
-	if (!m->full)
-		journal_find_file(m);
 	journal_find_reader(m);
 	return true;
 }
@@ -468,13 +434,14 @@ SEC("tp_btf/skb_copy_datagram_iovec")
 int BPF_PROG(journal_read, struct sk_buff *skb, int n)
 {
 	struct journal_message m;
+	struct address_space *file;
 	struct event_journal *e;
 	struct bpf_dynptr ptr;
 	u32 len;
 
 	if (!journal_begin(skb, n, &m))
 		return 0;
-	JOURNAL_CLASSES_FILE
+	JOURNAL_CLASS_FILE
 	if (bpf_dynptr_from_skb(skb, 0, &ptr)) {
 		lost(COUNT_NO_ROOM);
 		return 0;
@@ -493,6 +460,7 @@ SEC("tp_btf/skb_copy_datagram_iovec")
 int BPF_PROG(journal_read_pages, struct sk_buff *skb, int n)
 {
 	struct journal_message m;
+	struct address_space *file;
 	struct event_journal *e;
 	u32 len;
 
@@ -502,7 +470,7 @@ int BPF_PROG(journal_read_pages, struct sk_buff *skb, int n)
 		return *(volatile int *)NULL;
 	if (!journal_begin(skb, n, &m))
 		return 0;
-	JOURNAL_CLASSES_FILE
+	JOURNAL_CLASS_FILE
 	if (skb->data_len && m.len > JOURNAL_PAGES_MAX)
 		m.len = JOURNAL_PAGES_MAX;
 	if (!skb->data_len) {

@@ -200,11 +200,6 @@ struct skb_shared_info {
 /* One for each page of memory: only its size is of interest. */
 struct page {
 	unsigned long flags;
-	unsigned long index; /* until 6.15 */
-};
-
-struct folio { /* since 5.16 */
-	unsigned long index;
 };
 
 struct xarray {

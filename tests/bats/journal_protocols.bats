@@ -121,7 +121,7 @@ setup_file() {
 	export T
 	# Can the tap find what is in a file? And is this where the kernel sends audit records?
 	export FILES=no AUDIT=
-	grep -q ' page_offset_base$' /proc/kallsyms && FILES=yes
+	grep -q "^0*[1-9a-f][0-9a-f]* .* page_offset_base\$" /proc/kallsyms && FILES=yes
 	[ "$(readlink /proc/self/ns/user)" = 'user:[4026531837]' ] && AUDIT=yes
 	JOURNAL_AUDIT=
 	{ head -c 102300 /dev/zero | tr '\0' x && printf 'the end of a long line\n'; } >"$T/big"

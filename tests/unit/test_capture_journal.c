@@ -28,7 +28,7 @@ static struct ring *ring;
 static char dir[64], path[40];
 static bool usable;
 static uint64_t truncated; /* samples that say so */
-static bool lacks_pages; /* page fragments can not be read here, and that is told */
+static bool lacks_pages;   /* page fragments can not be read here, and that is told */
 
 /* A sample, its bytes behind it. */
 static struct event_journal sample;
@@ -312,7 +312,7 @@ static bool has_files(void)
 
 	while (f && !found && fgets(line, sizeof(line), f))
 		found = sscanf(line, "%*s %*s %255s", name) == 1 &&
-			!strcmp(name, "page_offset_base");
+			!strcmp(name, "page_offset_base") && strtoull(line, NULL, 16);
 	if (f)
 		fclose(f);
 	return found;
