@@ -16,7 +16,7 @@ for deb in *.deb; do
 	dpkg -x "$deb" root
 done
 mkdir -p "$dir"
-rm -rf "$dir/usr"
+rm -rf "${dir:?}/usr"
 mkdir "$dir/usr"
 mv root/usr/sbin root/usr/lib "$dir/usr/"
 [[ ! -d root/lib ]] || cp -a root/lib/. "$dir/usr/lib/"
