@@ -35,11 +35,12 @@ struct packet_flow {
 	EVENTS_EXTRA
 };
 
+/* Sizes, not types, as of tcp_flows. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536); /* flows.max */
-	__type(key, struct packet_key);
-	__type(value, struct packet_flow);
+	__uint(key_size, sizeof(struct packet_key));
+	__uint(value_size, sizeof(struct packet_flow));
 } packet_flows SEC(".maps");
 
 /* Those of the capture before ours, until they are all in ours. */

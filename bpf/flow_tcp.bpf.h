@@ -53,11 +53,15 @@ struct tcp_names {
 	u8 ip_version;
 };
 
+/*
+ * Sizes, not types: a map with BTF can not take the place of tcp_before's template,
+ * which has none, on 6.1 (bpf_map_meta_equal() compares timer_off there).
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536); /* flows.max */
-	__type(key, u64);
-	__type(value, struct tcp_flow);
+	__uint(key_size, sizeof(u64));
+	__uint(value_size, sizeof(struct tcp_flow));
 } tcp_flows SEC(".maps");
 
 /*

@@ -27,7 +27,7 @@ test=(
 )
 packages=(debhelper lintian rpm rpmlint mmdebstrap buildah runc)
 arm64=(
-	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static libc6-dev:arm64
+	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static qemu-system-arm libc6-dev:arm64
 	libbpf-dev:arm64 libelf-dev:arm64 zlib1g-dev:arm64 libssl-dev:arm64 libjson-c-dev:arm64
 	libc-ares-dev:arm64 libinih-dev:arm64 libdeflate-dev:arm64
 )

@@ -596,6 +596,15 @@ static int build(struct kernel *k, const struct kernel_opts *opts, const struct 
 		err = source_build((enum kernel_source)i, opts, building.path,
 				   before && before->source[i].present ? before : NULL, cgroup_fd,
 				   generation, k->lacks[i], sizeof(k->lacks[i]));
+		/* What is captured now must not end because the next one fails. */
+		if (err && before && before->source[i].attached) {
+			remove_tree(building.path);
+			say(text, size,
+			    "%s: the capture of %s can not be taken over (%s), and goes on; stop "
+			    "its collector with SIGTERM, or give it up with \"sekoia-ebpf cleanup\"",
+			    before->dir, kernel_sources[i].name, k->lacks[i]);
+			return err;
+		}
 		if (!err)
 			any = true;
 	}

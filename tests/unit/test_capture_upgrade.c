@@ -69,6 +69,9 @@ static int take_over(uint64_t flows_max, struct kernel **ret)
 
 	if (err)
 		printf("# %s\n", text);
+	for (int i = 0; !err && i < KERNEL_SOURCES; i++)
+		if (!kernel_has(*ret, (enum kernel_source)i))
+			printf("# lacks: %s\n", kernel_lacks(*ret, (enum kernel_source)i));
 	return err;
 }
 

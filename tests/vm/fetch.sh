@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # fetch.sh NAME: puts the kernel of that row of tests/vm/kernels into
-# build/vm/NAME.vmlinuz, unless it is there, and prints that path. apt gets a
+# build/vm/NAME.vmlinuz, unless it is there, and prints that path; for another
+# machine's architecture its busybox as well, into build/vm/NAME.busybox. apt gets a
 # configuration, sources, lists and a cache of our own: nothing of this
 # machine's changes. The mirror is the one that the machine itself uses.
 set -eu
@@ -28,7 +29,7 @@ row=$(awk -v name="$name" '$1 == name' "$here/kernels")
 [ -n "$row" ] || fail "no such row in tests/vm/kernels"
 # shellcheck disable=SC2086 # the columns of the table
 set -- $row
-suite=$3 package=$4
+suite=$3 arch=$4 package=$5
 
 for tool in apt-get apt-cache apt-config dpkg-deb; do
 	command -v "$tool" >/dev/null || fail "can not be had without $tool"
@@ -69,8 +70,8 @@ Dir::State "$work";
 Dir::State::lists "$work/lists/";
 Dir::State::status "$work/status";
 Dir::Cache "$work/cache";
-APT::Architecture "amd64";
-APT::Architectures { "amd64"; };
+APT::Architecture "$arch";
+APT::Architectures { "$arch"; };
 APT::Sandbox::User "root";
 Acquire::Languages "none";
 Acquire::Retries "2";
@@ -86,15 +87,25 @@ apt-get -q -o APT::Update::Error-Mode=any update >"$work/log" 2>&1 || {
 	cat "$work/log" >&2
 	fail "$suite can not be read from this machine's Debian mirror"
 }
+# NAME FILE: downloads the package and takes files of that name out of it.
+unpack() {
+	(cd "$work" && apt-get -q download "$1") >"$work/log" 2>&1 || {
+		cat "$work/log" >&2
+		fail "$1 of $suite can not be downloaded from this machine's Debian mirror"
+	}
+	dpkg-deb --fsys-tarfile "$work/$1"_*.deb |
+		tar -xf - -C "$work" --wildcards --no-anchored "$2" 2>>"$work/log" || :
+	find "$work" -type f -path "*/$2" | head -n 1
+}
+
 deb=$(apt-cache search --names-only "^$package\$" | awk '{ print $1 }' | sort -V | tail -n 1)
 [ -n "$deb" ] || fail "$suite has no package $package"
-(cd "$work" && apt-get -q download "$deb") >"$work/log" 2>&1 || {
-	cat "$work/log" >&2
-	fail "$deb of $suite can not be downloaded from this machine's Debian mirror"
-}
-dpkg-deb --fsys-tarfile "$work/$deb"_*.deb |
-	tar -xf - -C "$work" --wildcards --no-anchored 'vmlinuz*' 2>>"$work/log" || :
-vmlinuz=$(find "$work" -type f -name 'vmlinuz*' | head -n 1)
+if [ "$arch" != "$(dpkg --print-architecture)" ]; then
+	busybox=$(unpack busybox-static bin/busybox)
+	[ -n "$busybox" ] || fail "busybox-static of $suite holds no busybox"
+	mv "$busybox" "$out/$name.busybox"
+fi
+vmlinuz=$(unpack "$deb" 'vmlinuz*')
 [ -n "$vmlinuz" ] || fail "$deb of $suite holds no vmlinuz"
 mv "$vmlinuz" "$out/$name.vmlinuz"
 echo "$out/$name.vmlinuz"

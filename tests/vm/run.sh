@@ -5,7 +5,8 @@
 # an initramfs that holds busybox, tests/vm/init, the static daemon and the
 # static tests of the kernel side, and tells what init found, as TAP. The
 # console of each machine stays in build/vm/KERNEL.log. As many machines as
-# there are CPUs run at once.
+# there are CPUs run at once. Those of arm64 take what "deploy/deps.sh arm64" installs
+# and ARCH=arm64 builds.
 #
 # Three traps of the emulation. On a busy host the kernel may find that its timer
 # does not tick (seen on 5.10): it is told not to look. And with qemu 7.2 one boot
@@ -16,7 +17,6 @@ set -uo pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
 vm=${VM_DIR:-$top/build/vm}
-static=$top/build/static
 seconds=${VM_SECONDS:-300}
 jobs=${VM_JOBS:-$(nproc)}
 rows=$top/tests/vm/kernels
@@ -26,15 +26,14 @@ die() {
 	exit 1
 }
 
-command -v qemu-system-x86_64 >/dev/null || die "no qemu-system-x86_64: apt-get install qemu-system-x86"
 command -v cpio >/dev/null || die "no cpio: apt-get install cpio"
 busybox=$(command -v busybox) || die "no busybox: apt-get install busybox-static"
 readelf -l "$busybox" 2>/dev/null | grep -q INTERP &&
 	die "$busybox is not static: apt-get install busybox-static"
-[[ -x $static/sekoia-ebpf ]] || die "no $static/sekoia-ebpf: make static"
 
-names() { # WORD: default or all
-	awk -v which="$1" '$1 !~ /^#/ && NF && (which == "all" || $2 == which) { print $1 }' "$rows"
+names() { # WORD: default, all, or any, those that only run when named among them
+	awk -v which="$1" '$1 !~ /^#/ && NF && (which == "any" || $2 == which ||
+		(which == "all" && $2 != "named")) { print $1 }' "$rows"
 }
 
 kernels=()
@@ -42,7 +41,7 @@ for word in "${@:-default}"; do
 	case $word in
 	all | default) mapfile -t -O "${#kernels[@]}" kernels < <(names "$word") ;;
 	*)
-		names all | grep -qxF "$word" || die "$word: not in tests/vm/kernels: $(names all | xargs)"
+		names any | grep -qxF "$word" || die "$word: not in tests/vm/kernels: $(names any | xargs)"
 		kernels+=("$word")
 		;;
 	esac
@@ -53,19 +52,46 @@ work=$(mktemp -d "$vm/run.XXXXXX")
 trap 'rm -rf "$work"; trap - EXIT; kill $(jobs -p) 2>/dev/null' EXIT
 trap 'exit 1' INT TERM
 
-mkdir -p "$work/root/bin"
-cp "$busybox" "$work/root/bin/busybox"
-cp "$top/tests/vm/init" "$work/root/init"
-cp "$static/sekoia-ebpf" "$static"/tests/unit/test_{capture*,sandbox} "$work/root/bin/"
-strip "$work"/root/bin/test_* 2>/dev/null
-(cd "$work/root" && find . | cpio -o -H newc --quiet) | gzip -1 >"$work/initrd.gz"
+arch_of() { # KERNEL
+	awk -v name="$1" '$1 == name { print $4 }' "$rows"
+}
+
+initrd() { # ARCH BUSYBOX STATIC
+	local root=$work/$1
+	[[ -x $3/sekoia-ebpf ]] || die "no $3/sekoia-ebpf: make static${1/amd64/}"
+	mkdir -p "$root/bin"
+	cp "$2" "$root/bin/busybox"
+	cp "$top/tests/vm/init" "$root/init"
+	cp "$3/sekoia-ebpf" "$3"/tests/unit/test_{capture*,sandbox} "$root/bin/"
+	if [[ $1 == arm64 ]]; then
+		aarch64-linux-gnu-strip "$root"/bin/test_*
+	else
+		strip "$root"/bin/test_*
+	fi
+	(cd "$root" && find . | cpio -o -H newc --quiet) | gzip -1 >"$work/$1.gz"
+}
 
 boot() { # KERNEL
-	local vmlinuz
+	local vmlinuz arch qemu
+	arch=$(arch_of "$1")
 	vmlinuz=$("$top/tests/vm/fetch.sh" "$1" 2>"$work/$1.why") || return
-	timeout -k 5 "$seconds" qemu-system-x86_64 -accel tcg,thread=single -cpu max,cx16=off -smp 2 -m 1024 \
-		-nic none -nographic -no-reboot -kernel "$vmlinuz" -initrd "$work/initrd.gz" \
-		-append "console=ttyS0 panic=-1 quiet no_timer_check" </dev/null >"$vm/$1.log" 2>&1
+	case $arch in
+	arm64)
+		initrd arm64 "$vm/$1.busybox" "$top/build/arm64/static" 2>"$work/$1.why" || return
+		qemu=(qemu-system-aarch64 -M virt -accel "tcg,thread=single" -cpu cortex-a72)
+		;;
+	*)
+		qemu=(qemu-system-x86_64 -accel "tcg,thread=single" -cpu "max,cx16=off")
+		;;
+	esac
+	command -v "${qemu[0]}" >/dev/null || {
+		echo "no ${qemu[0]}: deploy/deps.sh ${arch/amd64/test}" >"$work/$1.why"
+		return
+	}
+	timeout -k 5 "$seconds" "${qemu[@]}" -smp 2 -m 1024 \
+		-nic none -nographic -no-reboot -kernel "$vmlinuz" -initrd "$work/$arch.gz" \
+		-append "panic=-1 quiet $([[ $arch == arm64 ]] || echo console=ttyS0 no_timer_check)" \
+		</dev/null >"$vm/$1.log" 2>&1
 	[[ $? != 124 ]] || echo "longer than $seconds s" >"$work/$1.why"
 }
 
@@ -123,6 +149,9 @@ table() {
 	echo '#'
 }
 
+for kernel in "${kernels[@]}"; do
+	[[ $(arch_of "$kernel") != amd64 || -e $work/amd64.gz ]] || initrd amd64 "$busybox" "$top/build/static"
+done
 for kernel in "${kernels[@]}"; do
 	rm -f "$vm/$kernel.log"
 	while (($(jobs -rp | wc -l) >= jobs)); do
