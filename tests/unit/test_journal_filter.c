@@ -119,4 +119,3 @@ TEST(what_is_no_list_is_refused)
 		CHECK_INT(!config_check_identifiers(text), rows[i].identifiers);
 	}
 }
-
