@@ -38,8 +38,12 @@
 
 enum event_type {
 	EVENT_NONE,
-	EVENT_FLOW,    /* struct event_flow */
-	EVENT_JOURNAL, /* struct event_journal and the bytes behind it */
+	EVENT_FLOW,	   /* struct event_flow */
+	EVENT_JOURNAL,	   /* struct event_journal and the bytes behind it */
+	EVENT_EXEC,	   /* struct event_exec and the bytes behind it */
+	EVENT_EXIT,	   /* struct event_exit */
+	EVENT_ACTION,	   /* struct event_action and the texts behind it */
+	EVENT_PACKET = 16, /* struct event_packet and the bytes behind it */
 };
 
 struct event_header {
@@ -282,3 +286,135 @@ struct event_journal {
 };
 #define EVENT_JOURNAL_MIN (16 + 24 + 32 + 40) /* of the first version */
 _Static_assert(sizeof(struct event_journal) == EVENT_JOURNAL_MIN + EVENTS_EXTRA_BYTES, "wire");
+
+/* What the user space sets in the .bss of the kernel events' object. */
+struct events_tunables {
+	struct capture_tunables capture;
+	__u64 loss_epoch;
+};
+
+#define EVENT_PATH_MAX 1024 /* of each path */
+#define EVENT_ARGS_MAX 8192 /* of all arguments together */
+
+enum exec_flag {
+	EXEC_ARGS_CUT = 1 << 0, /* there were more than args has */
+	EXEC_PATH_CUT = 1 << 1, /* path has its end only */
+	EXEC_CWD_CUT = 1 << 2,	/* so has cwd */
+	EXEC_SCRIPT = 1 << 3,	/* path is an interpreter, file what it was started for */
+	EXEC_MEMFD = 1 << 4,	/* the executable is in memory alone */
+	EXEC_DELETED = 1 << 5,	/* it has no name in any folder any more */
+	EXEC_PRIVILEGED =
+		1 << 6, /* it gave rights that its caller did not have: setuid, capabilities */
+	EXEC_NO_ARGS = 1 << 7, /* they could not be read */
+};
+
+/* A process became another program: that program, and how it was called. */
+struct event_exec {
+	struct event_header h;
+	struct event_task task;
+	__u64 parent_start_ns;
+	__u32 euid, egid;
+	__u32 flags;	  /* enum exec_flag */
+	__u32 args_total; /* bytes of the arguments, NULs included */
+	/* What follows, one behind the other, without NULs of their own: */
+	__u32 path_len; /* the executable's, absolute; "memfd:NAME" for one in memory */
+	__u32 file_len; /* as it was given to execve(); of a script, the script */
+	__u32 cwd_len;	/* the working directory */
+	__u32 args_len; /* NUL between them */
+	char parent_comm[EVENT_COMM_SIZE];
+	EVENTS_EXTRA
+	/* and these bytes, the last ones of the sample's h.size */
+};
+#define EVENT_EXEC_MIN (16 + 48 + 8 + 16 + 16 + 16) /* of the first version */
+_Static_assert(sizeof(struct event_exec) == EVENT_EXEC_MIN + EVENTS_EXTRA_BYTES, "wire");
+
+enum exit_flag {
+	EXIT_NO_EXEC = 1 << 0, /* it was forked, and never executed a program of its own */
+};
+
+/* A process ended: its last thread did. */
+struct event_exit {
+	struct event_header h;
+	struct event_task task;
+	__u64 parent_start_ns;
+	__u64 cpu_ns;	     /* of all its threads */
+	__u64 max_rss_pages; /* the most memory that it had */
+	__u32 code;	     /* as wait() gives it */
+	__u32 flags;	     /* enum exit_flag */
+	char parent_comm[EVENT_COMM_SIZE];
+	EVENTS_EXTRA
+};
+#define EVENT_EXIT_MIN (16 + 48 + 24 + 8 + 16) /* of the first version */
+_Static_assert(sizeof(struct event_exit) == EVENT_EXIT_MIN + EVENTS_EXTRA_BYTES, "wire");
+
+/* What else processes do to the system and to each other. What the values and texts are: */
+enum action {
+	ACTION_NONE,
+	ACTION_MODULE_LOAD,   /* taints; name */
+	ACTION_MODULE_UNLOAD, /* -; name */
+	ACTION_OOM_KILL,      /* -; target: the victim */
+	ACTION_SIGNAL,	      /* signal, si_code; target: who gets it and dies of it */
+	ACTION_PTRACE,	      /* request, pid as the caller knows it; target */
+	ACTION_BPF_PROGRAM,   /* type; name */
+	ACTION_BPF_MAP,	      /* type; name */
+	ACTION_MOUNT,	      /* flags; source, target, type */
+	ACTION_UNMOUNT,	      /* flags; target */
+	ACTION_UNSHARE,	      /* flags, as CLONE_NEW... */
+	ACTION_SETNS,	      /* flags */
+	ACTION_CLONE,	      /* flags; target: the new process */
+	ACTION_SET_USER,      /* real, effective and saved uid after it, which call */
+	ACTION_SET_GROUP,     /* the same of gids */
+	ACTION_LISTEN,	      /* protocol, port, IP version, address in values 3 and 4 */
+	ACTIONS,
+};
+
+#define EVENT_ACTION_VALUES 5
+#define EVENT_ACTION_TEXT   256
+#define EVENT_ACTION_TEXTS  3
+
+struct event_action {
+	struct event_header h;
+	struct event_task task; /* who did it; of a kernel's own doing, all zero */
+	__u64 parent_start_ns;
+	struct event_task target;
+	__u64 value[EVENT_ACTION_VALUES];
+	__u32 action; /* enum action */
+	__s32 result; /* 0 or -errno */
+	__u32 texts;  /* that follow, EVENT_ACTION_TEXT bytes each, NUL-padded */
+	__u32 pad;
+	EVENTS_EXTRA
+	/* and these texts, the last bytes of the sample's h.size */
+};
+#define EVENT_ACTION_MIN (16 + 48 + 8 + 48 + 40 + 16) /* of the first version */
+_Static_assert(sizeof(struct event_action) == EVENT_ACTION_MIN + EVENTS_EXTRA_BYTES, "wire");
+
+/* What the user space sets in the .bss of the names object, at any time. */
+struct names_tunables {
+	struct capture_tunables capture;
+	__u64 loss_epoch;
+	__u32 loopback; /* flows from this host to itself are captured, so their names, too */
+	__u32 pad;
+};
+
+/*
+ * The payload of a packet that says what flows are called: a DNS answer to a question
+ * that was seen, or the first bytes of a TLS connection's client.
+ */
+struct event_packet {
+	struct event_header h;
+	struct event_task asker;    /* DNS: who asked */
+	__u8 local[16], remote[16]; /* IPv4 in the first four bytes; network order */
+	__u16 local_port, remote_port;
+	__u8 ip_version; /* 4 or 6 */
+	__u8 protocol; /* IPPROTO_TCP: a client hello, or a further part of one; IPPROTO_UDP: DNS */
+	__u8 outbound; /* sent by this host */
+	__u8 pad;
+	__u32 seq;	/* TCP: of its first byte */
+	__u32 full_len; /* of the payload */
+	__u32 len;	/* bytes that follow this struct */
+	__u32 pad2;
+	EVENTS_EXTRA
+	__u8 data[]; /* the last len of the sample's h.size */
+};
+#define EVENT_PACKET_MIN (16 + 48 + 32 + 8 + 16) /* of the first version */
+_Static_assert(sizeof(struct event_packet) == EVENT_PACKET_MIN + EVENTS_EXTRA_BYTES, "wire");

@@ -348,12 +348,12 @@ static __always_inline u32 syscall_first_arg(struct task_struct *task)
 
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) { /* 5.15 */
 		regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
-		return regs->SYSCALL_FIRST_ARG;
+		return regs->SYSCALL_ARG1;
 	}
 #if defined(__TARGET_ARCH_x86)
 	/* They end the stack of four pages, as that helper knows, too. */
 	regs = BPF_CORE_READ(task, stack) + 16384 - bpf_core_type_size(struct pt_regs);
-	return BPF_CORE_READ(regs, SYSCALL_FIRST_ARG);
+	return BPF_CORE_READ(regs, SYSCALL_ARG1);
 #else
 	return ~0u;
 #endif

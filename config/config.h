@@ -62,6 +62,7 @@ struct config {
 	/* [flows] */
 	bool flows;
 	bool flows_loopback;
+	bool flows_dns, flows_tls;
 	uint64_t flows_active_timeout_ms;
 	uint64_t flows_idle_timeout_ms;
 	uint64_t flows_max;
@@ -85,9 +86,16 @@ struct config {
 	/* [kernel] */
 	bool kernel_log;
 
+	/* [events] */
+	bool events;
+	bool events_exec, events_exit, events_modules, events_oom, events_signals, events_ptrace;
+	bool events_bpf, events_mounts, events_namespaces, events_credentials, events_listen;
+
 	/* [ring] */
 	uint64_t ring_flows_bytes;
 	uint64_t ring_journal_bytes;
+	uint64_t ring_events_bytes;
+	uint64_t ring_names_bytes;
 
 	/* [collector] */
 	char *bpf_dir;

@@ -18,7 +18,7 @@ build=(
 )
 test=(
 	bats jq curl git procps util-linux bsdutils
-	iproute2 iputils-ping bind9-dnsutils dnsmasq-base iperf3 netcat-openbsd
+	iproute2 iputils-ping bind9-dnsutils dnsmasq-base iperf3 netcat-openbsd python3
 	nftables conntrack e2fsprogs
 	rsyslog rsyslog-relp rsyslog-gnutls rsyslog-openssl systemd
 	qemu-system-x86 busybox-static cpio xz-utils gzip

@@ -16,5 +16,6 @@ while ((SECONDS < end)); do
 	echo "round $round, $(((end - SECONDS) / 60)) minutes left"
 	bats "${files[@]}"
 	UPGRADE_ROUNDS=200 bats tests/bats/upgrade.bats
+	PROCESSES=100000 bats -f 'processes|killed' tests/bats/kernel_events.bats
 done
 echo "the laboratory, and $round rounds without a failure"

@@ -12,6 +12,8 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 	[BOOKS_RING] = { "ring", "ring", false, "A ring between kernel and collector." },
 	[BOOKS_SOURCE] = { "source", "source", true,
 			   "What the collector made of it, since it was started." },
+	[BOOKS_NAMES] = { "names", NULL, true,
+			  "What flows are called, since the collector was started." },
 	[BOOKS_SPOOL] = { "spool", NULL, true, "The spool on the disk." },
 	[BOOKS_OUTPUT] = { "output", "output", true,
 			   "What became of what was appended, for as long as the spool exists." },
@@ -28,6 +30,7 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 #define KERNEL(f)  .scope = BOOKS_KERNEL, .offset = offsetof(struct kernel_counters, f)
 #define RING(f)	   .scope = BOOKS_RING, .offset = offsetof(struct books_ring, f)
 #define SOURCE(f)  .scope = BOOKS_SOURCE, .offset = offsetof(struct source_stats, f)
+#define NAMES(f)   .scope = BOOKS_NAMES, .offset = offsetof(struct names_stats, f)
 #define SPOOL(f)   .scope = BOOKS_SPOOL, .offset = offsetof(struct books_spool, f)
 #define OUTPUT(f)  .scope = BOOKS_OUTPUT, .offset = offsetof(struct books_output, f)
 #define LOSS(f)	   .scope = BOOKS_LOSS, .offset = offsetof(struct books_loss, f)
@@ -57,11 +60,11 @@ const struct books_row books_rows[] = {
 	  .help = "Clients of the monitor socket that were refused, too slow or made no sense" },
 
 	{ KERNEL(seen), .key = "seen", .always = true,
-	  .help = "Flows begun, or messages read by a log daemon" },
+	  .help = "Flows begun, messages read by a log daemon, or kernel events" },
 	{ KERNEL(submitted), .key = "submitted", .always = true,
-	  .help = "Flows ended and reported, or messages handed over" },
+	  .help = "Flows ended and reported, or messages and kernel events handed over" },
 	{ KERNEL(filtered), .key = "filtered", .always = true,
-	  .help = "Left out by the configuration, such as flows from this host to itself" },
+	  .help = "Left out by the configuration, such as flows from this host to itself, and forks that end without having executed anything" },
 	{ KERNEL(ring_full), .key = "ring_full", .always = true,
 	  .help = "Lost: the ring was full, because the collector did not keep up or was away",
 	  .lost = "lost", .cause = "the ring was full", .cure = "a larger one holds more" },
@@ -80,7 +83,7 @@ const struct books_row books_rows[] = {
 	{ KERNEL(adopted), .key = "adopted",
 	  .help = "Flows that had begun before the capture; they are reported without their start" },
 	{ KERNEL(truncated), .key = "truncated",
-	  .help = "Messages handed over without all of their bytes; their text says how many are missing",
+	  .help = "Messages handed over without all of their bytes, which their text says, and execs without their arguments",
 	  .lost = "cut short", .cause = "not all of their bytes could be copied" },
 	{ KERNEL(skipped), .key = "skipped",
 	  .help = "Runs of our programs that the kernel did not make, for they do not nest; an event may be missing for each",
@@ -101,7 +104,7 @@ const struct books_row books_rows[] = {
 	{ SOURCE(filtered), .key = "filtered",
 	  .help = "Left out: not for us, empty lines, or journal lines that the configuration does not want" },
 	{ SOURCE(own), .key = "own",
-	  .help = "Left out: our own connections to the intake, and our own log lines" },
+	  .help = "Left out: our own connections to the intake, our own log lines, what our own processes do" },
 	{ SOURCE(rate_limited), .key = "rate_limited",
 	  .help = "Left out: lines above journal.rate_limit; an event for each unit says how many" },
 	{ SOURCE(too_large), .key = "too_large",
@@ -110,6 +113,29 @@ const struct books_row books_rows[] = {
 	{ SOURCE(lost), .key = "lost",
 	  .help = "Lost: gaps in the kernel log's numbers, or no memory to keep it while the spool was stuck",
 	  .lost = "lost", .cause = "gone before they could be read" },
+
+	{ NAMES(answers), .key = "answers", .always = true,
+	  .help = "DNS answers that were understood" },
+	{ NAMES(hellos), .key = "hellos", .always = true,
+	  .help = "TLS client hellos that were understood" },
+	{ NAMES(parts), .key = "parts",
+	  .help = "Packets with a part of a hello, beside the one that completed it" },
+	{ NAMES(malformed), .key = "malformed", .always = true,
+	  .help = "Packets from which no sense could be made, or whose names no host can have" },
+	{ NAMES(incomplete), .key = "incomplete",
+	  .help = "Hellos of which a part was missing: their flows have no tls" },
+	{ NAMES(flows_named), .key = "flows_named", .always = true,
+	  .help = "Reports of flows that got a destination.domain" },
+	{ NAMES(flows_with_hello), .key = "flows_with_tls", .always = true,
+	  .help = "Reports of flows that got a tls" },
+	{ NAMES(addresses), .key = "addresses", .kind = BOOKS_GAUGE,
+	  .help = "Entries in the table of addresses" },
+	{ NAMES(flows), .key = "flows", .kind = BOOKS_GAUGE,
+	  .help = "Entries in the table of connections" },
+	{ NAMES(evicted_addresses), .key = "evicted", .always = true,
+	  .help = "Addresses that were forgotten, the least recently used ones, for others" },
+	{ NAMES(evicted_flows), .key = "evicted_flows", .always = true,
+	  .help = "The same of connections; most of them were of flows that are not captured" },
 
 	{ SPOOL(appended), .key = "appended", .always = true,
 	  .help = "Events ever written into this spool" },

@@ -20,6 +20,7 @@
 #include <stdio.h>
 
 #include "user/kernel_meters.h"
+#include "user/names.h"
 #include "user/probe.h"
 #include "user/source.h"
 #include "user/util/buf.h"
@@ -35,6 +36,7 @@ enum books_scope {
 	BOOKS_KERNEL,
 	BOOKS_RING,
 	BOOKS_SOURCE,
+	BOOKS_NAMES,
 	BOOKS_SPOOL,
 	BOOKS_OUTPUT,
 	BOOKS_LOSS,
@@ -111,6 +113,7 @@ struct books_item {
 		struct kernel_counters kernel;
 		struct books_ring ring;
 		struct source_stats source;
+		struct names_stats names;
 		struct books_spool spool;
 		struct books_output output;
 		struct books_loss loss;
@@ -122,7 +125,7 @@ struct books_item {
 	char error[192];
 };
 
-#define BOOKS_ITEMS  96
+#define BOOKS_ITEMS  160
 #define BOOKS_WRONGS 8
 
 struct books {
@@ -143,6 +146,7 @@ struct books_inputs {
 	struct spool *spool;
 	struct source *const *sources;
 	int n_sources;
+	const struct names *names;
 	const struct losses *losses;
 	const struct shipper_process *shipper;
 	const char *hostname;

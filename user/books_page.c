@@ -209,6 +209,8 @@ int books_put_page(const struct books *b, struct buf *ret)
 	      "no_room", "missed", "live");
 	TABLE(&p, BOOKS_SOURCE, "SOURCE", 10, "samples", "records", "filtered", "own", "too_large",
 	      "lost");
+	TABLE(&p, BOOKS_NAMES, "NAMES", 12, "answers", "hellos", "malformed", "addresses",
+	      "evicted");
 	put_outputs(&p);
 	TABLE(&p, BOOKS_LOSS, "LOST", 14, "lost", "told");
 	put_places(&p);

@@ -43,17 +43,17 @@ __attribute__((format(printf, 2, 3))) static void wrong(struct books *b, const c
 
 static void read_kernel(struct books *b, const struct books_inputs *in, enum books_extent extent)
 {
-	static const char *const names[KERNEL_SOURCES] = { "flows", "journal", "processes" };
-
-	for (int i = 0;
-	     in->kernel && i < (extent == BOOKS_READ_ALL ? KERNEL_SOURCES : KERNEL_PROCESSES);
-	     i++) {
+	for (int i = 0; in->kernel && i < KERNEL_SOURCES; i++) {
+		const char *name = kernel_source_name((enum kernel_source)i);
 		struct books_item *item;
 		struct kernel_counters c;
 
+		/* An executable that is not remembered is no event. */
+		if (i == KERNEL_PROCESSES && extent != BOOKS_READ_ALL)
+			continue;
 		if (kernel_get_counters(in->kernel, (enum kernel_source)i, &c) < 0)
 			continue;
-		item = add(b, BOOKS_KERNEL, names[i], strlen(names[i]));
+		item = add(b, BOOKS_KERNEL, name, strlen(name));
 		item->kernel = c;
 		item->generation = kernel_lineage(in->kernel, (enum kernel_source)i);
 	}
@@ -210,6 +210,16 @@ static void read_outputs(struct books *b, const struct books_inputs *in,
 	}
 }
 
+static void read_names(struct books *b, const struct books_inputs *in)
+{
+	struct names_stats s;
+
+	if (!in->names)
+		return;
+	names_get_stats(in->names, &s);
+	add(b, BOOKS_NAMES, "", 0)->names = s;
+}
+
 static void read_losses(struct books *b, const struct books_inputs *in)
 {
 	const struct loss *l;
@@ -254,8 +264,8 @@ static void read_process(struct books *b, const char *name, pid_t pid)
 
 static void read_programs(struct books *b, const struct books_inputs *in)
 {
-	struct kernel_program programs[32];
-	int n = in->kernel ? kernel_get_programs(in->kernel, programs, 32) : 0;
+	struct kernel_program programs[64];
+	int n = in->kernel ? kernel_get_programs(in->kernel, programs, 64) : 0;
 
 	for (int i = 0; i < n; i++)
 		add(b, BOOKS_PROGRAM, programs[i].name, strlen(programs[i].name))->program =
@@ -309,6 +319,7 @@ void books_read(struct books *b, const struct books_inputs *in, enum books_exten
 	if (in->shipper)
 		shipper_get_stats(in->shipper, &shipper);
 	read_rings(b, in);
+	read_names(b, in);
 	read_spool(b, in, &s);
 	read_outputs(b, in, &s, extent);
 	read_losses(b, in);

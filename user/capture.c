@@ -153,6 +153,16 @@ int kernel_lock(const char *dir, char *text, size_t text_size, int *ret_fd)
 	}
 }
 
+/* Where libbpf learns the numbers of tracepoints. Without it those of system calls are lacking. */
+static void ensure_tracefs(void)
+{
+	if (access("/sys/kernel/debug/tracing/events", F_OK) < 0 &&
+	    access("/sys/kernel/tracing/events", F_OK) < 0 &&
+	    mount("tracefs", "/sys/kernel/tracing", "tracefs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		  "mode=0700") < 0)
+		log_debug("/sys/kernel/tracing: mounting tracefs: %s", log_strerror(errno));
+}
+
 /* --------------------------------------------------------------- one folder */
 
 int capture_open_map(const struct capture *c, enum kernel_source source, const char *name)
@@ -344,7 +354,7 @@ static int wait_for_program(__u32 id)
 void capture_detach(struct capture *c)
 {
 	const struct timespec long_pause = { .tv_nsec = 50 * 1000000 };
-	__u32 ids[64], n = 0;
+	__u32 ids[KERNEL_PROGRAMS_MAX], n = 0;
 	bool blind = false;
 	struct place place;
 
@@ -356,7 +366,8 @@ void capture_detach(struct capture *c)
 			__u32 len = sizeof(info);
 			_cleanup_close_ int fd = -1;
 
-			if (kernel_programs[p].source != (enum kernel_source)i || n == 64)
+			if (kernel_programs[p].source != (enum kernel_source)i ||
+			    n == KERNEL_PROGRAMS_MAX)
 				continue;
 			at(&place, "%s/%s/links/%s", c->dir, kernel_sources[i].name,
 			   kernel_programs[p].name);
@@ -517,7 +528,8 @@ static const char *find_head(const char *dir, const struct names *names)
 
 static bool is_attached(const struct capture *c)
 {
-	return c->source[KERNEL_FLOWS].attached || c->source[KERNEL_JOURNAL].attached;
+	return c->source[KERNEL_FLOWS].attached || c->source[KERNEL_JOURNAL].attached ||
+	       c->source[KERNEL_EVENTS].attached;
 }
 
 static int open_failed(const struct capture *c, int err, char *text, size_t size)
@@ -590,6 +602,8 @@ static int build(struct kernel *k, const struct kernel_opts *opts, const struct 
 		return -errno;
 	generation |= 1;
 	cgroup_fd = cgroup_root_open(why, sizeof(why));
+	if (opts->wanted[KERNEL_EVENTS])
+		ensure_tracefs();
 	for (int i = 0; i < KERNEL_SOURCES; i++) {
 		if (!opts->wanted[i])
 			continue;
@@ -798,7 +812,10 @@ uint64_t kernel_generation(const struct kernel *k)
 void kernel_set_timing(struct kernel *k, uint64_t active_ns, uint64_t idle_ns, bool loopback)
 {
 	struct flow_tunables *t = k->now.source[KERNEL_FLOWS].bss;
+	struct names_tunables *names = k->now.source[KERNEL_NAMES].bss;
 
+	if (names)
+		names->loopback = loopback;
 	if (!t)
 		return;
 	t->active_ns = active_ns;

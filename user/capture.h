@@ -28,11 +28,15 @@ struct program_row {
 	enum attach attach;
 	const char *map;   /* what it walks */
 	const char *group; /* programs that only make sense together */
+	/* Of kernel events, which may lack programs one by one: */
+	uint32_t class;	   /* enum kernel_class */
+	const char *what;  /* what is lost without it, for people */
+	const char *first; /* it is attached only where the program of this name can't be */
 };
 
 extern const struct program_row kernel_programs[];
 extern const size_t kernel_n_programs;
-#define KERNEL_PROGRAMS_MAX 32
+#define KERNEL_PROGRAMS_MAX 64
 
 struct source_row {
 	const char *name;

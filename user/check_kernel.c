@@ -28,6 +28,7 @@
 
 #include "config/config.h"
 #include "user/probe.h"
+#include "user/source.h"
 #include "user/util/cleanup.h"
 #include "user/util/log.h"
 
@@ -151,7 +152,11 @@ static void on_trial(void *arg, const struct kernel_trial *t)
 			     "%s: not on this kernel (%s: %s); another one does its work",
 			     t->source_name, t->why, reason_of(t->err));
 	else
-		finding_tell(&c->sink, FINDING_FAIL, what, cure_of(t->err),
+		finding_tell(&c->sink, t->optional ? FINDING_WARN : FINDING_FAIL, what,
+			     t->optional && t->err == -ENOENT
+				     ? "mount -t tracefs tracefs /sys/kernel/tracing; a run tries "
+				       "that by itself"
+				     : cure_of(t->err),
 			     "%s: missing (%s: %s); lost: %s", t->source_name, t->why,
 			     reason_of(t->err), t->lost);
 }
@@ -164,7 +169,14 @@ static void check_programs(const struct check *c)
 		.btf = config->btf,
 		.wanted = { [KERNEL_FLOWS] = config->flows,
 			    [KERNEL_JOURNAL] = config->journal,
-			    [KERNEL_PROCESSES] = config->flows || config->journal },
+			    [KERNEL_PROCESSES] = config->flows || config->journal ||
+						 source_events_classes(config),
+			    [KERNEL_EVENTS] = source_events_classes(config),
+			    [KERNEL_NAMES] =
+				    config->flows && (config->flows_dns || config->flows_tls) },
+		.events = source_events_classes(config),
+		.names_dns = config->flows_dns,
+		.names_tls = config->flows_tls,
 		.active_ns = config->flows_active_timeout_ms * 1000000,
 		.idle_ns = config->flows_idle_timeout_ms * 1000000,
 	};

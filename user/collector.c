@@ -31,6 +31,7 @@
 #include "user/host.h"
 #include "user/losses.h"
 #include "user/monitor.h"
+#include "user/names.h"
 #include "user/probe.h"
 #include "user/process.h"
 #include "user/record.h"
@@ -266,6 +267,7 @@ static void read_books(void *arg, struct books *ret, enum books_extent extent)
 					   .spool = c->spool,
 					   .sources = list,
 					   .n_sources = c->n_sources,
+					   .names = c->sink.names,
 					   .losses = c->losses,
 					   .shipper = c->shipper,
 					   .hostname = c->host.name,
@@ -444,9 +446,10 @@ static void on_watchdog(void *arg, uint64_t now_ms)
 
 static void tell_ready(struct collector *c)
 {
-	snprintf(c->status, sizeof(c->status), "%s%s%sto %s%s",
+	snprintf(c->status, sizeof(c->status), "%s%s%s%sto %s%s",
 		 c->kernel && kernel_has(c->kernel, KERNEL_FLOWS) ? "flows " : "",
 		 c->kernel && kernel_has(c->kernel, KERNEL_JOURNAL) ? "journal " : "",
+		 c->kernel && kernel_has(c->kernel, KERNEL_EVENTS) ? "events " : "",
 		 c->config->kernel_log ? "kernel-log " : "", c->config->output,
 		 c->kernel && kernel_was_adopted(c->kernel) ? "; resumed from the kernel's rings"
 		 : c->kernel && kernel_has_older(c->kernel) ? "; took over from another capture"
@@ -542,7 +545,7 @@ static void reload(struct collector *c, uint64_t now_ms)
 
 	if (reload_config(c->origin, c->config, &next, &live) < 0)
 		return;
-	c->config = next;
+	c->config = c->sink.config = next;
 	shipper_set_config(c->shipper, next);
 	config_free(c->reloaded);
 	c->reloaded = next;
@@ -708,9 +711,18 @@ static int open_kernel(struct collector *c)
 		.btf = config->btf,
 		.wanted = { [KERNEL_FLOWS] = config->flows,
 			    [KERNEL_JOURNAL] = config->journal,
-			    [KERNEL_PROCESSES] = config->flows || config->journal },
+			    [KERNEL_PROCESSES] = config->flows || config->journal ||
+						 source_events_classes(config),
+			    [KERNEL_EVENTS] = source_events_classes(config),
+			    [KERNEL_NAMES] =
+				    config->flows && (config->flows_dns || config->flows_tls) },
+		.events = source_events_classes(config),
+		.names_dns = config->flows_dns,
+		.names_tls = config->flows_tls,
 		.flow_ring_bytes = config->ring_flows_bytes,
 		.journal_ring_bytes = config->ring_journal_bytes,
+		.events_ring_bytes = config->ring_events_bytes,
+		.names_ring_bytes = config->ring_names_bytes,
 		.flows_max = config->flows_max,
 		.active_ns = config->flows_active_timeout_ms * 1000000,
 		.idle_ns = config->flows_idle_timeout_ms * 1000000,
@@ -719,7 +731,7 @@ static int open_kernel(struct collector *c)
 	char text[400] = "";
 	int err;
 
-	if (!config->flows && !config->journal)
+	if (!config->flows && !config->journal && !o.events)
 		return 0;
 	c->cgroup_root_fd = cgroup_root_open(text, sizeof(text));
 	err = flow_rules_new(config, c->cgroup_root_fd, NULL, text, sizeof(text), &c->rules);
@@ -816,7 +828,15 @@ static int open_sources(struct collector *c)
 	bool known;
 	int err = 0;
 
-	if (c->kernel && kernel_rings(c->kernel, KERNEL_FLOWS, rings)) {
+	if (c->kernel && kernel_has(c->kernel, KERNEL_NAMES)) {
+		err = names_new(NULL, &c->sink.names);
+		if (!err)
+			err = source_names_new(c->kernel, c->sink.names, &s);
+		err = watch(c, err, s, "names");
+		if (!err)
+			c->sink.names_source = s;
+	}
+	if (!err && c->kernel && kernel_rings(c->kernel, KERNEL_FLOWS, rings)) {
 		known = spool_position(c->spool, SOURCE_FLOWS, &at) == 0;
 		err = source_flows_new(c->kernel, known ? &at : NULL, &s);
 		err = watch(c, err, s, "flows");
@@ -826,6 +846,11 @@ static int open_sources(struct collector *c)
 		err = source_journal_new(c->kernel, c->config, known ? &at : NULL,
 					 spool_next_seq(c->spool), &s);
 		err = watch(c, err, s, "journal");
+	}
+	if (!err && c->kernel && kernel_rings(c->kernel, KERNEL_EVENTS, rings)) {
+		known = spool_position(c->spool, SOURCE_EVENTS, &at) == 0;
+		err = source_events_new(c->kernel, known ? &at : NULL, &s);
+		err = watch(c, err, s, "events");
 	}
 	if (!err && c->config->kernel_log) {
 		known = spool_position(c->spool, SOURCE_KERNEL_LOG, &at) == 0;
@@ -839,8 +864,8 @@ static int open_sources(struct collector *c)
 		}
 	}
 	if (!err && !c->n_sources) {
-		log_error("nothing to capture: flows, journal and kernel log are off or not to be "
-			  "had here");
+		log_error("nothing to capture: flows, journal, kernel events and kernel log are "
+			  "off or not to be had here");
 		err = -ENOTSUP;
 	}
 	return err ? err : open_self(c);
@@ -883,6 +908,7 @@ static int open_sink(struct collector *c)
 		err = routes_new(c->config->intake_routes, &c->sink.routes);
 	interfaces_init(&c->sink.interfaces);
 	c->sink.own.collector = (uint32_t)getpid();
+	c->sink.config = c->config;
 	c->sink.add = on_add;
 	c->sink.next_seq = on_next_seq;
 	c->sink.is_full = is_full;
@@ -924,6 +950,7 @@ static void done(struct collector *c)
 	process_cache_free(c->sink.processes);
 	users_free(c->sink.users);
 	routes_free(c->sink.routes);
+	names_free(c->sink.names);
 	losses_free(c->losses);
 	free(c->books);
 	spool_free(c->spool);

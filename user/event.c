@@ -121,6 +121,139 @@ static int decode_journal(const void *sample, size_t size, struct journal_sample
 	return 0;
 }
 
+static void decode_parent(const struct event_task *child, uint64_t start_ns,
+			  const char comm[EVENT_COMM_SIZE], struct task_ref *ret)
+{
+	*ret = (struct task_ref){ .pid = child->ppid, .start_ns = start_ns };
+	memcpy(ret->comm, comm, EVENT_COMM_SIZE);
+	ret->comm[EVENT_COMM_SIZE] = '\0';
+}
+
+/* The next len bytes of what is left, at *at. */
+static bool take_bytes(const char **at, size_t *left, uint32_t len, uint32_t max, struct slice *ret)
+{
+	if (len > max || len > *left)
+		return false;
+	*ret = (struct slice){ *at, len };
+	*at += len;
+	*left -= len;
+	return true;
+}
+
+static int decode_exec(const void *sample, size_t size, struct exec_event *ret)
+{
+	const char *base = sample, *at;
+	struct event_exec e;
+	size_t left;
+
+	copy_known(&e, EVENT_EXEC_MIN, sample, EVENT_EXEC_MIN);
+	/* The bytes are the last ones; the struct before them may be longer than ours. */
+	left = (size_t)e.path_len + e.file_len + e.cwd_len + e.args_len;
+	if (left > size - EVENT_EXEC_MIN)
+		return -EBADMSG;
+	copy_known(&e, sizeof(e), sample, size - left);
+	at = base + size - left;
+
+	*ret = (struct exec_event){
+		.euid = e.euid,
+		.egid = e.egid,
+		.args_cut = e.flags & EXEC_ARGS_CUT,
+		.path_cut = e.flags & EXEC_PATH_CUT,
+		.cwd_cut = e.flags & EXEC_CWD_CUT,
+		.no_args = e.flags & EXEC_NO_ARGS,
+		.script = e.flags & EXEC_SCRIPT,
+		.memfd = e.flags & EXEC_MEMFD,
+		.deleted = e.flags & EXEC_DELETED,
+		.privileged = e.flags & EXEC_PRIVILEGED,
+		.args_total = e.args_total,
+	};
+	if (!take_bytes(&at, &left, e.path_len, EVENT_PATH_MAX, &ret->path) ||
+	    !take_bytes(&at, &left, e.file_len, EVENT_PATH_MAX, &ret->file) ||
+	    !take_bytes(&at, &left, e.cwd_len, EVENT_PATH_MAX, &ret->cwd) ||
+	    !take_bytes(&at, &left, e.args_len, EVENT_ARGS_MAX, &ret->args))
+		return -EBADMSG;
+	decode_task(&e.task, &ret->task);
+	decode_parent(&e.task, e.parent_start_ns, e.parent_comm, &ret->parent);
+	return 0;
+}
+
+static int decode_exit(const void *sample, size_t size, struct exit_event *ret)
+{
+	struct event_exit e;
+
+	copy_known(&e, sizeof(e), sample, size);
+	*ret = (struct exit_event){
+		.cpu_ns = e.cpu_ns,
+		.max_rss_pages = e.max_rss_pages,
+		.status = (uint8_t)(e.code >> 8),
+		.signal = e.code & 0x7f,
+		.core = e.code & 0x80,
+		.no_exec = e.flags & EXIT_NO_EXEC,
+	};
+	decode_task(&e.task, &ret->task);
+	decode_parent(&e.task, e.parent_start_ns, e.parent_comm, &ret->parent);
+	return 0;
+}
+
+_Static_assert((int)ACTED_KINDS == (int)ACTIONS && (int)ACTED_LISTEN == (int)ACTION_LISTEN &&
+		       (int)ACTED_SIGNAL == (int)ACTION_SIGNAL,
+	       "one list, twice");
+
+static int decode_action(const void *sample, size_t size, struct action_event *ret)
+{
+	const char *base = sample, *text;
+	struct event_action e;
+	__u32 texts;
+
+	/* The texts are the last bytes; the struct before them may be longer than ours. */
+	memcpy(&texts, base + offsetof(struct event_action, texts), sizeof(texts));
+	if (texts > EVENT_ACTION_TEXTS ||
+	    (size_t)texts * EVENT_ACTION_TEXT > size - EVENT_ACTION_MIN)
+		return -EBADMSG;
+	text = base + size - (size_t)texts * EVENT_ACTION_TEXT;
+	copy_known(&e, sizeof(e), sample, (size_t)(text - base));
+	if (e.action == ACTION_NONE || e.action >= ACTIONS || e.result > 0 || e.result < -4095)
+		return -EBADMSG;
+	*ret = (struct action_event){ .kind = (enum action_kind)e.action,
+				      .error = -e.result,
+				      .parent_start_ns = e.parent_start_ns };
+	decode_task(&e.task, &ret->task);
+	decode_task(&e.target, &ret->target);
+	memcpy(ret->value, e.value, sizeof(ret->value));
+	for (__u32 i = 0; i < texts; i++, text += EVENT_ACTION_TEXT)
+		ret->text[i] = (struct slice){ text, strnlen(text, EVENT_ACTION_TEXT) };
+	return 0;
+}
+
+static int decode_packet(const void *sample, size_t size, struct packet_sample *ret)
+{
+	struct event_packet e;
+	const char *base = sample;
+	__u32 len;
+
+	memcpy(&len, base + offsetof(struct event_packet, len), sizeof(len));
+	if (len > size - EVENT_PACKET_MIN)
+		return -EBADMSG;
+	copy_known(&e, sizeof(e), sample, size - len);
+	if (e.ip_version != 4 && e.ip_version != 6)
+		return -EBADMSG;
+	*ret = (struct packet_sample){
+		.boot_ns = e.h.boot_ns,
+		.local_port = e.local_port,
+		.remote_port = e.remote_port,
+		.ip_version = e.ip_version,
+		.protocol = e.protocol,
+		.outbound = e.outbound,
+		.seq = e.seq,
+		.full_len = e.full_len > len ? e.full_len : len,
+		.data = { base + size - len, len },
+	};
+	memcpy(ret->local, e.local, sizeof(ret->local));
+	memcpy(ret->remote, e.remote, sizeof(ret->remote));
+	decode_task(&e.asker, &ret->asker);
+	return 0;
+}
+
 int event_decode(const void *sample, size_t size, struct event *ret)
 {
 	struct event_header h;
@@ -144,6 +277,30 @@ int event_decode(const void *sample, size_t size, struct event *ret)
 			return -EBADMSG;
 		ret->kind = EVENT_IS_JOURNAL;
 		r = decode_journal(sample, h.size, &ret->journal);
+		break;
+	case EVENT_EXEC:
+		if (h.size < EVENT_EXEC_MIN)
+			return -EBADMSG;
+		ret->kind = EVENT_IS_EXEC;
+		r = decode_exec(sample, h.size, &ret->exec);
+		break;
+	case EVENT_EXIT:
+		if (h.size < EVENT_EXIT_MIN)
+			return -EBADMSG;
+		ret->kind = EVENT_IS_EXIT;
+		r = decode_exit(sample, h.size, &ret->exit);
+		break;
+	case EVENT_ACTION:
+		if (h.size < EVENT_ACTION_MIN)
+			return -EBADMSG;
+		ret->kind = EVENT_IS_ACTION;
+		r = decode_action(sample, h.size, &ret->action);
+		break;
+	case EVENT_PACKET:
+		if (h.size < EVENT_PACKET_MIN)
+			return -EBADMSG;
+		ret->kind = EVENT_IS_PACKET;
+		r = decode_packet(sample, h.size, &ret->packet);
 		break;
 	default:
 		return -EBADMSG;

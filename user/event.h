@@ -12,7 +12,14 @@
 
 #include "user/util/slice.h"
 
-enum event_kind { EVENT_IS_FLOW, EVENT_IS_JOURNAL };
+enum event_kind {
+	EVENT_IS_FLOW,
+	EVENT_IS_JOURNAL,
+	EVENT_IS_EXEC,
+	EVENT_IS_EXIT,
+	EVENT_IS_ACTION,
+	EVENT_IS_PACKET,
+};
 
 struct task_ref {
 	uint32_t pid; /* 0: not known */
@@ -53,12 +60,83 @@ struct journal_sample {
 	struct slice data;
 };
 
+/* A parent is known by pid, start_ns and comm alone. */
+struct exec_event {
+	struct task_ref task, parent;
+	uint32_t euid, egid;
+	bool args_cut, path_cut, cwd_cut; /* paths have their end only */
+	bool no_args;			  /* they could not be read */
+	bool script;			  /* path is the interpreter, file the script */
+	bool memfd, deleted, privileged;
+	uint32_t args_total; /* bytes, before they were cut */
+	struct slice path;   /* of the executable, absolute; "memfd:NAME" */
+	struct slice file;   /* as it was given to execve() */
+	struct slice cwd;    /* absolute */
+	struct slice args;   /* each ended by a NUL; the last one perhaps not */
+};
+
+struct exit_event {
+	struct task_ref task, parent;
+	uint64_t cpu_ns, max_rss_pages;
+	uint8_t status; /* of exit(), when signal is 0 */
+	uint8_t signal; /* that killed it */
+	bool core;	/* dumped */
+	bool no_exec;	/* forked, and never executed a program of its own */
+};
+
+/* bpf/events.h, enum action; numbers and texts as it says there. */
+enum action_kind {
+	ACTED_MODULE_LOAD = 1,
+	ACTED_MODULE_UNLOAD,
+	ACTED_OOM_KILL,
+	ACTED_SIGNAL,
+	ACTED_PTRACE,
+	ACTED_BPF_PROGRAM,
+	ACTED_BPF_MAP,
+	ACTED_MOUNT,
+	ACTED_UNMOUNT,
+	ACTED_UNSHARE,
+	ACTED_SETNS,
+	ACTED_CLONE,
+	ACTED_SET_USER,
+	ACTED_SET_GROUP,
+	ACTED_LISTEN,
+	ACTED_KINDS,
+};
+
+struct action_event {
+	enum action_kind kind;
+	int error;		/* 0, or the errno of what did not work */
+	struct task_ref task;	/* pid 0: the kernel did it by itself */
+	struct task_ref target; /* pid 0: none, or not known */
+	uint64_t parent_start_ns;
+	uint64_t value[5];
+	struct slice text[3]; /* empty: none */
+};
+
+/* The payload of a packet that says what a flow is called. */
+struct packet_sample {
+	uint64_t boot_ns;
+	struct task_ref asker; /* of a DNS answer: whose question it answers */
+	uint8_t local[16], remote[16];
+	uint16_t local_port, remote_port;
+	uint8_t ip_version, protocol; /* TCP: of a client hello; UDP: a DNS answer */
+	bool outbound;
+	uint32_t seq; /* TCP's, of the first byte */
+	uint32_t full_len;
+	struct slice data;
+};
+
 struct event {
 	enum event_kind kind;
 	uint64_t boot_ns;
 	union {
 		struct flow flow;
 		struct journal_sample journal;
+		struct exec_event exec;
+		struct exit_event exit;
+		struct action_event action;
+		struct packet_sample packet;
 	};
 };
 

@@ -222,11 +222,14 @@ static void put_ipfix(struct record *r, struct json_writer *w, const struct flow
 	json_u64(w, "flowId", f->id);
 }
 
+/* domain: only a name that dns_parse() has checked needs no escape. */
 static void put_end(struct json_writer *w, const char *key, const struct flow *f,
-		    const struct end *e)
+		    const struct end *e, struct slice domain)
 {
 	json_object(w, key);
 	json_plain(w, "ip", e->ip, e->ip_len);
+	if (domain.len)
+		json_plain(w, "domain", domain.p, domain.len);
 	if (has_ports(f->protocol))
 		json_u64(w, "port", e->port);
 	json_u64(w, "bytes", e->bytes);
@@ -327,7 +330,8 @@ static void put_own(struct json_writer *w, const struct flow *f, const struct fl
 	bool other_opener = f->opener.pid && f->user.pid && !is_same_task(&f->opener, &f->user);
 	bool has_tcp = f->protocol == PROTO_TCP && f->established;
 	bool one_report = f->first && f->last;
-	bool uncertain = f->out_uncertain || f->user_is_guess || f->start_unknown;
+	bool other_domain = d->domain.len && d->domain_by_other;
+	bool uncertain = f->out_uncertain || f->user_is_guess || f->start_unknown || other_domain;
 
 	if (one_report && !has_tcp && !other_opener && !uncertain)
 		return;
@@ -355,6 +359,55 @@ static void put_own(struct json_writer *w, const struct flow *f, const struct fl
 			json_plain(w, NULL, "process", 7);
 		if (f->start_unknown)
 			json_plain(w, NULL, "start", 5);
+		if (other_domain)
+			json_plain(w, NULL, "domain", 6);
+		json_array_end(w);
+	}
+	json_object_end(w);
+}
+
+/* What the client said: whether the server agreed is not known. */
+static void put_tls(struct json_writer *w, const struct tls_hello *h)
+{
+	json_object(w, "tls");
+	if (h->n_alpn == 1)
+		json_slice(w, "next_protocol", (struct slice){ h->alpn[0].text, h->alpn[0].len });
+	json_object(w, "client");
+	if (h->server_name[0])
+		json_str(w, "server_name", h->server_name);
+	if (h->n_alpn) {
+		json_array(w, "alpn");
+		for (int i = 0; i < h->n_alpn; i++)
+			json_slice(w, NULL, (struct slice){ h->alpn[i].text, h->alpn[i].len });
+		json_array_end(w);
+	}
+	json_str(w, "ja4", h->ja4);
+	json_object_end(w);
+	json_object_end(w);
+}
+
+static void put_dns(struct json_writer *w, const struct names_answer *a)
+{
+	const char *type = dns_type_name(a->type), *rcode = dns_rcode_name(a->rcode);
+
+	json_object(w, "dns");
+	json_plain(w, "type", "answer", 6);
+	if (rcode)
+		json_str(w, "response_code", rcode);
+	json_object(w, "question");
+	json_str(w, "name", a->name);
+	if (type)
+		json_str(w, "type", type);
+	json_object_end(w);
+	if (a->n_addresses) {
+		json_array(w, "resolved_ip");
+		for (int i = 0; i < a->n_addresses; i++) {
+			char ip[INET6_ADDRSTRLEN];
+
+			inet_ntop(a->addresses[i].ip_version == 4 ? AF_INET : AF_INET6,
+				  a->addresses[i].bytes, ip, sizeof(ip));
+			json_str(w, NULL, ip);
+		}
 		json_array_end(w);
 	}
 	json_object_end(w);
@@ -388,9 +441,13 @@ int flow_record_format(struct record *r, const struct flow *f, const struct flow
 		if (r->flow_schema == FLOW_SCHEMA_BOTH)
 			put_ipfix(r, &w, f, d, &src, &dst, last_ns);
 		put_event(r, &w, f, last_ns);
-		put_end(&w, "source", f, &src);
-		put_end(&w, "destination", f, &dst);
+		put_end(&w, "source", f, &src, (struct slice){ 0 });
+		put_end(&w, "destination", f, &dst, d->domain);
 		put_network(&w, f, &src, &dst);
+		if (d->hello)
+			put_tls(&w, d->hello);
+		if (d->answer)
+			put_dns(&w, d->answer);
 		put_process(r, &w, who, d);
 		put_own(&w, f, d);
 	}

@@ -22,11 +22,14 @@
  *     uncertain[], the names of the values that are not exact: "out_bytes"
  *     (data was in flight at a reset, only what was acknowledged is counted),
  *     "process" (the process that listened, not seen to use the connection),
- *     "start" (the flow was there before us; flowStart is when we came).
+ *     "start" (the flow was there before us; flowStart is when we came), "domain"
+ *     (its process is not known to have asked for that name, but another one).
+ *   - tls{} is what the client said. next_protocol is there when it offered one alone.
  */
 #pragma once
 
 #include "user/event.h"
+#include "user/names.h"
 #include "user/record.h"
 
 struct flow_details {
@@ -34,6 +37,10 @@ struct flow_details {
 	const struct process_info *opener;  /* of f->opener if it is another one; may be NULL */
 	struct slice user_name;		    /* of flow_process()->uid; may be empty */
 	struct slice interface_name;	    /* may be empty */
+	struct slice domain;		    /* the remote end's name; may be empty */
+	bool domain_by_other;		    /* another process asked for it, for all we know */
+	const struct tls_hello *hello;	    /* what its client said; may be NULL */
+	const struct names_answer *answer;  /* a DNS flow's transaction; may be NULL */
 };
 
 /* Whom the record names: who used the socket, else who opened it. pid 0: nobody is known. */

@@ -35,10 +35,9 @@ static const struct {
 	enum kernel_source source;
 	const char *name;
 } copied[] = {
-	{ KERNEL_FLOWS, "tcp_listeners" },
-	{ KERNEL_FLOWS, "socket_owners" },
-	{ KERNEL_JOURNAL, "readers" },
-	{ KERNEL_PROCESSES, "processes" },
+	{ KERNEL_FLOWS, "tcp_listeners" }, { KERNEL_FLOWS, "socket_owners" },
+	{ KERNEL_JOURNAL, "readers" },	   { KERNEL_PROCESSES, "processes" },
+	{ KERNEL_NAMES, "askers" },
 };
 
 static int map_info(int fd, struct bpf_map_info *ret)
@@ -300,6 +299,9 @@ int handover_run(struct capture *ours, struct capture *theirs, char *text, size_
 	take_over_flows(ours, theirs);
 	if (tunables(ours, KERNEL_JOURNAL))
 		store(&tunables(ours, KERNEL_JOURNAL)->before, BEFORE_NOBODY);
+	/* Its programs are on cgroups: replaced, they never shared an event. */
+	if (tunables(ours, KERNEL_NAMES))
+		store(&tunables(ours, KERNEL_NAMES)->before, BEFORE_NOBODY);
 	/* What ours does not want at all ends here. */
 	if (theirs->source[KERNEL_FLOWS].present && !ours->source[KERNEL_FLOWS].present)
 		capture_sweep(theirs, -1, true);

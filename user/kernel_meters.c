@@ -16,12 +16,22 @@
 /* Losses from here on are of a new epoch. Returns the one before. */
 static uint64_t next_epoch(struct kernel *k, enum kernel_source source)
 {
-	struct flow_tunables *flow = k->now.source[KERNEL_FLOWS].bss;
-	struct journal_tunables *journal = k->now.source[KERNEL_JOURNAL].bss;
+	void *tunables = k->now.source[source].bss;
 
-	if (source == KERNEL_FLOWS && flow)
-		return flow->loss_epoch++;
-	return source == KERNEL_JOURNAL && journal ? journal->loss_epoch++ : 0;
+	if (!tunables)
+		return 0;
+	switch (source) {
+	case KERNEL_FLOWS:
+		return ((struct flow_tunables *)tunables)->loss_epoch++;
+	case KERNEL_JOURNAL:
+		return ((struct journal_tunables *)tunables)->loss_epoch++;
+	case KERNEL_EVENTS:
+		return ((struct events_tunables *)tunables)->loss_epoch++;
+	case KERNEL_NAMES:
+		return ((struct names_tunables *)tunables)->loss_epoch++;
+	default:
+		return 0;
+	}
 }
 
 static void widen(struct kernel_span *span, uint64_t first_ns, uint64_t last_ns)

@@ -89,11 +89,11 @@ int main(int argc, char **argv, char **envp)
 	loaded = errors.n;
 	if (action == CONFIG_HELP) {
 		config_print_help(stdout, commands);
-		return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+		return fflush(stdout) || ferror(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 	}
 	if (action == CONFIG_VERSION) {
 		printf("sekoia-ebpf %s\n", SEKOIA_VERSION);
-		return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+		return fflush(stdout) || ferror(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 	}
 	if (rest < argc) {
 		command = find_command(argv[rest]);

@@ -21,6 +21,12 @@ bool own_has(const struct own *o, const struct task_ref *task)
 	return false;
 }
 
+bool own_is_of(const struct own *o, const struct task_ref *task)
+{
+	return task->pid &&
+	       (task->pid == o->collector || task->ppid == o->collector || own_has(o, task));
+}
+
 /*
  * A number that was ours may be another's now: of those that ended only the last
  * one is believed, whose lines may still be in the ring.

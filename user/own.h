@@ -28,5 +28,8 @@ void own_add(struct own *o, uint32_t pid, uint64_t from_ns, uint64_t to_ns);
 /* By its number and its start. Without a start it is not ours. */
 bool own_has(const struct own *o, const struct task_ref *task);
 
+/* It is the collector, or began as its child: there is nobody else whom it starts. */
+bool own_is_of(const struct own *o, const struct task_ref *task);
+
 /* By its number alone: the collector, and the newest of those that were added. */
 bool own_has_pid(const struct own *o, uint32_t pid);

@@ -9,6 +9,7 @@
 #include "user/flow_rules.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,10 +24,17 @@
 #include "bpf/events.h"
 #include "bpf/flow.skel.h"
 #include "bpf/journal.skel.h"
+#include "bpf/kernel.skel.h"
+#include "bpf/names.skel.h"
 #include "bpf/process.skel.h"
 #include "user/util/clock.h"
 #include "user/util/crc32c.h"
 #include "user/util/log.h"
+
+#define EVENT_ROW(name, class, ...)                                                                \
+	{                                                                                          \
+		KERNEL_EVENTS, name, ATTACH_AUTO, NULL, "any", class, __VA_ARGS__                  \
+	}
 
 const struct program_row kernel_programs[] = {
 	{ KERNEL_FLOWS, "tcp_set_state", ATTACH_AUTO, NULL, "tcp" },
@@ -45,6 +53,30 @@ const struct program_row kernel_programs[] = {
 	{ KERNEL_JOURNAL, "journal_exec", ATTACH_AUTO, NULL, "dynptr pages linear" },
 	{ KERNEL_JOURNAL, "journal_exit", ATTACH_AUTO, NULL, "dynptr pages linear" },
 	{ KERNEL_PROCESSES, "process_exec", ATTACH_AUTO, NULL, "exec" },
+	EVENT_ROW("event_exec", CLASS_EXEC, "exec"),
+	EVENT_ROW("event_exit", CLASS_EXIT, "exit"),
+	EVENT_ROW("event_exit_threads", CLASS_EXIT, "exit", "event_exit"),
+	EVENT_ROW("event_module_load", CLASS_MODULES, "modules"),
+	EVENT_ROW("event_module_free", CLASS_MODULES, "modules"),
+	EVENT_ROW("event_oom", CLASS_OOM, "OOM kills"),
+	EVENT_ROW("event_signal", CLASS_SIGNALS, "signals"),
+	EVENT_ROW("event_ptrace", CLASS_PTRACE, "ptrace"),
+	EVENT_ROW("event_bpf", CLASS_BPF, "BPF"),
+	EVENT_ROW("event_mount", CLASS_MOUNTS, "mounts"),
+	EVENT_ROW("event_move_mount", CLASS_MOUNTS, "mounts by move_mount()"),
+	EVENT_ROW("event_umount", CLASS_MOUNTS, "unmounts"),
+	EVENT_ROW("event_unshare", CLASS_NAMESPACES, "unshare"),
+	EVENT_ROW("event_setns", CLASS_NAMESPACES, "setns"),
+	EVENT_ROW("event_clone", CLASS_NAMESPACES, "clone"),
+	EVENT_ROW("event_setuid", CLASS_CREDENTIALS, "setuid"),
+	EVENT_ROW("event_setreuid", CLASS_CREDENTIALS, "setuid"),
+	EVENT_ROW("event_setresuid", CLASS_CREDENTIALS, "setuid"),
+	EVENT_ROW("event_setgid", CLASS_CREDENTIALS, "setgid"),
+	EVENT_ROW("event_setregid", CLASS_CREDENTIALS, "setgid"),
+	EVENT_ROW("event_setresgid", CLASS_CREDENTIALS, "setgid"),
+	EVENT_ROW("event_listen", CLASS_LISTEN, "listen"),
+	{ KERNEL_NAMES, "names_egress", ATTACH_CGROUP, NULL, "names" },
+	{ KERNEL_NAMES, "names_ingress", ATTACH_CGROUP, NULL, "names" },
 };
 #define N_PROGRAMS (sizeof(kernel_programs) / sizeof(kernel_programs[0]))
 const size_t kernel_n_programs = N_PROGRAMS;
@@ -67,6 +99,8 @@ static const struct variant_row variants[] = {
 	  "journal messages of more than 3 to 15 KiB, or parts of them: no "
 	  "bpf_dynptr_from_skb, and no kernel symbols (kernel.kptr_restrict=2?)" },
 	{ KERNEL_PROCESSES, "exec", NULL },
+	{ KERNEL_EVENTS, "any", NULL },
+	{ KERNEL_NAMES, "names", NULL },
 };
 #define N_VARIANTS (sizeof(variants) / sizeof(variants[0]))
 
@@ -74,10 +108,27 @@ const struct source_row kernel_sources[KERNEL_SOURCES] = {
 	[KERNEL_FLOWS] = { "flows", "flow_ring", flow_bpf__elf_bytes },
 	[KERNEL_JOURNAL] = { "journal", "journal_ring", journal_bpf__elf_bytes },
 	[KERNEL_PROCESSES] = { "processes", NULL, process_bpf__elf_bytes },
+	[KERNEL_EVENTS] = { "events", "events_ring", kernel_bpf__elf_bytes },
+	[KERNEL_NAMES] = { "names", "names_ring", names_bpf__elf_bytes },
 };
 
-/* The .bss of the flow and the journal object is exactly this. */
+/* The .bss of the flow, the journal and the names object is exactly this. */
 _Static_assert(sizeof(((struct flow_bpf *)0)->bss->tunables) == sizeof(struct flow_tunables), "");
+_Static_assert(sizeof(*((struct names_bpf *)0)->bss) == sizeof(struct names_tunables), "");
+
+const char *kernel_source_name(enum kernel_source source)
+{
+	return kernel_sources[source].name;
+}
+
+enum kernel_source kernel_source_find(const char *name)
+{
+	int i = 0;
+
+	while (i < KERNEL_SOURCES && strcmp(kernel_sources[i].name, name) != 0)
+		i++;
+	return (enum kernel_source)i;
+}
 
 static bool has_word(const char *words, const char *word)
 {
@@ -168,11 +219,22 @@ static uint64_t round_up_pow2(uint64_t n)
 
 uint32_t layout_id(const struct kernel_opts *o)
 {
-	uint64_t words[] = { EVENTS_FORMAT, round_up_pow2(o->flow_ring_bytes),
-			     round_up_pow2(o->journal_ring_bytes), o->flows_max,
-			     o->wanted[0] | o->wanted[1] << 1 | o->wanted[2] << 2 };
-	uint32_t crc = crc32c(0, words, sizeof(words));
+	uint64_t words[] = { EVENTS_FORMAT,
+			     round_up_pow2(o->flow_ring_bytes),
+			     round_up_pow2(o->journal_ring_bytes),
+			     round_up_pow2(o->events_ring_bytes),
+			     round_up_pow2(o->names_ring_bytes),
+			     (uint64_t)o->names_dns | (uint64_t)o->names_tls << 1,
+			     o->flows_max,
+			     0,
+			     0 };
+	const size_t n = sizeof(words) / sizeof(words[0]);
+	uint32_t crc;
 
+	for (int i = 0; i < KERNEL_SOURCES; i++)
+		words[n - 2] |= (uint64_t)o->wanted[i] << i;
+	words[n - 1] = o->wanted[KERNEL_EVENTS] ? o->events : 0;
+	crc = crc32c(0, words, sizeof(words));
 	for (int i = 0; i < KERNEL_SOURCES; i++) {
 		size_t size;
 		const void *elf = kernel_sources[i].elf(&size);
@@ -183,6 +245,24 @@ uint32_t layout_id(const struct kernel_opts *o)
 }
 
 /* ------------------------------------------------------------------ attach */
+
+/* What is not wanted the verifier finds to be dead, and takes out. */
+static int set_names(struct bpf_object *obj, const struct kernel_opts *o)
+{
+	struct bpf_map *m = bpf_object__find_map_by_name(obj, ".rodata");
+	_cleanup_free_ struct names_bpf__rodata *wants = NULL;
+	const void *rodata;
+	size_t size = 0;
+
+	rodata = m ? bpf_map__initial_value(m, &size) : NULL;
+	wants = rodata && size >= sizeof(*wants) ? malloc(size) : NULL;
+	if (!wants)
+		return -ENOMEM;
+	memcpy(wants, rodata, size);
+	wants->want_dns = o->names_dns;
+	wants->want_tls = o->names_tls;
+	return bpf_map__set_initial_value(m, wants, size);
+}
 
 static int set_sizes(struct bpf_object *obj, enum kernel_source source, const struct kernel_opts *o)
 {
@@ -202,6 +282,14 @@ static int set_sizes(struct bpf_object *obj, enum kernel_source source, const st
 	} else if (source == KERNEL_JOURNAL) {
 		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "journal_ring"),
 					       (uint32_t)round_up_pow2(o->journal_ring_bytes));
+	} else if (source == KERNEL_EVENTS) {
+		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "events_ring"),
+					       (uint32_t)round_up_pow2(o->events_ring_bytes));
+	} else if (source == KERNEL_NAMES) {
+		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "names_ring"),
+					       (uint32_t)round_up_pow2(o->names_ring_bytes));
+		if (!err)
+			err = set_names(obj, o);
 	}
 	return err;
 }
@@ -210,6 +298,8 @@ static int attach_row(const struct program_row *row, struct bpf_object *obj, int
 		      struct bpf_link **ret)
 {
 	struct bpf_program *prog = bpf_object__find_program_by_name(obj, row->name);
+	struct bpf_link_info info = { 0 };
+	__u32 info_len = sizeof(info);
 	struct bpf_link *link = NULL;
 
 	if (!prog)
@@ -217,6 +307,11 @@ static int attach_row(const struct program_row *row, struct bpf_object *obj, int
 	switch (row->attach) {
 	case ATTACH_AUTO:
 		link = bpf_program__attach(prog);
+		if (link && bpf_obj_get_info_by_fd(bpf_link__fd(link), &info, &info_len) < 0) {
+			/* Before 5.15 some are no links: they would not outlive us. */
+			bpf_link__destroy(link);
+			return -EOPNOTSUPP;
+		}
 		break;
 	case ATTACH_CGROUP:
 		if (cgroup_fd < 0)
@@ -226,9 +321,9 @@ static int attach_row(const struct program_row *row, struct bpf_object *obj, int
 	case ATTACH_TAKE_OVER: /* for a trial: any table of that kind will do */
 	case ATTACH_SWEEP: {
 		struct bpf_map *map = bpf_object__find_map_by_name(obj, row->map);
-		union bpf_iter_link_info info = { .map.map_fd = (__u32)bpf_map__fd(map) };
-		LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info,
-			    .link_info_len = sizeof(info));
+		union bpf_iter_link_info walk = { .map.map_fd = (__u32)bpf_map__fd(map) };
+		LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &walk,
+			    .link_info_len = sizeof(walk));
 
 		link = bpf_program__attach_iter(prog, &opts);
 		break;
@@ -385,6 +480,14 @@ static int set_tunables(struct bpf_object *obj, enum kernel_source source,
 		for (int i = 0; i < JOURNAL_NAMES; i++)
 			memcpy(t.names[i], names[i], strlen(names[i]));
 		err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
+	} else if (bss && source == KERNEL_EVENTS) {
+		struct events_tunables t = { .capture = capture };
+
+		err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
+	} else if (bss && source == KERNEL_NAMES) {
+		struct names_tunables t = { .capture = capture, .loopback = o->loopback };
+
+		err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
 	}
 	if (!err && before && source == KERNEL_FLOWS)
 		err = set_before_tables(obj, before);
@@ -411,7 +514,7 @@ static bool is_for_later(const struct program_row *row, const struct capture *be
  * One source in one variant, below dir. Nothing of it stays when it fails: the
  * links go with their descriptors, and the caller removes the folder.
  */
-static int source_attach(enum kernel_source source, const struct variant_row *v,
+static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 			 const struct kernel_opts *o, const char *dir, const struct capture *before,
 			 int cgroup_fd, uint64_t generation, char *why, size_t why_size)
 {
@@ -438,10 +541,8 @@ static int source_attach(enum kernel_source source, const struct variant_row *v,
 		bool wanted = false;
 
 		for (size_t i = 0; i < N_PROGRAMS; i++)
-			if (kernel_programs[i].source == source &&
-			    !strcmp(kernel_programs[i].name, bpf_program__name(prog)))
-				wanted = row_in_variant(&kernel_programs[i], v) &&
-					 (before || kernel_programs[i].attach != ATTACH_TAKE_OVER);
+			if (use[i] && !strcmp(kernel_programs[i].name, bpf_program__name(prog)))
+				wanted = true;
 		bpf_program__set_autoload(prog, wanted);
 	}
 	err = set_sizes(obj, source, o);
@@ -474,8 +575,7 @@ static int source_attach(enum kernel_source source, const struct variant_row *v,
 	for (size_t i = 0; i < N_PROGRAMS && !err; i++) {
 		const struct program_row *row = &kernel_programs[i];
 
-		if (row->source != source || !row_in_variant(row, v) ||
-		    (row->attach == ATTACH_TAKE_OVER && !before))
+		if (!use[i])
 			continue;
 		if (is_for_later(row, before)) {
 			at(&place, "%s/pending/%s", dir, row->name);
@@ -499,43 +599,7 @@ out:
 	return err;
 }
 
-/* What a variant that failed has left below dir. */
-static void source_remove(enum kernel_source source, const char *dir)
-{
-	struct place place;
-
-	remove_tree(at(&place, "%s/%s", dir, kernel_sources[source].name));
-	for (size_t i = 0; i < N_PROGRAMS; i++)
-		if (kernel_programs[i].source == source)
-			unlink(at(&place, "%s/pending/%s", dir, kernel_programs[i].name));
-}
-
-int source_build(enum kernel_source source, const struct kernel_opts *o, const char *dir,
-		 const struct capture *before, int cgroup_fd, uint64_t generation, char *lacks,
-		 size_t lacks_size)
-{
-	char why[160] = "";
-	int err = -ENOTSUP;
-
-	for (size_t i = 0; i < N_VARIANTS; i++) {
-		if (variants[i].source != source)
-			continue;
-		err = source_attach(source, &variants[i], o, dir, before, cgroup_fd, generation,
-				    why, sizeof(why));
-		if (!err) {
-			if (variants[i].lacks)
-				say(lacks, lacks_size, "%s", variants[i].lacks);
-			return 0;
-		}
-		log_debug("bpf %s (%s): %s", kernel_sources[source].name, variants[i].groups, why);
-		source_remove(source, dir);
-	}
-	say(lacks, lacks_size, "all of it: %s", why);
-	return err;
-}
-
-/* ------------------------------------------------------------------- trials */
-
+/* One program alone, without a trace. *ret_why: what failed. */
 static int try_row(const struct program_row *row, const struct kernel_opts *o, int cgroup_fd,
 		   const char **ret_why)
 {
@@ -571,6 +635,189 @@ static int try_row(const struct program_row *row, const struct kernel_opts *o, i
 	return err;
 }
 
+/* What a variant that failed has left below dir. */
+static void source_remove(enum kernel_source source, const char *dir)
+{
+	struct place place;
+
+	remove_tree(at(&place, "%s/%s", dir, kernel_sources[source].name));
+	for (size_t i = 0; i < N_PROGRAMS; i++)
+		if (kernel_programs[i].source == source)
+			unlink(at(&place, "%s/pending/%s", dir, kernel_programs[i].name));
+}
+
+static int row_find(const char *name)
+{
+	for (size_t i = 0; i < N_PROGRAMS; i++)
+		if (!strcmp(kernel_programs[i].name, name))
+			return (int)i;
+	return -1;
+}
+
+static bool row_is_wanted(const struct program_row *row, const struct kernel_opts *o)
+{
+	return o->wanted[row->source] && (!row->class || (o->events & row->class));
+}
+
+/* The one of its pair that works: the first, if it does. errs as try_row() gave them. */
+static bool row_is_used(const struct program_row *row, const int errs[N_PROGRAMS])
+{
+	return !errs[row - kernel_programs] && (!row->first || errs[row_find(row->first)]);
+}
+
+/* Neither it nor its twin works. */
+static bool row_is_lost(const struct program_row *row, const int errs[N_PROGRAMS])
+{
+	if (!errs[row - kernel_programs] || (row->first && !errs[row_find(row->first)]))
+		return false;
+	for (size_t i = 0; i < N_PROGRAMS; i++)
+		if (kernel_programs[i].first && !errs[i] &&
+		    !strcmp(kernel_programs[i].first, row->name))
+			return false;
+	return true;
+}
+
+/* A list with commas of what is lost with these programs, each once. Empty: nothing. */
+static void list_lost(const int errs[N_PROGRAMS], const struct kernel_opts *o, char *ret,
+		      size_t size)
+{
+	size_t at = 0;
+
+	ret[0] = 0;
+	for (size_t i = 0; i < N_PROGRAMS && at < size; i++) {
+		const struct program_row *row = &kernel_programs[i];
+		bool told = false;
+
+		if (!row->what || !row_is_wanted(row, o) || !row_is_lost(row, errs))
+			continue;
+		for (size_t j = 0; j < i; j++)
+			told |= kernel_programs[j].what == row->what &&
+				row_is_lost(&kernel_programs[j], errs);
+		if (!told)
+			at += (size_t)snprintf(ret + at, size - at, "%s%s",
+					       at ? ", " : "kernel events: ", row->what);
+	}
+}
+
+/* "tp_btf/NAME" and "tp/FOLDER/NAME": is there such a hook? Others are found out by trying. */
+static bool has_hook(const char *section, const struct btf *btf)
+{
+	static const char *const folders[] = { "/sys/kernel/debug/tracing", "/sys/kernel/tracing" };
+	struct place place;
+
+	if (!strncmp(section, "tp_btf/", 7))
+		return !btf || btf__find_by_name_kind(btf, at(&place, "btf_trace_%s", section + 7),
+						      BTF_KIND_TYPEDEF) > 0;
+	if (strncmp(section, "tp/", 3) != 0)
+		return true;
+	for (int i = 0; i < 2; i++)
+		if (access(at(&place, "%s/events/%s/id", folders[i], section + 3), F_OK) == 0)
+			return true;
+	return false;
+}
+
+/* Of a source whose programs stand for themselves: an error for each that has no hook here. */
+static void look_for_hooks(enum kernel_source source, int errs[N_PROGRAMS])
+{
+	struct bpf_program *prog;
+	struct bpf_object *obj;
+	struct btf *btf;
+	const void *elf;
+	size_t size;
+	int row;
+
+	elf = kernel_sources[source].elf(&size);
+	obj = bpf_object__open_mem(elf, size, NULL);
+	if (!obj)
+		return;
+	btf = btf__load_vmlinux_btf();
+	if (libbpf_get_error(btf))
+		btf = NULL;
+	bpf_object__for_each_program(prog, obj)
+	{
+		row = row_find(bpf_program__name(prog));
+		if (row >= 0 && !has_hook(bpf_program__section_name(prog), btf))
+			errs[row] = -ENOENT;
+	}
+	btf__free(btf);
+	bpf_object__close(obj);
+}
+
+/*
+ * Which programs of a variant to attach: all of them, or of those that stand for
+ * themselves the ones that work. Each is tried only when it has to be (try_all), as that
+ * takes its time.
+ */
+static bool choose_rows(const struct variant_row *v, const struct kernel_opts *o,
+			const struct capture *before, int cgroup_fd, bool try_all,
+			bool use[N_PROGRAMS], char *lacks, size_t lacks_size)
+{
+	int errs[N_PROGRAMS] = { 0 };
+	bool any = false;
+	const char *why;
+
+	if (v->source == KERNEL_EVENTS)
+		look_for_hooks(v->source, errs);
+	for (size_t i = 0; i < N_PROGRAMS; i++) {
+		const struct program_row *row = &kernel_programs[i];
+
+		use[i] = row->source == v->source && row_in_variant(row, v) &&
+			 row_is_wanted(row, o) && (before || row->attach != ATTACH_TAKE_OVER);
+		if (!use[i] || !row->class || !try_all || errs[i])
+			continue;
+		/* A twin is tried when it is needed. */
+		if (row->first && !errs[row_find(row->first)])
+			continue;
+		errs[i] = try_row(row, o, cgroup_fd, &why);
+		if (errs[i])
+			log_debug("bpf %s: %s: %s", row->name, why, log_strerror(errs[i]));
+	}
+	for (size_t i = 0; i < N_PROGRAMS; i++) {
+		if (use[i] && kernel_programs[i].class)
+			use[i] = row_is_used(&kernel_programs[i], errs);
+		any |= use[i];
+	}
+	lacks[0] = 0;
+	if (v->lacks)
+		say(lacks, lacks_size, "%s", v->lacks);
+	else
+		list_lost(errs, o, lacks, lacks_size);
+	return any;
+}
+
+int source_build(enum kernel_source source, const struct kernel_opts *o, const char *dir,
+		 const struct capture *before, int cgroup_fd, uint64_t generation, char *lacks,
+		 size_t lacks_size)
+{
+	char why[160] = "";
+	int err = -ENOTSUP;
+
+	for (size_t i = 0; i < N_VARIANTS; i++) {
+		bool use[N_PROGRAMS];
+
+		if (variants[i].source != source)
+			continue;
+		for (int try_all = 0; try_all < (source == KERNEL_EVENTS ? 2 : 1); try_all++) {
+			if (!choose_rows(&variants[i], o, before, cgroup_fd, try_all, use, lacks,
+					 lacks_size)) {
+				say(why, sizeof(why), "none of its programs works");
+				break;
+			}
+			err = source_attach(source, use, o, dir, before, cgroup_fd, generation, why,
+					    sizeof(why));
+			if (!err)
+				return 0;
+			log_debug("bpf %s (%s): %s", kernel_sources[source].name,
+				  variants[i].groups, why);
+			source_remove(source, dir);
+		}
+	}
+	say(lacks, lacks_size, "all of it: %s", why);
+	return err;
+}
+
+/* ------------------------------------------------------------------- trials */
+
 /* The variant that kernel_new() would come to, or NULL. */
 static const struct variant_row *find_variant(enum kernel_source source, const int errs[N_PROGRAMS])
 {
@@ -579,7 +826,8 @@ static const struct variant_row *find_variant(enum kernel_source source, const i
 
 		for (size_t i = 0; i < N_PROGRAMS && whole; i++)
 			if (kernel_programs[i].source == source &&
-			    row_in_variant(&kernel_programs[i], &variants[v]) && errs[i])
+			    row_in_variant(&kernel_programs[i], &variants[v]) && errs[i] &&
+			    !kernel_programs[i].class)
 				whole = false;
 		if (whole)
 			return &variants[v];
@@ -597,11 +845,11 @@ int kernel_try(const struct kernel_opts *opts,
 	char text[160];
 
 	libbpf_speaks_through_us();
-	o.flow_ring_bytes = o.journal_ring_bytes = 64 << 10;
+	o.flow_ring_bytes = o.journal_ring_bytes = o.events_ring_bytes = o.names_ring_bytes = 64 << 10;
 	o.flows_max = 1024;
 	cgroup_fd = cgroup_root_open(text, sizeof(text));
 	for (size_t i = 0; i < N_PROGRAMS; i++)
-		if (o.wanted[kernel_programs[i].source])
+		if (row_is_wanted(&kernel_programs[i], &o))
 			errs[i] = try_row(&kernel_programs[i], &o, cgroup_fd, &whys[i]);
 	for (size_t i = 0; i < N_PROGRAMS; i++) {
 		const struct program_row *row = &kernel_programs[i];
@@ -616,7 +864,12 @@ int kernel_try(const struct kernel_opts *opts,
 			.lost = v ? v->lacks : "all of this source",
 		};
 
-		if (o.wanted[row->source])
+		if (row->class) {
+			trial.used = row_is_used(row, errs);
+			trial.lost = row_is_lost(row, errs) ? row->what : NULL;
+			trial.optional = true;
+		}
+		if (row_is_wanted(row, &o))
 			fn(arg, &trial);
 	}
 	return 0;

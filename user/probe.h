@@ -19,16 +19,46 @@
 
 #include "user/util/cleanup.h"
 
-enum kernel_source { KERNEL_FLOWS, KERNEL_JOURNAL, KERNEL_PROCESSES, KERNEL_SOURCES };
+enum kernel_source {
+	KERNEL_FLOWS,
+	KERNEL_JOURNAL,
+	KERNEL_PROCESSES,
+	KERNEL_EVENTS,
+	KERNEL_NAMES,
+	KERNEL_SOURCES,
+};
+
+/* Of kernel events; bits. What is not wanted is not attached. */
+enum kernel_class {
+	CLASS_EXEC = 1 << 0,
+	CLASS_EXIT = 1 << 1,
+	CLASS_MODULES = 1 << 2,
+	CLASS_OOM = 1 << 3,
+	CLASS_SIGNALS = 1 << 4,
+	CLASS_PTRACE = 1 << 5,
+	CLASS_BPF = 1 << 6,
+	CLASS_MOUNTS = 1 << 7,
+	CLASS_NAMESPACES = 1 << 8,
+	CLASS_CREDENTIALS = 1 << 9,
+	CLASS_LISTEN = 1 << 10,
+};
+#define CLASS_ALL 0xffffffffu
+
+/* As in the configuration and the books: "flows". */
+const char *kernel_source_name(enum kernel_source source);
+/* KERNEL_SOURCES when there is none of this name. */
+enum kernel_source kernel_source_find(const char *name);
 
 struct kernel_opts {
 	const char *dir; /* collector.bpf_dir */
 	const char *btf; /* NULL: the running kernel's own */
 	bool wanted[KERNEL_SOURCES];
-	uint64_t flow_ring_bytes, journal_ring_bytes;
+	uint32_t events; /* enum kernel_class: which of KERNEL_EVENTS */
+	uint64_t flow_ring_bytes, journal_ring_bytes, events_ring_bytes, names_ring_bytes;
 	uint64_t flows_max;
 	uint64_t active_ns, idle_ns;
 	bool loopback;
+	bool names_dns, names_tls;	/* of KERNEL_NAMES: which */
 	const struct flow_rules *rules; /* which flows; NULL: all */
 };
 
@@ -144,6 +174,7 @@ struct kernel_trial {
 	const char *why;  /* "load", "attach": what failed */
 	bool used;	  /* kernel_new() would run it */
 	const char *lost; /* what is lost without it, for people; NULL: nothing */
+	bool optional;	  /* the rest of its source works without it */
 };
 
 /*

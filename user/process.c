@@ -31,6 +31,7 @@ struct entry {
 	uint64_t filled_ms;
 	uint32_t pid;
 	uint32_t rereads;
+	bool put;	       /* process_put(): all of its programs are told to us */
 	uint32_t chain;	       /* next in its bucket, or in the free list */
 	uint32_t newer, older; /* LRU */
 	char comm[17];
@@ -619,12 +620,20 @@ const struct process_info *process_find(struct process_cache *c, const struct ta
 	c->stats.misses++;
 	c->stats.reread += e != NULL;
 	collect(c, ref, event_ns, &info, &is_other);
+	/* Another name, or another control group, of a process that we know better. */
+	if (e && e->put && info.gone) {
+		memcpy(e->comm, ref->comm, sizeof(e->comm));
+		e->cgroup_id = ref->cgroup_id;
+		lru_touch(c, e);
+		return &e->info;
+	}
 	if (e)
 		lru_touch(c, e);
 	else
 		e = table_add(c, ref->pid, ref->start_ns);
 	e->filled_ms = now_ms;
 	e->cgroup_id = ref->cgroup_id;
+	e->put = false;
 	memcpy(e->comm, ref->comm, sizeof(e->comm));
 	/* No memory for it: an empty entry would be taken for an answer. */
 	if (store(c, e, &info) < 0) {
@@ -636,6 +645,41 @@ const struct process_info *process_find(struct process_cache *c, const struct ta
 		return answer_bare(c, ref);
 	}
 	return &e->info;
+}
+
+const struct process_info *process_put(struct process_cache *c, const struct task_ref *ref,
+				       const struct process_info *info, uint64_t now_ms)
+{
+	struct entry *e = table_find(c, ref->pid, ref->start_ns);
+
+	if (e)
+		lru_touch(c, e);
+	else
+		e = table_add(c, ref->pid, ref->start_ns);
+	e->filled_ms = now_ms;
+	e->cgroup_id = ref->cgroup_id;
+	e->put = true;
+	memcpy(e->comm, ref->comm, sizeof(e->comm));
+	if (store(c, e, info) < 0) {
+		evict(c, e);
+		return NULL;
+	}
+	return &e->info;
+}
+
+void process_find_container(struct process_cache *c, const struct task_ref *ref,
+			    struct container_info *ret)
+{
+	struct proc_stat st;
+	_cleanup_close_ int dir = -1;
+
+	if (ref->cgroup_id && memo_of(c, ref->cgroup_id)->id == ref->cgroup_id) {
+		*ret = memo_of(c, ref->cgroup_id)->container;
+		return;
+	}
+	dir = open_process(c, ref->pid, &st);
+	if (dir >= 0)
+		read_container(c, dir, ref, ret);
 }
 
 void process_get_stats(const struct process_cache *c, struct process_stats *ret)

@@ -86,4 +86,16 @@ DEFINE_CLEANUP(struct process_cache *, process_cache_free);
 const struct process_info *process_find(struct process_cache *c, const struct task_ref *ref,
 					uint64_t event_ns, uint64_t now_ms);
 
+/*
+ * What was seen of a process when it executed a program: what is asked about it later
+ * is answered from here, and not from /proc, where it may have ended. info is copied;
+ * its parent may be the last answer of process_find(). NULL: no memory.
+ */
+const struct process_info *process_put(struct process_cache *c, const struct task_ref *ref,
+				       const struct process_info *info, uint64_t now_ms);
+
+/* The container that it runs in, by its control group, or from /proc. */
+void process_find_container(struct process_cache *c, const struct task_ref *ref,
+			    struct container_info *ret);
+
 void process_get_stats(const struct process_cache *c, struct process_stats *ret);

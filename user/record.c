@@ -163,10 +163,8 @@ static void put_args(struct json_writer *w, struct slice args)
 	json_array_end(w);
 }
 
-void record_put_process(struct record *r, struct json_writer *w, const struct process_info *p)
+void record_open_process(struct record *r, struct json_writer *w, const struct process_info *p)
 {
-	if (!p || !p->pid)
-		return;
 	json_object(w, "process");
 	json_u64(w, "pid", p->pid);
 	put_if(w, "name", p->name);
@@ -184,6 +182,13 @@ void record_put_process(struct record *r, struct json_writer *w, const struct pr
 		put_if(w, "command_line", p->parent.command_line);
 		json_object_end(w);
 	}
+}
+
+void record_put_process(struct record *r, struct json_writer *w, const struct process_info *p)
+{
+	if (!p || !p->pid)
+		return;
+	record_open_process(r, w, p);
 	json_object_end(w);
 }
 

@@ -80,6 +80,9 @@ void record_put_id(struct record *r, struct json_writer *w);
 /* process{}: all that p knows. pid 0 writes nothing. */
 void record_put_process(struct record *r, struct json_writer *w, const struct process_info *p);
 
+/* The same, not closed: what else is known of it follows, and json_object_end(). */
+void record_open_process(struct record *r, struct json_writer *w, const struct process_info *p);
+
 /* container{} and orchestrator{}, when the process runs in one. */
 void record_put_container(struct json_writer *w, const struct container_info *c);
 

@@ -38,6 +38,8 @@ static const char *noun(const struct loss *loss, bool one)
 		return one ? "flow event" : "flow events";
 	if (!strcmp(loss->item, "journal"))
 		return one ? "journal message" : "journal messages";
+	if (!strcmp(loss->item, "events"))
+		return one ? "kernel event" : "kernel events";
 	if (!strcmp(loss->item, "kernel_log"))
 		return one ? "line of the kernel's log" : "lines of the kernel's log";
 	return one ? "event" : "events";

@@ -7,6 +7,7 @@
 #include "output/spool.h"
 #include "user/event.h"
 #include "user/flow_record.h"
+#include "user/names.h"
 #include "user/probe.h"
 #include "user/process.h"
 #include "user/rings.h"
@@ -21,6 +22,7 @@ struct source_flows {
 static int flows_take(struct source *s, struct sink *sink)
 {
 	struct source_flows *f = (struct source_flows *)s;
+	struct source *names = sink->names_source;
 	struct flow_details d = { 0 };
 	const struct task_ref *who;
 	const void *sample;
@@ -37,10 +39,13 @@ static int flows_take(struct source *s, struct sink *sink)
 		s->stats.bad++;
 		goto taken;
 	}
+	/* What there is to know of it was there before it was reported. */
+	while (names && names->ops->take(names, sink) > 0)
+		;
 	/* Or each report of our connection would be sent over it, and make the next one. */
 	if (own_has(&sink->own, &e.flow.opener) || own_has(&sink->own, &e.flow.user)) {
 		s->stats.own++;
-		goto taken;
+		goto forget;
 	}
 	who = flow_process(&e.flow);
 	if (who->pid) {
@@ -53,11 +58,22 @@ static int flows_take(struct source *s, struct sink *sink)
 	if (e.flow.ifindex)
 		d.interface_name = interfaces_find(&sink->interfaces, e.flow.ifindex, e.flow.netns,
 						   sink->now_ms);
+	if (sink->names) {
+		struct names_domain domain = names_find_domain(sink->names, &e.flow);
+
+		d.domain = domain.name;
+		d.domain_by_other = domain.by_other;
+		d.hello = names_find_hello(sink->names, &e.flow);
+		d.answer = names_find_answer(sink->names, &e.flow);
+	}
 	sink_begin(sink);
 	if (flow_record_format(sink->record, &e.flow, &d, &m) < 0)
 		s->stats.too_large++;
 	else
 		sink_add(s, sink, &m);
+forget:
+	if (sink->names && e.flow.last)
+		names_forget(sink->names, &e.flow);
 taken:
 	s->position = rings_position(f->rings);
 	return 1;

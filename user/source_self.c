@@ -53,7 +53,8 @@ struct look {
 static void note_kernel(const struct look *look, const struct books_item *item)
 {
 	const struct source_self_opts *o = &look->self->opts;
-	bool is_journal = !strcmp(item->name, "journal"), asked = false;
+	enum kernel_source source = kernel_source_find(item->name);
+	bool asked = false;
 	struct kernel_losses times = { 0 };
 
 	for (const struct books_row *row = books_rows; row->key; row++) {
@@ -66,8 +67,7 @@ static void note_kernel(const struct look *look, const struct books_item *item)
 				      value))
 			continue;
 		if (!asked)
-			kernel_take_losses(o->kernel, is_journal ? KERNEL_JOURNAL : KERNEL_FLOWS,
-					   &times);
+			kernel_take_losses(o->kernel, source, &times);
 		asked = true;
 		span = span_of(&times, row->key);
 		if (span.first_ns) {

@@ -216,12 +216,44 @@ struct address_space {
 };
 
 struct inode {
+	unsigned short i_mode;
+	unsigned int i_nlink;
 	unsigned long i_ino;
 	struct address_space *i_mapping;
 	long long i_size;
 };
 
+struct qstr {
+	u32 len;
+	const unsigned char *name;
+};
+
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+};
+
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+};
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+
+struct fs_struct {
+	struct path pwd;
+};
+
 struct file {
+	struct path f_path;
 	struct inode *f_inode;
 	void *private_data;
 };
@@ -239,20 +271,64 @@ struct socket {
 	struct sock *sk;
 };
 
-/* The first argument of the system call that is running. */
+/* The arguments of the system call that is running, or has just been made. */
 struct pt_regs {
 #if defined(__TARGET_ARCH_x86)
-	unsigned long di;
+	unsigned long di, si, dx, r10;
 #elif defined(__TARGET_ARCH_arm64)
+	u64 regs[31];
 	u64 orig_x0;
 #endif
 };
 
 #if defined(__TARGET_ARCH_x86)
-#define SYSCALL_FIRST_ARG di
+#define SYSCALL_ARG1 di
+#define SYSCALL_ARG2 si
+#define SYSCALL_ARG3 dx
+#define SYSCALL_ARG4 r10
 #elif defined(__TARGET_ARCH_arm64)
-#define SYSCALL_FIRST_ARG orig_x0
+#define SYSCALL_ARG1 orig_x0
+#define SYSCALL_ARG2 regs[1]
+#define SYSCALL_ARG3 regs[2]
+#define SYSCALL_ARG4 regs[3]
 #endif
+
+struct kernfs_node {
+	u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+struct sigaction {
+	void *sa_handler;
+};
+
+struct k_sigaction {
+	struct sigaction sa;
+};
+
+struct sighand_struct {
+	struct k_sigaction action[64];
+};
+
+struct kernel_siginfo {
+	int si_code;
+};
+
+struct module {
+	char name[56];
+	unsigned long taints;
+};
+
+struct list_head {
+	struct list_head *next;
+};
 
 struct mm_struct {
 	unsigned long arg_start;
@@ -261,6 +337,11 @@ struct mm_struct {
 
 struct cred {
 	kuid_t uid;
+	kgid_t gid;
+	kuid_t suid;
+	kgid_t sgid;
+	kuid_t euid;
+	kgid_t egid;
 };
 
 typedef struct {
@@ -269,23 +350,42 @@ typedef struct {
 
 struct signal_struct {
 	atomic_t live;
+	int group_exit_code;
+	unsigned int flags;
+	unsigned long maxrss; /* in pages */
+	unsigned long long sum_sched_runtime;
+};
+
+struct sched_entity {
+	u64 sum_exec_runtime;
 };
 
 struct task_struct {
 	void *stack;
+	unsigned int flags;
+	struct sched_entity se;
 	struct mm_struct *mm;
 	struct files_struct *files;
+	struct fs_struct *fs;
+	int exit_code;
 	pid_t pid;
 	pid_t tgid;
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	u64 start_boottime; /* 5.5; in clock ns since boot */
 	const struct cred *real_cred;
+	const struct cred *cred;
 	char comm[16];
 	struct signal_struct *signal;
+	struct sighand_struct *sighand;
+	struct css_set *cgroups;
+	struct list_head ptraced;
+	struct list_head ptrace_entry;
 };
 
 struct linux_binprm {
+	unsigned int secureexec : 1;
+	struct file *file;
 	const char *filename;
 	const char *interp;
 };

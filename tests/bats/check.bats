@@ -92,7 +92,7 @@ only() {
 	# The totals are those of the list, and each program of the tables is in it.
 	[ "$(jq '.ok + .twin + .warn + .fail' "$T/check.json")" -eq "$(jq '.checks | length' "$T/check.json")" ]
 	[ "$(jq '[.checks[] | select(.check | startswith("bpf."))] | length' "$T/check.json")" -eq \
-		"$(sed -n '/^const struct program_row kernel_programs\[\]/,/^};/p' "$TOP"/user/*.c | grep -c '{ KERNEL_')" ]
+		"$(sed -n '/^const struct program_row kernel_programs\[\]/,/^};/p' "$TOP"/user/*.c | grep -cE '\{ KERNEL_|EVENT_ROW\("')" ]
 	# Nothing was sent, and nothing stays.
 	[ "$(peer_count)" -eq 0 ]
 	[ ! -e "$T/spool" ]

@@ -32,7 +32,7 @@ secret_daemon() {
 	DAEMON_TRANSPORT=$transport
 	"$SEKOIA" --output "$transport" --spool-dir "$T/spool" --collector-bpf-dir "$BPF_DIR" \
 		--output-host localhost --output-port "$PEER_PORT" --tls-ca "$T/certs/ca.pem" \
-		--flows-loopback yes --journal-enable no --kernel-log no --log-level debug "$@" >>"$T/stdout" 2>>"$T/daemon.log" 3>&- &
+		--flows-loopback yes --journal-enable no --events-enable no --kernel-log no --log-level debug "$@" >>"$T/stdout" 2>>"$T/daemon.log" 3>&- &
 	DAEMON_PID=$!
 	wait_until 'grep -q ": ready" "$T/daemon.log" || ! kill -0 $DAEMON_PID 2>/dev/null' 15
 	kill -0 "$DAEMON_PID"

@@ -9,6 +9,7 @@
  *   rr     request and response of 64 bytes on one connection: exchanges/s
  *   tcp    one TCP stream: MB/s
  *   udp    datagrams of 64 bytes: datagrams/s
+ *   exec   fork, exec of /bin/true, exit: processes/s; "filtered" is without kernel events
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -16,6 +17,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,11 +141,30 @@ static void udp_client(const struct sockaddr_in *to)
 			++*done_count;
 }
 
+static void exec_server(int fd)
+{
+	(void)fd;
+	for (;;)
+		pause();
+}
+
+static void exec_client(const struct sockaddr_in *to)
+{
+	char *argv[] = { (char *)"true", (char *)"of the benchmark", NULL }, *envp[] = { NULL };
+	pid_t pid;
+
+	(void)to;
+	while (posix_spawn(&pid, "/bin/true", NULL, NULL, argv, envp) == 0 &&
+	       waitpid(pid, NULL, 0) == pid)
+		++*done_count;
+}
+
 static const struct load loads[] = {
 	{ "conn", "connections/s", conn_server, conn_client, SOCK_STREAM },
 	{ "rr", "exchanges/s", rr_server, rr_client, SOCK_STREAM },
 	{ "tcp", "MB/s", tcp_server, tcp_client, SOCK_STREAM },
 	{ "udp", "datagrams/s", udp_server, udp_client, SOCK_DGRAM },
+	{ "exec", "processes/s", exec_server, exec_client, SOCK_DGRAM },
 };
 
 /* One round: what the load does in a second. */
@@ -194,27 +215,38 @@ static double run_load(const struct load *l, unsigned ms)
 static pid_t start_drain(const struct kernel *k)
 {
 	pid_t pid = fork();
-	struct ring *r;
+	static const enum kernel_source sources[] = { KERNEL_FLOWS, KERNEL_EVENTS, KERNEL_NAMES };
+	struct ring *rings[sizeof(sources) / sizeof(sources[0])];
+	int n = 0;
 	const void *sample;
 	size_t size;
 
 	if (pid)
 		return pid;
-	if (ring_new(kernel_ring_fd(k, KERNEL_FLOWS), &r) < 0)
-		_exit(1);
+	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
+		if (kernel_has(k, sources[i]) &&
+		    ring_new(kernel_ring_fd(k, sources[i]), &rings[n++]) < 0)
+			_exit(1);
 	for (;;) {
-		while (ring_next(r, &sample, &size))
-			;
-		ring_release(r, ring_position(r));
+		for (int i = 0; i < n; i++) {
+			while (ring_next(rings[i], &sample, &size))
+				;
+			ring_release(rings[i], ring_position(rings[i]));
+		}
 		usleep(20000);
 	}
 }
 
-static double run_attached(const struct load *l, unsigned ms, bool loopback)
+static double run_attached(const struct load *l, unsigned ms, bool loopback, bool names)
 {
 	struct kernel_opts o = {
 		.dir = dir,
-		.wanted = { true, true, true },
+		.wanted = { true, true, true, [KERNEL_EVENTS] = loopback, [KERNEL_NAMES] = names },
+		.events = CLASS_ALL,
+		.events_ring_bytes = 16 << 20,
+		.names_ring_bytes = 2 << 20,
+		.names_dns = names,
+		.names_tls = names,
 		.flow_ring_bytes = 16 << 20,
 		.journal_ring_bytes = 1 << 20,
 		.flows_max = 65536,
@@ -265,24 +297,28 @@ int main(int argc, char **argv)
 	if (done_count == MAP_FAILED)
 		return 1;
 	snprintf(dir, sizeof(dir), "/sys/fs/bpf/sekoia-bench-%d", getpid());
-	printf("%-5s %14s %14s %7s %14s %7s  %s\n", "load", "without", "captured", "ratio",
-	       "filtered", "ratio", "unit");
+	printf("%-5s %11s %11s %7s %11s %7s %11s %7s  %s\n", "load", "without", "captured", "ratio",
+	       "with names", "ratio", "filtered", "ratio", "unit");
 	for (size_t i = 0; i < sizeof(loads) / sizeof(loads[0]); i++) {
-		double without[MAX_ROUNDS], captured[MAX_ROUNDS], filtered[MAX_ROUNDS];
-		double base, with, skip;
+		double without[MAX_ROUNDS], captured[MAX_ROUNDS], named[MAX_ROUNDS],
+			filtered[MAX_ROUNDS];
+		double base, with, names, skip;
 
 		if (strcmp(only, "all") && strcmp(only, loads[i].name))
 			continue;
 		for (int r = 0; r < rounds; r++) {
 			without[r] = run_load(&loads[i], ms);
-			captured[r] = run_attached(&loads[i], ms, true);
-			filtered[r] = run_attached(&loads[i], ms, false);
+			captured[r] = run_attached(&loads[i], ms, true, false);
+			named[r] = run_attached(&loads[i], ms, true, true);
+			filtered[r] = run_attached(&loads[i], ms, false, false);
 		}
 		base = median(without, rounds);
 		with = median(captured, rounds);
+		names = median(named, rounds);
 		skip = median(filtered, rounds);
-		printf("%-5s %14.0f %14.0f %7.3f %14.0f %7.3f  %s\n", loads[i].name, base, with,
-		       with / base, skip, skip / base, loads[i].unit);
+		printf("%-5s %11.0f %11.0f %7.3f %11.0f %7.3f %11.0f %7.3f  %s\n", loads[i].name,
+		       base, with, with / base, names, names / base, skip, skip / base,
+		       loads[i].unit);
 		fflush(stdout);
 	}
 	rmdir(dir);

@@ -130,6 +130,7 @@ peer_count() {
 }
 
 # daemon_begin TRANSPORT [ARG...]: the collector, sending to the local intake; not waited for.
+# Kernel events are the whole host's, so that only tests that are about them (EVENTS=yes) have them.
 daemon_begin() {
 	local transport=$1
 
@@ -139,7 +140,7 @@ daemon_begin() {
 		--spool-dir "$T/spool" --collector-bpf-dir "$BPF_DIR" --output-host localhost \
 		--output-port "${PEER_PORT:-1}" --tls-ca "$T/certs/ca.pem" \
 		--output-retry-max 500ms --output-requests-per-second 0 \
-		--monitor-socket "$T/monitor" --heartbeat-interval 0 \
+		--monitor-socket "$T/monitor" --heartbeat-interval 0 --events-enable "${EVENTS:-no}" \
 		"${DAEMON_ARGS[@]}" "$@" >>"$T/stdout" 2>>"$T/daemon.log" 3>&- &
 	DAEMON_PID=$!
 }
@@ -212,7 +213,7 @@ books() {
 assert_accounts_balance() {
 	local s
 
-	for s in flows journal; do
+	for s in flows journal events; do
 		grep -q "^books: kernel.$s " "$T/daemon.log" || continue
 		[ "$(books kernel.$s seen)" -eq $(($(books kernel.$s submitted) + $(books kernel.$s filtered) +
 			$(books kernel.$s ring_full) + $(books kernel.$s no_room) + $(books kernel.$s missed) +

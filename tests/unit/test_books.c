@@ -39,6 +39,7 @@ static void fill(void)
 		[BOOKS_KERNEL] = "flows",
 		[BOOKS_RING] = "flows",
 		[BOOKS_SOURCE] = "self",
+		[BOOKS_NAMES] = "",
 		[BOOKS_SPOOL] = "",
 		[BOOKS_OUTPUT] = "https",
 		[BOOKS_LOSS] = "kernel.flows.ring_full",

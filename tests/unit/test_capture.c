@@ -27,9 +27,14 @@ static struct kernel_opts options(void)
 {
 	return (struct kernel_opts){
 		.dir = dir,
-		.wanted = { true, true, true },
+		.wanted = { true, true, true, true, true },
+		.events = CLASS_ALL,
+		.names_dns = true,
+		.names_tls = true,
+		.names_ring_bytes = 1 << 20,
 		.flow_ring_bytes = 1 << 20,
 		.journal_ring_bytes = 1 << 20,
+		.events_ring_bytes = 1 << 20,
 		.flows_max = 4096,
 		.active_ns = 3600ull * 1000000000,
 		.idle_ns = 3600ull * 1000000000,

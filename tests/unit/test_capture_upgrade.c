@@ -56,7 +56,10 @@ static int take_over(uint64_t flows_max, struct kernel **ret)
 {
 	struct kernel_opts o = {
 		.dir = dir,
-		.wanted = { true, true, true },
+		.wanted = { true, true, true, true },
+		.names_dns = true,
+		.names_tls = true,
+		.names_ring_bytes = 1 << 20,
 		.flow_ring_bytes = 16 << 20,
 		.journal_ring_bytes = 32 << 20,
 		.flows_max = flows_max,

@@ -234,6 +234,232 @@ TEST(journal_flags_and_lengths)
 		CHECK_INT(event_decode(&b, n, &ev), -EBADMSG);
 }
 
+union exec_bytes {
+	struct event_exec e;
+	char bytes[sizeof(struct event_exec) + 128];
+};
+
+/* "/bin/a", "a", "/tmp" and the arguments "a", "b c". */
+static union exec_bytes good_exec(void)
+{
+	static const char data[] = "/bin/aa/tmpa\0b c";
+	union exec_bytes b = {
+		.e = { .h = { .type = EVENT_EXEC, .boot_ns = 5 },
+		       .task = { .start_ns = 8,
+				 .cgroup_id = 9,
+				 .tgid = 11,
+				 .uid = 12,
+				 .gid = 13,
+				 .ppid = 14,
+				 .comm = "a" },
+		       .parent_start_ns = 7,
+		       .euid = 1,
+		       .egid = 2,
+		       .args_total = 6,
+		       .path_len = 6,
+		       .file_len = 1,
+		       .cwd_len = 4,
+		       .args_len = 6,
+		       .parent_comm = "sixteen bytes ok" },
+	};
+
+	memcpy(b.bytes + sizeof(b.e), data, sizeof(data));
+	b.e.h.size = (uint32_t)(sizeof(b.e) + sizeof(data));
+	return b;
+}
+
+TEST(every_field_of_an_exec)
+{
+	union exec_bytes b = good_exec();
+	struct event ev;
+
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
+	CHECK_INT(ev.kind, EVENT_IS_EXEC);
+	CHECK_INT(ev.boot_ns, 5);
+	CHECK_INT(ev.exec.task.pid, 11);
+	CHECK_INT(ev.exec.task.start_ns, 8);
+	CHECK_INT(ev.exec.task.cgroup_id, 9);
+	CHECK_INT(ev.exec.task.uid, 12);
+	CHECK_INT(ev.exec.task.gid, 13);
+	CHECK_INT(ev.exec.parent.pid, 14);
+	CHECK_INT(ev.exec.parent.start_ns, 7);
+	CHECK_STR(ev.exec.parent.comm, "sixteen bytes ok");
+	CHECK_INT(ev.exec.euid, 1);
+	CHECK_INT(ev.exec.egid, 2);
+	CHECK_INT(ev.exec.args_total, 6);
+	CHECK_MEM(ev.exec.path.p, ev.exec.path.len, "/bin/a");
+	CHECK_MEM(ev.exec.file.p, ev.exec.file.len, "a");
+	CHECK_MEM(ev.exec.cwd.p, ev.exec.cwd.len, "/tmp");
+	CHECK_INT(ev.exec.args.len, 6);
+	CHECK(memcmp(ev.exec.args.p, "a\0b c", 6) == 0);
+	for (unsigned bit = 0; bit < 9; bit++) {
+		b.e.flags = 1u << bit;
+		CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
+		CHECK_INT(ev.exec.args_cut, bit == 0);
+		CHECK_INT(ev.exec.path_cut, bit == 1);
+		CHECK_INT(ev.exec.cwd_cut, bit == 2);
+		CHECK_INT(ev.exec.script, bit == 3);
+		CHECK_INT(ev.exec.memfd, bit == 4);
+		CHECK_INT(ev.exec.deleted, bit == 5);
+		CHECK_INT(ev.exec.privileged, bit == 6);
+		CHECK_INT(ev.exec.no_args, bit == 7);
+	}
+}
+
+TEST(an_exec_whose_lengths_do_not_fit)
+{
+	static const struct {
+		size_t at;
+		uint32_t value;
+	} cases[] = {
+		{ offsetof(struct event_exec, path_len), 1025 },
+		{ offsetof(struct event_exec, path_len), UINT32_MAX },
+		{ offsetof(struct event_exec, file_len), UINT32_MAX },
+		{ offsetof(struct event_exec, cwd_len), UINT32_MAX - 12 },
+		{ offsetof(struct event_exec, args_len), 200 },
+		{ offsetof(struct event_exec, h.size), EVENT_EXEC_MIN - 1 },
+		{ offsetof(struct event_exec, h.size), 100000 },
+	};
+	struct event ev;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		union exec_bytes b = good_exec();
+
+		memcpy(b.bytes + cases[i].at, &cases[i].value, 4);
+		CHECK_INT(event_decode(&b, sizeof(b), &ev), -EBADMSG);
+	}
+	for (size_t n = 0; n < good_exec().e.h.size; n++) {
+		union exec_bytes b = good_exec();
+
+		CHECK_INT(event_decode(&b, n, &ev), -EBADMSG);
+	}
+}
+
+TEST(an_exec_of_a_newer_version)
+{
+	union exec_bytes b = good_exec();
+	size_t data = b.e.h.size - sizeof(b.e);
+	struct event ev;
+
+	memmove(b.bytes + sizeof(b.e) + 16, b.bytes + sizeof(b.e), data);
+	memset(b.bytes + sizeof(b.e), 0xff, 16);
+	b.e.h.size += 16;
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
+	CHECK_MEM(ev.exec.path.p, ev.exec.path.len, "/bin/a");
+	CHECK_INT(ev.exec.task.pid, 11);
+}
+
+TEST(every_field_of_an_exit)
+{
+	struct event_exit e = {
+		.h = { .type = EVENT_EXIT, .size = sizeof(e), .boot_ns = 9 },
+		.task = { .tgid = 11, .start_ns = 8, .ppid = 3 },
+		.parent_start_ns = 2,
+		.cpu_ns = 100,
+		.max_rss_pages = 200,
+		.code = 3 << 8,
+		.flags = EXIT_NO_EXEC,
+		.parent_comm = "init",
+	};
+	struct event ev;
+
+	CHECK_INT(event_decode(&e, sizeof(e), &ev), 0);
+	CHECK_INT(ev.kind, EVENT_IS_EXIT);
+	CHECK_INT(ev.exit.task.pid, 11);
+	CHECK_INT(ev.exit.parent.pid, 3);
+	CHECK_INT(ev.exit.parent.start_ns, 2);
+	CHECK_STR(ev.exit.parent.comm, "init");
+	CHECK_INT(ev.exit.cpu_ns, 100);
+	CHECK_INT(ev.exit.max_rss_pages, 200);
+	CHECK_INT(ev.exit.status, 3);
+	CHECK_INT(ev.exit.signal, 0);
+	CHECK(ev.exit.no_exec && !ev.exit.core);
+	e.code = 11 | 0x80;
+	e.flags = 0;
+	CHECK_INT(event_decode(&e, sizeof(e), &ev), 0);
+	CHECK_INT(ev.exit.signal, 11);
+	CHECK(ev.exit.core && !ev.exit.no_exec);
+	for (size_t n = 0; n < sizeof(e); n++)
+		CHECK_INT(event_decode(&e, n, &ev), -EBADMSG);
+}
+
+union action_bytes {
+	struct event_action e;
+	char bytes[sizeof(struct event_action) + 4 * EVENT_ACTION_TEXT];
+};
+
+static union action_bytes good_action(void)
+{
+	union action_bytes b = {
+		.e = { .h = { .type = EVENT_ACTION,
+			      .size = sizeof(b.e) + 3 * EVENT_ACTION_TEXT,
+			      .boot_ns = 5 },
+		       .task = { .tgid = 11, .comm = "mount" },
+		       .target = { .tgid = 12, .comm = "target" },
+		       .value = { 1, 2, 3, 4, 5 },
+		       .action = ACTION_MOUNT,
+		       .result = -13,
+		       .texts = 3 },
+	};
+
+	memcpy(b.bytes + sizeof(b.e), "one", 3);
+	memset(b.bytes + sizeof(b.e) + EVENT_ACTION_TEXT, 'x', EVENT_ACTION_TEXT); /* no NUL */
+	return b;
+}
+
+TEST(every_field_of_an_action)
+{
+	union action_bytes b = good_action();
+	struct event ev;
+
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
+	CHECK_INT(ev.kind, EVENT_IS_ACTION);
+	CHECK_INT(ev.action.kind, ACTED_MOUNT);
+	CHECK_INT(ev.action.error, 13);
+	CHECK_INT(ev.action.task.pid, 11);
+	CHECK_INT(ev.action.target.pid, 12);
+	CHECK_STR(ev.action.target.comm, "target");
+	for (int i = 0; i < 5; i++)
+		CHECK_INT(ev.action.value[i], i + 1);
+	CHECK_MEM(ev.action.text[0].p, ev.action.text[0].len, "one");
+	CHECK_INT(ev.action.text[1].len, EVENT_ACTION_TEXT);
+	CHECK_INT(ev.action.text[2].len, 0);
+	/* Of a newer version: bytes between. */
+	b.e.h.size += EVENT_ACTION_TEXT;
+	memmove(b.bytes + sizeof(b.e) + EVENT_ACTION_TEXT, b.bytes + sizeof(b.e),
+		3 * EVENT_ACTION_TEXT);
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
+	CHECK_MEM(ev.action.text[0].p, ev.action.text[0].len, "one");
+}
+
+TEST(an_action_that_nobody_does)
+{
+	static const struct {
+		size_t at;
+		uint32_t value;
+	} cases[] = {
+		{ offsetof(struct event_action, action), 0 },
+		{ offsetof(struct event_action, action), ACTIONS },
+		{ offsetof(struct event_action, result), 1 },
+		{ offsetof(struct event_action, result), (uint32_t)-4096 },
+		{ offsetof(struct event_action, texts), 4 },
+		{ offsetof(struct event_action, texts), UINT32_MAX },
+	};
+	struct event ev;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		union action_bytes b = good_action();
+
+		memcpy(b.bytes + cases[i].at, &cases[i].value, 4);
+		CHECK_INT(event_decode(&b, sizeof(b), &ev), -EBADMSG);
+	}
+	for (size_t n = 0; n < good_action().e.h.size; n++) {
+		union action_bytes b = good_action();
+
+		CHECK_INT(event_decode(&b, n, &ev), -EBADMSG);
+	}
+}
+
 /* What the next version may add: bytes at the end, a flag. */
 TEST(a_flow_of_a_newer_version)
 {
@@ -285,4 +511,60 @@ TEST(a_journal_sample_of_a_newer_version)
 	CHECK_MEM(ev.journal.data.p, ev.journal.data.len, "hello");
 	CHECK_INT(ev.journal.reader_pid, 4);
 	CHECK(!ev.journal.stream && !ev.journal.truncated);
+}
+
+TEST(a_packet)
+{
+	union {
+		struct event_packet e;
+		uint8_t bytes[256];
+	} b = { .e = { .h = { .type = EVENT_PACKET, .size = sizeof(b.e) + 5, .boot_ns = 9 },
+		       .asker = { .tgid = 4, .start_ns = 8, .cgroup_id = 15 },
+		       .local = { 192, 0, 2, 1 },
+		       .remote = { 192, 0, 2, 2 },
+		       .local_port = 40000,
+		       .remote_port = 53,
+		       .ip_version = 4,
+		       .protocol = 17,
+		       .outbound = 1,
+		       .seq = 77,
+		       .full_len = 900,
+		       .len = 5 } };
+	struct event ev;
+
+	memcpy(b.bytes + sizeof(b.e), "hello", 5);
+	CHECK_INT(event_decode(&b, sizeof(b), &ev), 0);
+	CHECK_INT(ev.kind, EVENT_IS_PACKET);
+	CHECK_INT(ev.packet.boot_ns, 9);
+	CHECK_INT(ev.packet.asker.pid, 4);
+	CHECK_INT(ev.packet.asker.start_ns, 8);
+	CHECK_INT(ev.packet.asker.cgroup_id, 15);
+	CHECK_INT(ev.packet.local[3], 1);
+	CHECK_INT(ev.packet.remote[3], 2);
+	CHECK_INT(ev.packet.local_port, 40000);
+	CHECK_INT(ev.packet.remote_port, 53);
+	CHECK_INT(ev.packet.ip_version, 4);
+	CHECK_INT(ev.packet.protocol, 17);
+	CHECK(ev.packet.outbound);
+	CHECK_INT(ev.packet.seq, 77);
+	CHECK_INT(ev.packet.full_len, 900);
+	CHECK_MEM(ev.packet.data.p, ev.packet.data.len, "hello");
+
+	/* Sixteen bytes more before the payload: a newer version's. */
+	memset(b.bytes + sizeof(b.e), 0xff, 16);
+	memcpy(b.bytes + sizeof(b.e) + 16, "hello", 5);
+	b.e.h.size += 16;
+	CHECK_INT(event_decode(&b, sizeof(b), &ev), 0);
+	CHECK_MEM(ev.packet.data.p, ev.packet.data.len, "hello");
+	b.e.h.size -= 16;
+
+	for (size_t n = 0; n < b.e.h.size; n++)
+		CHECK_INT(event_decode(&b, n, &ev), -EBADMSG);
+	b.e.len = UINT32_MAX;
+	CHECK_INT(event_decode(&b, sizeof(b), &ev), -EBADMSG);
+	b.e.len = (uint32_t)(sizeof(b.e) - EVENT_PACKET_MIN) + 6;
+	CHECK_INT(event_decode(&b, sizeof(b), &ev), -EBADMSG);
+	b.e.len = 5;
+	b.e.ip_version = 5;
+	CHECK_INT(event_decode(&b, sizeof(b), &ev), -EBADMSG);
 }

@@ -561,6 +561,87 @@ TEST(a_process_that_is_not_resolved)
 	json_object_put(o);
 }
 
+/* What others found out about it. */
+TEST(what_it_is_called)
+{
+	static const struct tls_hello hello = { .server_name = "www.example.test",
+						.alpn = { { 2, "h2" }, { 8, "http/1.1" } },
+						.n_alpn = 2,
+						.ja4 = "t13d1516h2_8daaf6152771_e5627efa2ab1" };
+	static const struct names_answer answer = {
+		.name = "www.example.test",
+		.type = DNS_AAAA,
+		.rcode = 0,
+		.n_addresses = 2,
+		.addresses = { { .bytes = { 192, 0, 2, 7 }, .ip_version = 4 },
+			       { .bytes = { 0x20, 1, 0xd, 0xb8, [15] = 7 }, .ip_version = 6 } },
+	};
+	struct flow_details d = { .domain = SLICE("www.example.test"), .hello = &hello };
+	struct tls_hello one = hello;
+	struct names_answer no = { .name = "nope.test", .type = 999, .rcode = 3 };
+	struct record *r = record_of(FLOW_SCHEMA_BOTH);
+	struct flow f = tcp_out();
+	struct json_c_object *o;
+	struct msg m;
+
+	CHECK_INT(flow_record_format(r, &f, &d, &m), 0);
+	o = json_of(m.json.p, m.json.len);
+	CHECK_JSON(o, "destination.domain", "'www.example.test");
+	CHECK_JSON(o, "source.domain", NULL);
+	CHECK_JSON(o, "tls.client.server_name", "'www.example.test");
+	CHECK_JSON(o, "tls.client.alpn", "[\"h2\",\"http/1.1\"]");
+	CHECK_JSON(o, "tls.client.ja4", "'t13d1516h2_8daaf6152771_e5627efa2ab1");
+	CHECK_JSON(o, "tls.next_protocol", NULL); /* which of them is not known */
+	CHECK_JSON(o, "sekoia_ebpf.uncertain", NULL);
+	CHECK_JSON(o, "dns", NULL);
+	json_object_put(o);
+
+	one.n_alpn = 1;
+	one.server_name[0] = 0;
+	d.hello = &one;
+	d.domain_by_other = true;
+	CHECK_INT(flow_record_format(r, &f, &d, &m), 0);
+	o = json_of(m.json.p, m.json.len);
+	CHECK_JSON(o, "tls.next_protocol", "'h2");
+	CHECK_JSON(o, "tls.client.server_name", NULL);
+	CHECK_JSON(o, "sekoia_ebpf.uncertain", "[\"domain\"]");
+	json_object_put(o);
+
+	f = udp_out();
+	d = (struct flow_details){ .answer = &answer };
+	CHECK_INT(flow_record_format(r, &f, &d, &m), 0);
+	o = json_of(m.json.p, m.json.len);
+	CHECK_JSON(o, "destination.domain", NULL);
+	CHECK_JSON(o, "tls", NULL);
+	CHECK_JSON(o, "dns.type", "'answer");
+	CHECK_JSON(o, "dns.response_code", "'NOERROR");
+	CHECK_JSON(o, "dns.question.name", "'www.example.test");
+	CHECK_JSON(o, "dns.question.type", "'AAAA");
+	CHECK_JSON(o, "dns.resolved_ip", "[\"192.0.2.7\",\"2001:db8::7\"]");
+	json_object_put(o);
+
+	d.answer = &no;
+	CHECK_INT(flow_record_format(r, &f, &d, &m), 0);
+	o = json_of(m.json.p, m.json.len);
+	CHECK_JSON(o, "dns.response_code", "'NXDOMAIN");
+	CHECK_JSON(o, "dns.question.type", NULL);
+	CHECK_JSON(o, "dns.resolved_ip", NULL);
+	json_object_put(o);
+
+	/* IPFIX has no elements for them. */
+	r->flow_schema = FLOW_SCHEMA_IPFIX;
+	d = (struct flow_details){ .domain = SLICE("a.test"),
+				   .domain_by_other = true,
+				   .hello = &hello,
+				   .answer = &answer };
+	CHECK_INT(flow_record_format(r, &f, &d, &m), 0);
+	o = json_of(m.json.p, m.json.len);
+	CHECK_JSON(o, "destination", NULL);
+	CHECK_JSON(o, "tls", NULL);
+	CHECK_JSON(o, "dns", NULL);
+	json_object_put(o);
+}
+
 TEST(the_largest_process)
 {
 	static char args[PROCESS_ARGS_MAX], exe[PROCESS_EXE_MAX];

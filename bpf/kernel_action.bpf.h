@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * What processes do to the system and to each other. Where there is a tracepoint for
+ * the thing itself, that one; else the one at the end of its system call, which nobody
+ * pays for who does not make that call. What a call was given is read when it is
+ * over: a string may have been changed meanwhile, its effect not.
+ */
+#pragma once
+
+/* Texts are zero when they are not read. size: constant, for the verifier. */
+static __always_inline struct event_action *action_reserve(u32 action, u32 texts)
+{
+	u32 size = sizeof(struct event_action) + texts * EVENT_ACTION_TEXT;
+	struct event_action *e = bpf_ringbuf_reserve(&events_ring, size, 0);
+
+	if (!e) {
+		lost(COUNT_RING_FULL);
+		return NULL;
+	}
+	__builtin_memset(e, 0, size);
+	e->h.type = EVENT_ACTION;
+	e->h.size = size;
+	e->h.boot_ns = bpf_ktime_get_boot_ns();
+	e->action = action;
+	e->texts = texts;
+	return e;
+}
+
+static __always_inline void action_submit(struct event_action *e)
+{
+	u32 size = e->h.size;
+
+	count(COUNT_SUBMITTED);
+	bpf_ringbuf_submit(e, wake_flags(&events_ring, size));
+}
+
+static __always_inline void put_actor(struct event_action *e)
+{
+	task_current(&e->task);
+	e->parent_start_ns = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(),
+					   real_parent, group_leader, start_boottime);
+}
+
+/* Any task, from any context. */
+static __always_inline void put_target(struct event_action *e, struct task_struct *task)
+{
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	struct event_task *t = &e->target;
+
+	t->start_ns = BPF_CORE_READ(leader, start_boottime);
+	t->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	t->tgid = BPF_CORE_READ(task, tgid);
+	t->uid = BPF_CORE_READ(task, real_cred, uid.val);
+	t->gid = BPF_CORE_READ(task, real_cred, gid.val);
+	t->ppid = BPF_CORE_READ(task, real_parent, tgid);
+	BPF_CORE_READ_INTO(&t->comm, leader, comm);
+}
+
+static __always_inline char *text_of(struct event_action *e, u32 i)
+{
+	return (char *)(e + 1) + i * EVENT_ACTION_TEXT;
+}
+
+/* Actions of a thread, which does one at a time. */
+static __always_inline bool action_begin(u32 action)
+{
+	return event_begin(event_key(0x80 | action, bpf_get_current_pid_tgid()));
+}
+
+/* ------------------------------------------------------------------ the kernel */
+
+SEC("tp_btf/module_load")
+int BPF_PROG(event_module_load, struct module *module)
+{
+	struct event_action *e;
+
+	if (!action_begin(ACTION_MODULE_LOAD))
+		return 0;
+	e = action_reserve(ACTION_MODULE_LOAD, 1);
+	if (!e)
+		return 0;
+	put_actor(e);
+	e->value[0] = BPF_CORE_READ(module, taints);
+	bpf_probe_read_kernel_str(text_of(e, 0), EVENT_ACTION_TEXT, module->name);
+	action_submit(e);
+	return 0;
+}
+
+SEC("tp_btf/module_free")
+int BPF_PROG(event_module_free, struct module *module)
+{
+	struct event_action *e;
+
+	if (!action_begin(ACTION_MODULE_UNLOAD))
+		return 0;
+	e = action_reserve(ACTION_MODULE_UNLOAD, 1);
+	if (!e)
+		return 0;
+	put_actor(e);
+	bpf_probe_read_kernel_str(text_of(e, 0), EVENT_ACTION_TEXT, module->name);
+	action_submit(e);
+	return 0;
+}
+
+/* Its argument was a pid before 6.8; a pointer is no such small number. */
+SEC("raw_tp/mark_victim")
+int event_oom(struct bpf_raw_tracepoint_args *ctx)
+{
+	u64 victim = ctx->args[0];
+	struct event_action *e;
+
+	if (!action_begin(ACTION_OOM_KILL))
+		return 0;
+	e = action_reserve(ACTION_OOM_KILL, 0);
+	if (!e)
+		return 0;
+	put_actor(e);
+	if (victim >> 32)
+		put_target(e, (struct task_struct *)victim);
+	else
+		e->target.tgid = victim;
+	action_submit(e);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ signals */
+
+/* Those that do not end a process by themselves: CHLD CONT STOP TSTP TTIN TTOU URG WINCH. */
+#define SIGNALS_HARMLESS                                                                           \
+	(1ull << 16 | 1ull << 17 | 1ull << 18 | 1ull << 19 | 1ull << 20 | 1ull << 21 |             \
+	 1ull << 22 | 1ull << 27)
+#define SI_KERNEL 0x80
+#define SI_QUEUE  -1
+#define SI_TKILL  -6
+
+/* Under the lock of the target's handlers: of one target, one at a time. */
+SEC("raw_tp/signal_generate")
+int event_signal(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task = (struct task_struct *)ctx->args[2];
+	u64 info = ctx->args[1];
+	int sig = ctx->args[0], result = ctx->args[4];
+	struct event_action *e;
+	void *action, *handler = NULL;
+	int code = 0;
+	u32 n = sig - 1;
+
+	if (result || n >= 64 || (1ull << n & SIGNALS_HARMLESS))
+		return 0;
+	action = (void *)BPF_CORE_READ(task, sighand) +
+		 bpf_core_field_offset(struct sighand_struct, action) +
+		 n * bpf_core_type_size(struct k_sigaction) +
+		 bpf_core_field_offset(struct k_sigaction, sa.sa_handler);
+	if (bpf_probe_read_kernel(&handler, sizeof(handler), action) || handler)
+		return 0;
+	if (!event_begin(event_key(0x80 | ACTION_SIGNAL, (u64)task << 8 ^ sig)))
+		return 0;
+	e = action_reserve(ACTION_SIGNAL, 0);
+	if (!e)
+		return 0;
+	/* No information at all: from a process, or (1) from the kernel. */
+	if (info == 1)
+		code = SI_KERNEL;
+	else if (info)
+		bpf_core_read(&code, sizeof(code), &((struct kernel_siginfo *)info)->si_code);
+	put_target(e, task);
+	e->value[0] = sig;
+	e->value[1] = (s64)code;
+	if (code == 0 || code == SI_QUEUE || code == SI_TKILL)
+		put_actor(e);
+	action_submit(e);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ namespaces */
+
+#define CLONE_NEWTIME 0x80 /* with clone() that is part of the signal */
+#define CLONE_NEW     0x7e020000u
+
+SEC("tp_btf/task_newtask")
+int BPF_PROG(event_clone, struct task_struct *task, u64 flags)
+{
+	struct event_action *e;
+
+	if (!(flags & CLONE_NEW))
+		return 0;
+	if (!action_begin(ACTION_CLONE))
+		return 0;
+	e = action_reserve(ACTION_CLONE, 0);
+	if (!e)
+		return 0;
+	put_actor(e);
+	put_target(e, task);
+	e->value[0] = flags & CLONE_NEW;
+	action_submit(e);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ system calls */
+
+struct syscall_exit {
+	u64 common;
+	s64 number;
+	s64 ret;
+};
+
+/* What the system call that ends here was given. From 5.15 on. */
+static __always_inline struct pt_regs *syscall_regs(void)
+{
+	return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+}
+
+/* With its outcome, and who made it. */
+static __always_inline struct event_action *syscall_reserve(const struct syscall_exit *ctx,
+							    u32 action, u32 texts)
+{
+	struct event_action *e;
+
+	if (!action_begin(action))
+		return NULL;
+	e = action_reserve(action, texts);
+	if (!e)
+		return NULL;
+	put_actor(e);
+	e->result = ctx->ret < 0 ? ctx->ret : 0;
+	return e;
+}
+
+static __always_inline void read_text(struct event_action *e, u32 i, u64 from)
+{
+	bpf_probe_read_user_str(text_of(e, i), EVENT_ACTION_TEXT, (void *)from);
+}
+
+#define PTRACE_TRACEME 0
+#define PTRACE_ATTACH  16
+#define PTRACE_SEIZE   0x4206
+
+SEC("tp/syscalls/sys_exit_ptrace")
+int event_ptrace(struct syscall_exit *ctx)
+{
+	struct pt_regs *regs = syscall_regs();
+	u64 request = regs->SYSCALL_ARG1;
+	struct event_action *e;
+	struct task_struct *task;
+
+	if (request != PTRACE_TRACEME && request != PTRACE_ATTACH && request != PTRACE_SEIZE)
+		return 0;
+	e = syscall_reserve(ctx, ACTION_PTRACE, 0);
+	if (!e)
+		return 0;
+	e->value[0] = request;
+	task = (struct task_struct *)bpf_get_current_task();
+	if (request == PTRACE_TRACEME) {
+		put_target(e, BPF_CORE_READ(task, real_parent));
+	} else {
+		e->value[1] = (u32)regs->SYSCALL_ARG2;
+		/* The newest of those that this thread traces. */
+		if (!ctx->ret)
+			put_target(e,
+				   (void *)BPF_CORE_READ(task, ptraced.next) -
+					   bpf_core_field_offset(struct task_struct, ptrace_entry));
+	}
+	action_submit(e);
+	return 0;
+}
+
+SEC("tp/syscalls/sys_exit_bpf")
+int event_bpf(struct syscall_exit *ctx)
+{
+	struct pt_regs *regs = syscall_regs();
+	u64 command = regs->SYSCALL_ARG1, attr = regs->SYSCALL_ARG2;
+	struct event_action *e;
+	u32 type = 0;
+
+	/* Those that fail are trials: every loader asks so what the kernel can do. */
+	if (ctx->ret < 0 || (command != BPF_MAP_CREATE && command != BPF_PROG_LOAD))
+		return 0;
+	e = syscall_reserve(ctx, command == BPF_PROG_LOAD ? ACTION_BPF_PROGRAM : ACTION_BPF_MAP, 1);
+	if (!e)
+		return 0;
+	bpf_probe_read_user(&type, sizeof(type), (void *)attr);
+	e->value[0] = type;
+	attr += command == BPF_PROG_LOAD ? offsetof(union bpf_attr, prog_name)
+					 : offsetof(union bpf_attr, map_name);
+	bpf_probe_read_user_str(text_of(e, 0), BPF_OBJ_NAME_LEN, (void *)attr);
+	action_submit(e);
+	return 0;
+}
+
+SEC("tp/syscalls/sys_exit_mount")
+int event_mount(struct syscall_exit *ctx)
+{
+	struct pt_regs *regs = syscall_regs();
+	struct event_action *e = syscall_reserve(ctx, ACTION_MOUNT, 3);
+
+	if (!e)
+		return 0;
+	e->value[0] = regs->SYSCALL_ARG4;
+	read_text(e, 0, regs->SYSCALL_ARG1);
+	read_text(e, 1, regs->SYSCALL_ARG2);
+	read_text(e, 2, regs->SYSCALL_ARG3);
+	action_submit(e);
+	return 0;
+}
+
+/* The last step of a mount by fsopen(), or of one that is moved or bound. */
+SEC("tp/syscalls/sys_exit_move_mount")
+int event_move_mount(struct syscall_exit *ctx)
+{
+	struct pt_regs *regs = syscall_regs();
+	struct event_action *e = syscall_reserve(ctx, ACTION_MOUNT, 3);
+
+	if (!e)
+		return 0;
+	e->value[1] = 1;
+	read_text(e, 0, regs->SYSCALL_ARG2);
+	read_text(e, 1, regs->SYSCALL_ARG4);
+	action_submit(e);
+	return 0;
+}
+
+SEC("tp/syscalls/sys_exit_umount")
+int event_umount(struct syscall_exit *ctx)
+{
+	struct pt_regs *regs = syscall_regs();
+	struct event_action *e = syscall_reserve(ctx, ACTION_UNMOUNT, 1);
+
+	if (!e)
+		return 0;
+	e->value[0] = (u32)regs->SYSCALL_ARG2;
+	read_text(e, 0, regs->SYSCALL_ARG1);
+	action_submit(e);
+	return 0;
+}
+
+SEC("tp/syscalls/sys_exit_unshare")
+int event_unshare(struct syscall_exit *ctx)
+{
+	struct pt_regs *regs = syscall_regs();
+	u64 flags = regs->SYSCALL_ARG1 & (CLONE_NEW | CLONE_NEWTIME);
+	struct event_action *e;
+
+	if (!flags)
+		return 0;
+	e = syscall_reserve(ctx, ACTION_UNSHARE, 0);
+	if (!e)
+		return 0;
+	e->value[0] = flags;
+	action_submit(e);
+	return 0;
+}
+
+SEC("tp/syscalls/sys_exit_setns")
+int event_setns(struct syscall_exit *ctx)
+{
+	struct pt_regs *regs = syscall_regs();
+	struct event_action *e = syscall_reserve(ctx, ACTION_SETNS, 0);
+
+	if (!e)
+		return 0;
+	e->value[0] = (u32)regs->SYSCALL_ARG2;
+	action_submit(e);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ credentials */
+
+static __always_inline int set_ids(struct syscall_exit *ctx, u32 action, bool has_real)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	const struct cred *cred = BPF_CORE_READ(task, cred);
+	struct event_action *e;
+
+	/*
+	 * A server that borrows a user's rights for a moment (the effective id alone) does so
+	 * for each request.
+	 */
+	if (ctx->ret || (has_real && (u32)syscall_regs()->SYSCALL_ARG1 == ~0u))
+		return 0;
+	e = syscall_reserve(ctx, action, 0);
+	if (!e)
+		return 0;
+	if (action == ACTION_SET_USER) {
+		e->value[0] = BPF_CORE_READ(cred, uid.val);
+		e->value[1] = BPF_CORE_READ(cred, euid.val);
+		e->value[2] = BPF_CORE_READ(cred, suid.val);
+	} else {
+		e->value[0] = BPF_CORE_READ(cred, gid.val);
+		e->value[1] = BPF_CORE_READ(cred, egid.val);
+		e->value[2] = BPF_CORE_READ(cred, sgid.val);
+	}
+	action_submit(e);
+	return 0;
+}
+
+#define SET_IDS(call, action, has_real)                                                            \
+	SEC("tp/syscalls/sys_exit_" #call)                                                         \
+	int event_##call(struct syscall_exit *ctx)                                                 \
+	{                                                                                          \
+		return set_ids(ctx, action, has_real);                                             \
+	}
+SET_IDS(setuid, ACTION_SET_USER, false)
+SET_IDS(setreuid, ACTION_SET_USER, true)
+SET_IDS(setresuid, ACTION_SET_USER, true)
+SET_IDS(setgid, ACTION_SET_GROUP, false)
+SET_IDS(setregid, ACTION_SET_GROUP, true)
+SET_IDS(setresgid, ACTION_SET_GROUP, true)
+
+/* ------------------------------------------------------------------ sockets */
+
+SEC("tp/syscalls/sys_exit_listen")
+int event_listen(struct syscall_exit *ctx)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct file **fds, *file = NULL;
+	struct event_action *e;
+	struct socket *socket;
+	struct sock *sk;
+	u32 fd, address;
+	u16 family;
+
+	if (ctx->ret)
+		return 0;
+	fd = syscall_regs()->SYSCALL_ARG1;
+	if (fd >= BPF_CORE_READ(task, files, fdt, max_fds))
+		return 0;
+	fds = BPF_CORE_READ(task, files, fdt, fd);
+	if (bpf_probe_read_kernel(&file, sizeof(file), fds + fd) || !file)
+		return 0;
+	socket = BPF_CORE_READ(file, private_data);
+	sk = BPF_CORE_READ(socket, sk);
+	family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (family != AF_INET && family != AF_INET6)
+		return 0;
+	e = syscall_reserve(ctx, ACTION_LISTEN, 0);
+	if (!e)
+		return 0;
+	e->value[0] = BPF_CORE_READ(sk, sk_protocol);
+	e->value[1] = BPF_CORE_READ(sk, __sk_common.skc_num);
+	e->value[2] = family == AF_INET ? 4 : 6;
+	if (family == AF_INET) {
+		address = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		e->value[3] = address;
+	} else {
+		bpf_core_read(&e->value[3], 16, &sk->__sk_common.skc_v6_rcv_saddr);
+	}
+	action_submit(e);
+	return 0;
+}
