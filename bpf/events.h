@@ -280,7 +280,7 @@ struct event_journal {
 	__u32 full_len; /* of the message */
 	__u32 len;	/* bytes that follow this struct */
 	__u32 path_len; /* of path */
-	char path[40];	/* of the reader's socket: /run/systemd/journal/socket */
+	char path[40];	/* of the reader's socket, its end: /run/systemd/journal/socket */
 	EVENTS_EXTRA
 	__u8 data[]; /* the last len of the sample's h.size */
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The journal tap: when a log daemon reads a message from a socket, the message
- * is copied with its sender's credentials, before any file, rate limit or
- * vacuum. What the three protocols mean is for user space to say.
+ * The journal tap: when a log daemon reads a message from a socket, a Unix one or
+ * the kernel's audit, the message is copied with its sender's credentials, before
+ * any file, rate limit or vacuum. What the three protocols mean is for user space to say.
  */
 #include "vmlinux.h"
 
@@ -47,7 +47,7 @@ struct journal_message {
 	u64 socket, ino;
 	u32 tgid, offset, linear;
 	u32 len, full; /* what we copy, what it has */
-	u16 type;
+	u16 type, family;
 };
 
 static __always_inline void journal_fill(struct event_journal *e, const struct journal_message *m)
@@ -55,6 +55,9 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	struct unix_skb_parms *cb = m->cb;
 	struct sock *sk = m->skb->sk, *peer;
 	struct unix_address *addr = NULL;
+	const char *from;
+	char first = 0;
+	u64 size;
 	long n;
 
 	e->h.type = EVENT_JOURNAL;
@@ -64,28 +67,43 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	e->socket_ino = m->ino;
 	e->len = 0;
 	e->sender_cgroup = 0;
+	e->sender_pid = e->sender_uid = e->sender_gid = 0;
+	e->reader_tgid = m->tgid;
+	e->full_len = m->full;
+	e->path_len = 0;
+	if (m->family == AF_NETLINK) { /* audit: from the kernel, and to no path */
+		e->flags = JOURNAL_NETLINK;
+		if (m->full > m->len)
+			e->flags |= JOURNAL_TRUNCATED;
+		return;
+	}
 	e->sender_pid = BPF_CORE_READ(cb, pid, numbers[0].nr);
 	e->sender_uid = BPF_CORE_READ(cb, uid.val);
 	e->sender_gid = BPF_CORE_READ(cb, gid.val);
-	e->reader_tgid = m->tgid;
-	e->full_len = m->full;
 	e->flags = m->type == SOCK_STREAM ? JOURNAL_STREAM : 0;
 	if (BPF_CORE_READ(cb, fp)) {
 		e->flags |= JOURNAL_FDS;
 		/* The message is the file: of that we know how long it is. */
-		if (!m->full)
-			e->full_len = BPF_CORE_READ(cb, fp, fp[0], f_inode, i_size);
+		if (!m->full) {
+			size = BPF_CORE_READ(cb, fp, fp[0], f_inode, i_size);
+			e->full_len = size < ~0u ? size : ~0u;
+		}
 	}
 	if (e->full_len > m->len)
 		e->flags |= JOURNAL_TRUNCATED;
-	e->path_len = 0;
 	peer = m->reader;
 	if (!peer && sk) /* only a connected sender knows whom it writes to */
 		peer = BPF_CORE_READ((struct unix_sock *)sk, peer);
 	if (peer)
 		addr = BPF_CORE_READ((struct unix_sock *)peer, addr);
 	if (addr) {
-		n = bpf_probe_read_kernel_str(e->path, sizeof(e->path), addr->name[0].sun_path);
+		/* Its end tells what it is for; its beginning may be as long as a namespace's name.
+		 */
+		from = addr->name[0].sun_path;
+		n = BPF_CORE_READ(addr, len) - 2 - (int)sizeof(e->path);
+		if (n > 0 && n < 108 && bpf_probe_read_kernel(&first, 1, from) == 0 && first)
+			from += n;
+		n = bpf_probe_read_kernel_str(e->path, sizeof(e->path), from);
 		if (n > 0)
 			e->path_len = n - 1;
 	}
@@ -223,6 +241,93 @@ static __always_inline u32 journal_copy_pages(struct event_journal *e,
 		return 0;                                                                          \
 	}
 
+/* Of a file, in whole pages: a ring of the smallest size has room for so many. */
+#define JOURNAL_FILE_PAGES 60
+#define JOURNAL_FILE_MAX   (JOURNAL_FILE_PAGES * 4096)
+#define JOURNAL_FILE_DEPTH 4
+
+/*
+ * The message from the file that came in its place. Returns how much it was: up to the
+ * first page that is not in memory, or is part of a larger one. The nodes of the tree are
+ * freed by RCU: they are there as long as we run.
+ */
+static __always_inline u32 journal_copy_file(struct event_journal *e,
+					     const struct journal_message *m,
+					     struct address_space *mapping)
+{
+	u64 memory = 0, vmemmap = 0, entry = 0, last = ~0ull, slots, mask = 0, from, page, bad;
+	struct xa_node *node;
+	u32 at;
+
+	bpf_probe_read_kernel(&vmemmap, sizeof(vmemmap), &vmemmap_base);
+	bpf_probe_read_kernel(&memory, sizeof(memory), &page_offset_base);
+	/* A file of one page has no node: the root is the only slot. */
+	slots = (u64)mapping + bpf_core_field_offset(mapping->i_pages.xa_head);
+	for (int depth = 0; depth < JOURNAL_FILE_DEPTH; depth++) {
+		if (bpf_probe_read_kernel(&entry, sizeof(entry), (void *)slots) || (entry & 3) != 2)
+			break;
+		node = (struct xa_node *)(entry - 2);
+		slots = (u64)node + bpf_core_field_offset(node->slots);
+		if (!BPF_CORE_READ(node, shift)) {
+			mask = bpf_core_field_size(node->slots) / sizeof(void *) - 1;
+			break;
+		}
+	}
+	/* One way out: each other one would be followed through all that comes behind it. */
+	for (at = 0; at < JOURNAL_FILE_MAX && at < m->len; at += 4096) {
+		from = slots + at / 4096 * 8;
+		bad = (mask - at / 4096) >> 63;
+		bad |= bpf_probe_read_kernel(&entry, sizeof(entry), (void *)from);
+		bad |= (entry & 3) | (entry - vmemmap) >> 63 | ((entry ^ last) - 1) >> 63;
+		last = entry;
+		page = memory + (entry - vmemmap) / bpf_core_type_size(struct page) * 4096;
+		page &= ((bad | -bad) >> 63) - 1; /* nowhere */
+		bad |= bpf_probe_read_kernel(e->data + at, 4096, (void *)page);
+		/* Nobody else's by now: the file is sealed, but its pages may be swapped out. */
+		bad |= bpf_probe_read_kernel(&entry, sizeof(entry), (void *)from);
+		if (bad | (entry ^ last))
+			break;
+	}
+	return at < m->len ? at : m->len;
+}
+
+/* A message that is too long for a datagram. Where its file can not be read, it is cut. */
+static __always_inline struct address_space *journal_find_file(struct journal_message *m)
+{
+	struct unix_skb_parms *cb = m->cb;
+	struct file *file;
+	s64 size;
+
+	if (!&page_offset_base || !&vmemmap_base)
+		return NULL;
+	file = BPF_CORE_READ(cb, fp, fp[0]);
+	size = BPF_CORE_READ(file, f_inode, i_size);
+	if (size <= 0)
+		return NULL;
+	m->len = size < JOURNAL_FILE_MAX ? size : JOURNAL_FILE_MAX;
+	return BPF_CORE_READ(file, f_inode, i_mapping);
+}
+
+#define JOURNAL_COPY_NOTHING(room) len = 0;
+
+#define JOURNAL_CLASS_FILE                                                                         \
+	if (!m.full) {                                                                             \
+		file = journal_find_file(&m);                                                      \
+		if (!file)                                                                         \
+			JOURNAL_CLASS(256, JOURNAL_COPY_NOTHING)                                   \
+		e = bpf_ringbuf_reserve(&journal_ring, sizeof(*e) + JOURNAL_FILE_MAX, 0);          \
+		if (!e) {                                                                          \
+			lost(COUNT_RING_FULL);                                                     \
+			return 0;                                                                  \
+		}                                                                                  \
+		journal_fill(e, &m);                                                               \
+		len = journal_copy_file(e, &m, file);                                              \
+		if (len < m.len)                                                                   \
+			e->flags |= JOURNAL_TRUNCATED;                                             \
+		journal_submit(e, len, sizeof(*e) + JOURNAL_FILE_MAX);                             \
+		return 0;                                                                          \
+	}
+
 #define JOURNAL_CLASSES(copy)                                                                      \
 	JOURNAL_CLASS(256, copy)                                                                   \
 	JOURNAL_CLASS(512, copy)                                                                   \
@@ -290,7 +395,10 @@ static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct j
 	u64 thread;
 
 	sk = skb->sk;
-	if (!sk || sk->__sk_common.skc_family != AF_UNIX)
+	if (!sk)
+		return false;
+	if (sk->__sk_common.skc_family != AF_UNIX &&
+	    (sk->__sk_common.skc_family != AF_NETLINK || sk->sk_protocol != NETLINK_AUDIT))
 		return false;
 	/* A thread reads one message at a time. */
 	thread = bpf_get_current_pid_tgid();
@@ -306,6 +414,8 @@ static __always_inline bool journal_begin(struct sk_buff *skb, int len, struct j
 	count(COUNT_SEEN);
 	handover_mark(thread);
 	m->skb = skb;
+	/* Read, not known: else the verifier would go through all that follows for each of them. */
+	m->family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	m->socket = (u64)sk;
 	m->reader = NULL;
 	m->ino = 0;
@@ -324,12 +434,14 @@ SEC("tp_btf/skb_copy_datagram_iovec")
 int BPF_PROG(journal_read, struct sk_buff *skb, int n)
 {
 	struct journal_message m;
+	struct address_space *file;
 	struct event_journal *e;
 	struct bpf_dynptr ptr;
 	u32 len;
 
 	if (!journal_begin(skb, n, &m))
 		return 0;
+	JOURNAL_CLASS_FILE
 	if (bpf_dynptr_from_skb(skb, 0, &ptr)) {
 		lost(COUNT_NO_ROOM);
 		return 0;
@@ -348,6 +460,7 @@ SEC("tp_btf/skb_copy_datagram_iovec")
 int BPF_PROG(journal_read_pages, struct sk_buff *skb, int n)
 {
 	struct journal_message m;
+	struct address_space *file;
 	struct event_journal *e;
 	u32 len;
 
@@ -357,6 +470,7 @@ int BPF_PROG(journal_read_pages, struct sk_buff *skb, int n)
 		return *(volatile int *)NULL;
 	if (!journal_begin(skb, n, &m))
 		return 0;
+	JOURNAL_CLASS_FILE
 	if (skb->data_len && m.len > JOURNAL_PAGES_MAX)
 		m.len = JOURNAL_PAGES_MAX;
 	if (!skb->data_len) {

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 
 #include "config/private.h"
+#include "config/routes.h"
 
 #define KEY_FILE_MAX 4096 /* a key and the blanks around it */
 
@@ -469,7 +470,7 @@ static void read_key_file(const char *path, const char *what, bool may_be_empty,
 	explicit_bzero(text, sizeof(text));
 }
 
-void config_load_key(struct config *c, struct config_errors *e)
+static void load_default_key(struct config *c, struct config_errors *e)
 {
 	const char *credentials = getenv("CREDENTIALS_DIRECTORY");
 	_cleanup_free_ char *path = NULL;
@@ -499,6 +500,48 @@ void config_load_key(struct config *c, struct config_errors *e)
 		config_error(e, "the intake key is missing; give it with --intake-key KEY, "
 				"SEKOIA_INTAKE_KEY, --intake-key-file FILE, the systemd credential "
 				"intake-key, or key in [intake] of " CONFIG_DEFAULT_FILE);
+}
+
+/* One text for the shipper, as intake.routes has it, with keys in place of files. */
+static void load_route_keys(struct config *c, struct config_errors *e)
+{
+	const char *list = c->intake_routes;
+	struct config_route route;
+	size_t len = 0;
+	char *text;
+
+	config_wipe_string(TAKE_PTR(c->intake_route_keys));
+	if (!list)
+		return;
+	text = malloc(CONFIG_VALUE_MAX);
+	if (!text) {
+		config_error(e, "out of memory");
+		return;
+	}
+	text[0] = '\0';
+	while (config_route_next(&list, &route)) {
+		_cleanup_free_ char *path = strndup(route.value.p, route.value.len);
+		char *key = NULL;
+
+		if (path)
+			read_key_file(path, "intake.routes", false, &key, e);
+		/* 16 of 64 and 128 characters fit. */
+		if (key)
+			len += (size_t)snprintf(text + len, CONFIG_VALUE_MAX - len, "%s%.*s:%s",
+						len ? "," : "", (int)route.name.len, route.name.p,
+						key);
+		config_wipe_string(key);
+	}
+	if (len)
+		c->intake_route_keys = strdup(text);
+	explicit_bzero(text, CONFIG_VALUE_MAX);
+	free(text);
+}
+
+void config_load_key(struct config *c, struct config_errors *e)
+{
+	load_route_keys(c, e);
+	load_default_key(c, e);
 }
 
 /* ------------------------------------------------------------------ all of it */

@@ -25,7 +25,9 @@ struct config {
 	/* [intake] */
 	char *intake_key; /* a secret: only config.c prints it, and never does */
 	char *intake_key_file;
-	int region; /* enum config_region */
+	int region;		 /* enum config_region */
+	char *intake_routes;	 /* for config_route_next(); NULL: none */
+	char *intake_route_keys; /* a secret: the same with the keys that the files hold */
 
 	/* [output] */
 	char *output;	   /* a name of output_types[], or several with commas */
@@ -87,6 +89,9 @@ struct config {
 	uint64_t journal_rate_limit; /* 0: none */
 	uint64_t journal_rate_interval_ms;
 	int journal_schema; /* enum config_journal_schema */
+	/* Which lines: lists as in config/flow_filter.h; NULL: all. */
+	char *journal_units, *journal_identifiers;
+	int journal_max_severity; /* RFC 5424: 0 emergency to 7 debug */
 
 	/* [kernel] */
 	bool kernel_log;
@@ -270,7 +275,8 @@ const struct config_option *config_find(const char *key);
 /*
  * The key, from the first of: intake.key (flag, environment, file), the
  * intake.key_file, the systemd credential "intake-key"
- * ($CREDENTIALS_DIRECTORY). Checks its form. Mistakes go to e.
+ * ($CREDENTIALS_DIRECTORY), and those of intake.routes. Checks their form.
+ * Mistakes go to e.
  */
 void config_load_key(struct config *c, struct config_errors *e);
 

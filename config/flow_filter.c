@@ -35,6 +35,14 @@ bool flow_list_each(const char *list, bool (*fn)(void *arg, struct slice item, b
 	}
 }
 
+bool flow_is_plain(struct slice name)
+{
+	for (size_t i = 0; i < name.len; i++)
+		if ((unsigned char)name.p[i] <= ' ' || name.p[i] == 0x7f || name.p[i] == ',')
+			return false;
+	return name.len;
+}
+
 /* A decimal number up to max; -1: none. */
 static long parse_number(struct slice s, long max)
 {
@@ -159,6 +167,18 @@ static bool is_cgroup(void *arg, struct slice item, bool unwanted)
 	return item.p[0] == '/' && item.len < FLOW_ITEM_SIZE;
 }
 
+static bool is_unit(void *arg, struct slice item, bool unwanted)
+{
+	(void)arg, (void)unwanted;
+	return item.len < FLOW_ITEM_SIZE && flow_is_plain(item) && !memchr(item.p, '/', item.len);
+}
+
+static bool is_identifier(void *arg, struct slice item, bool unwanted)
+{
+	(void)arg, (void)unwanted;
+	return item.len < FLOW_ITEM_SIZE && flow_is_plain(item);
+}
+
 const char *config_check_networks(char *value)
 {
 	return flow_list_each(value, is_network, NULL)
@@ -202,4 +222,20 @@ const char *config_check_cgroups(char *value)
 		       ? NULL
 		       : "is not a list of cgroups; allowed: their paths from the root of cgroup v2, "
 			 "!/system.slice/cron.service";
+}
+
+const char *config_check_units(char *value)
+{
+	return flow_list_each(value, is_unit, NULL)
+		       ? NULL
+		       : "is not a list of units; allowed: ssh, cron.service, user@*.service, "
+			 "!session-*.scope, at most 256";
+}
+
+const char *config_check_identifiers(char *value)
+{
+	return flow_list_each(value, is_identifier, NULL)
+		       ? NULL
+		       : "is not a list of names; allowed: what stands before [PID]: in a log line, "
+			 "sshd, postfix/*, !systemd, at most 256";
 }

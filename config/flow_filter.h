@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which flows are wanted: the lists of [flows], read. An item is wanted, or
- * with a ! in front of it unwanted; a list with a wanted item wants nothing else.
- * What the lists mean to the kernel is in user/flow_rules.c.
+ * Which flows, and journal lines, are wanted: the lists of [flows] and [journal], read. An item is
+ * wanted, or with a ! in front of it unwanted; a list with a wanted item wants nothing else. What
+ * the lists mean to the kernel is in user/flow_rules.c, and to the journal in
+ * user/journal_filter.c.
  */
 #pragma once
 
@@ -30,6 +31,9 @@ struct flow_name {
 	struct slice name;
 	bool unwanted;
 };
+
+/* Without what a message or a list could not have: blanks, commas, control characters. */
+bool flow_is_plain(struct slice name);
 
 /* Calls fn for each item of a list. False as soon as fn says so, or for an empty or 257th item. */
 bool flow_list_each(const char *list, bool (*fn)(void *arg, struct slice item, bool unwanted),

@@ -25,6 +25,9 @@ static const char *const sync_values[] = { "none", "interval", "batch", NULL };
 static const char *const flow_schema_values[] = { "both", "ipfix", "ecs", NULL };
 static const char *const direction_values[] = { "both", "in", "out", NULL };
 static const char *const journal_schema_values[] = { "auto", "raw", "ecs", NULL };
+/* By number: RFC 5424, table 2. */
+static const char *const severity_values[] = { "emergency", "alert", "critical", "error", "warning",
+					       "notice",    "info",  "debug",	 NULL };
 static const char *const log_level_values[] = { "error", "warning", "info", "debug", NULL };
 
 /* A row is read as a row. */
@@ -43,6 +46,12 @@ const struct config_option config_options[] = {
 	  .initial = "fra1", .values = region_values, .metavar = "REGION",
 	  .live = CONFIG_LIVE_SHIPPER,
 	  .help = "The Sekoia.io region of the intake" },
+	{ .key = "intake.routes", .type = CONFIG_STRING, AT(intake_routes), .metavar = "LIST",
+	  .help = "Send to other intakes: NAME:KEYFILE; flows, kernel, or names or units of the journal",
+	  .check = config_check_routes },
+	{ .key = "intake.route_keys", .type = CONFIG_SECRET, AT(intake_route_keys), .internal = true,
+	  .live = CONFIG_LIVE_SHIPPER, .metavar = "LIST",
+	  .help = "What is in the files of intake.routes" },
 
 	{ .key = "output.type", .flag = "output", .letter = 'o', .type = CONFIG_STRING, AT(output),
 	  .initial = "https", .values = output_values, .metavar = "TYPE",
@@ -227,6 +236,16 @@ const struct config_option config_options[] = {
 
 	{ .key = "journal.enable", .type = CONFIG_BOOL, AT(journal), .initial = "yes",
 	  .help = "Capture what journald, rsyslogd or syslog-ng read" },
+	{ .key = "journal.units", .type = CONFIG_STRING, AT(journal_units), .metavar = "LIST",
+	  .help = "Only lines of these units, such as ssh, user@*.service; with a !, none of theirs",
+	  .check = config_check_units },
+	{ .key = "journal.identifiers", .type = CONFIG_STRING, AT(journal_identifiers),
+	  .metavar = "LIST",
+	  .help = "Only lines of these names, such as sshd, postfix/*; with a !, none of theirs",
+	  .check = config_check_identifiers },
+	{ .key = "journal.max_severity", .type = CONFIG_ENUM, AT(journal_max_severity),
+	  .initial = "debug", .values = severity_values, .metavar = "SEVERITY",
+	  .help = "Leave out lines that are less urgent than this" },
 	{ .key = "journal.rate_limit", .type = CONFIG_NUMBER, AT(journal_rate_limit), .initial = "0",
 	  .max = 1000000000, .metavar = "N",
 	  .help = "Send at most N lines of a unit at once, and N more in each rate_interval; 0: all of them" },

@@ -82,6 +82,9 @@ const char *config_metavar(const struct config_option *o);
  */
 const char *config_check_intake_key(char *value);
 const char *config_check_outputs(char *value);
+/* In routes.c. */
+const char *config_check_routes(char *value);
+/* In config_check.c again. */
 const char *config_check_drop_order(char *value);
 const char *config_check_host(char *value);
 const char *config_check_targets(char *value);
@@ -96,6 +99,8 @@ const char *config_check_protocols(char *value);
 const char *config_check_users(char *value);
 const char *config_check_commands(char *value);
 const char *config_check_cgroups(char *value);
+const char *config_check_units(char *value);
+const char *config_check_identifiers(char *value);
 
 bool config_is_name(const char *s, size_t len);
 bool config_is_ipv6(const char *s, size_t len);

@@ -9,12 +9,17 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "config/routes.h"
 
-const char *output_key(const struct config *config, struct slice route)
+struct slice output_key(const struct config *config, struct slice route)
 {
-	/* One intake so far: all routes lead to it. */
-	(void)route;
-	return config->intake_key;
+	const char *list = config->intake_route_keys;
+	struct config_route r;
+
+	while (route.len && list && config_route_next(&list, &r))
+		if (r.name.len == route.len && !memcmp(r.name.p, route.p, route.len))
+			return r.value;
+	return config->intake_key ? slice_of(config->intake_key) : (struct slice){ NULL, 0 };
 }
 
 const char *out_host(const struct output *out)
@@ -32,22 +37,31 @@ uint16_t out_port(const struct output *out)
 /* Fewer characters of a key than this tell nothing. */
 #define KEY_PART_MIN 6
 
-void out_hide_key(const struct config *config, char *text)
+static void hide_key(struct slice key, char *text)
 {
-	const char *key = config->intake_key;
-	size_t key_len = key ? strlen(key) : 0, len = strlen(text);
+	size_t len = strlen(text);
 	char *p;
 
-	if (!key_len)
+	if (!key.len)
 		return;
-	while ((p = strstr(text, key)))
-		memset(p, '*', key_len);
-	for (size_t n = key_len - 1; n >= KEY_PART_MIN; n--) {
-		if (n <= len && !memcmp(text + len - n, key, n)) {
+	while ((p = memmem(text, len, key.p, key.len)))
+		memset(p, '*', key.len);
+	for (size_t n = key.len - 1; n >= KEY_PART_MIN; n--) {
+		if (n <= len && !memcmp(text + len - n, key.p, n)) {
 			memset(text + len - n, '*', n);
 			return;
 		}
 	}
+}
+
+void out_hide_key(const struct config *config, char *text)
+{
+	const char *list = config->intake_route_keys;
+	struct config_route r;
+
+	hide_key(output_key(config, SLICE("")), text);
+	while (list && config_route_next(&list, &r))
+		hide_key(r.value, text);
 }
 
 void out_down(struct output *out, uint64_t retry_after_ms, const char *fmt, ...)
@@ -66,15 +80,15 @@ void out_down(struct output *out, uint64_t retry_after_ms, const char *fmt, ...)
 
 const struct rfc5424_sd *out_sd(const struct output *out, struct out_sd *cache, struct slice route)
 {
-	const char *key = output_key(out->config, route);
+	struct slice key = output_key(out->config, route);
 
-	if (!key)
+	if (!key.p)
 		return NULL;
-	if (key != cache->key) {
+	if (key.p != cache->key) {
 		cache->key = NULL;
-		if (rfc5424_sd_init(&cache->sd, slice_of(key)) < 0)
+		if (rfc5424_sd_init(&cache->sd, key) < 0)
 			return NULL;
-		cache->key = key;
+		cache->key = key.p;
 	}
 	return &cache->sd;
 }

@@ -159,22 +159,21 @@ static char *put(char *at, const void *p, size_t n)
 #define PUT_LITERAL(at, text) put(at, text, sizeof(text) - 1)
 
 /* The part of an element before the event, for this key. */
-static int set_prefix(struct https *h, const char *key)
+static int set_prefix(struct https *h, struct slice key)
 {
-	struct slice text = slice_of(key);
 	char *at = h->prefix;
 	int err;
 
 	h->prefix_key = NULL;
-	if (text.len > RFC5424_KEY_MAX)
+	if (key.len > RFC5424_KEY_MAX)
 		return -EMSGSIZE;
 	at = PUT_LITERAL(at, ELEMENT_KEY);
-	err = json_escape(at, JSON_ESCAPE_MAX * RFC5424_KEY_MAX, text, &at);
+	err = json_escape(at, JSON_ESCAPE_MAX * RFC5424_KEY_MAX, key, &at);
 	if (err)
 		return err;
 	at = PUT_LITERAL(at, ELEMENT_JSON);
 	h->prefix_len = (size_t)(at - h->prefix);
-	h->prefix_key = key;
+	h->prefix_key = key.p;
 	return 0;
 }
 
@@ -491,7 +490,8 @@ static void down_for_key(struct https *h, uint64_t wait_ms, int status)
 	char text[96];
 
 	h->out->keep_target = true;
-	snprintf(text, sizeof(text), "intake key refused (%d): check intake.key", status);
+	snprintf(text, sizeof(text), "intake key refused (%d): check intake.key%s", status,
+		 h->out->config->intake_routes ? " and intake.routes" : "");
 	down(h, wait_ms ? wait_ms : KEY_RETRY_MS, text);
 }
 
@@ -883,7 +883,7 @@ static int https_open(struct output *out)
 	struct https *h;
 	int err;
 
-	if (!output_key(out->config, SLICE("")))
+	if (!output_key(out->config, SLICE("")).p)
 		return -ENOKEY;
 	h = calloc(1, sizeof(*h));
 	if (!h)
@@ -902,18 +902,18 @@ static int https_open(struct output *out)
 static int https_send(struct output *out, const struct msg *m)
 {
 	struct https *h = out->impl;
-	const char *key = output_key(out->config, m->route);
+	struct slice key = output_key(out->config, m->route);
 	int err;
 
 	if (h->is_down)
 		return -ENOTCONN;
-	if (!key)
+	if (!key.p)
 		return -ENOKEY;
 	if (!h->is_ready || h->is_full) {
 		h->is_starved = true;
 		return -EAGAIN;
 	}
-	if (key != h->prefix_key) {
+	if (key.p != h->prefix_key) {
 		err = set_prefix(h, key);
 		if (err)
 			return err == -EMSGSIZE ? -ENOKEY : err;

@@ -511,7 +511,7 @@ static int relp_out_open(struct output *out)
 	struct relp *r;
 	int err = -ENOMEM;
 
-	if (!output_key(out->config, SLICE("")))
+	if (!output_key(out->config, SLICE("")).p)
 		return -ENOKEY;
 	r = calloc(1, sizeof(*r));
 	if (!r)

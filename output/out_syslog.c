@@ -34,7 +34,7 @@ static int syslog_open(struct output *out)
 	struct syslog *s;
 	int err;
 
-	if (!output_key(out->config, SLICE("")))
+	if (!output_key(out->config, SLICE("")).p)
 		return -ENOKEY;
 	s = calloc(1, sizeof(*s));
 	if (!s)

@@ -143,5 +143,8 @@ extern const struct output_ops output_https, output_relp, output_syslog, output_
 /* By its name, or NULL. */
 const struct output_ops *output_find(const char *name);
 
-/* The key for a route (empty: the default intake), or NULL when there is none. */
-const char *output_key(const struct config *config, struct slice route);
+/*
+ * The key for a route: the default intake's for an empty one, and for one that is
+ * not configured any more. Points into config; p is NULL when there is none.
+ */
+struct slice output_key(const struct config *config, struct slice route);

@@ -102,7 +102,7 @@ const struct books_row books_rows[] = {
 	  .help = "Lost: samples that no program of ours wrote",
 	  .lost = "lost", .cause = "the samples were not ours; is something else writing there?" },
 	{ SOURCE(filtered), .key = "filtered",
-	  .help = "Samples that are not for us, such as empty lines" },
+	  .help = "Left out: not for us, empty lines, or journal lines that the configuration does not want" },
 	{ SOURCE(own), .key = "own",
 	  .help = "Left out: our own connections to the intake, our own log lines, what our own processes do" },
 	{ SOURCE(rate_limited), .key = "rate_limited",

@@ -36,6 +36,7 @@
 #include "user/process.h"
 #include "user/record.h"
 #include "user/reload.h"
+#include "user/routes.h"
 #include "user/shipper_process.h"
 #include "user/source.h"
 #include "user/source_self.h"
@@ -928,6 +929,8 @@ static int open_sink(struct collector *c)
 		err = process_cache_new(&o, &c->sink.processes);
 	if (!err)
 		err = users_new(NULL, &c->sink.users);
+	if (!err)
+		err = routes_new(c->config->intake_routes, &c->sink.routes);
 	interfaces_init(&c->sink.interfaces);
 	c->sink.own.collector = (uint32_t)getpid();
 	c->sink.config = c->config;
@@ -971,6 +974,7 @@ static void done(struct collector *c)
 	record_free(c->sink.record);
 	process_cache_free(c->sink.processes);
 	users_free(c->sink.users);
+	routes_free(c->sink.routes);
 	names_free(c->sink.names);
 	losses_free(c->losses);
 	free(c->books);

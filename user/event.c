@@ -113,6 +113,7 @@ static int decode_journal(const void *sample, size_t size, struct journal_sample
 		.netlink = e.flags & JOURNAL_NETLINK,
 		.full_len = e.full_len > e.len ? e.full_len : e.len,
 		.path = { base + offsetof(struct event_journal, path), e.path_len },
+		.path_is_cut = e.path_len >= sizeof(e.path) - 1,
 		.data = { base + size - len, len },
 	};
 	/* The program copies a whole sun_path; what counts ends at its first NUL. */

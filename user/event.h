@@ -56,6 +56,7 @@ struct journal_sample {
 	bool stream, truncated, has_fds, netlink;
 	uint32_t full_len;
 	struct slice path; /* of the reader's socket; may be empty */
+	bool path_is_cut;  /* perhaps: there is only the end of it */
 	struct slice data;
 };
 

@@ -5,14 +5,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "user/audit_type.h"
+
 #define DEFAULT_STREAMS 1024
 #define DEFAULT_BYTES	(4u << 20)
 #define NONE		UINT32_MAX
 #define NAME_SIZE	128 /* identifier and unit of a stream */
 #define HEADER_LINES	7
-#define KEY_MAX		64
 #define AUDIT_TEXT_MAX	16384 /* the kernel's own limit is 8970 */
 #define NLMSG_HEADER	16
+#define AUDIT_EOE	1320 /* the end of several records: no text */
 
 /* What senders leave open. */
 #define PRI_DATAGRAM (1 * 8 + 6) /* user.info */
@@ -115,6 +117,7 @@ static struct journal_line line_of(const struct decode *d, enum journal_transpor
 		.text = SLICE(""),
 		.code = SLICE(""),
 		.unit = SLICE(""),
+		.fields = SLICE(""),
 		.pid = s->pid,
 		.trusted_pid = s->pid,
 		.uid = s->uid,
@@ -275,7 +278,7 @@ bool journal_parse_identifier(struct slice *text, struct slice *identifier, uint
 static bool parse_rfc5424(struct slice s, struct journal_line *line)
 {
 	static const char bom[] = "\xef\xbb\xbf";
-	struct slice time, app, procid;
+	struct slice time, app, procid, msgid;
 	uint64_t v;
 
 	if (!has_shape(s, "1 "))
@@ -287,7 +290,7 @@ static bool parse_rfc5424(struct slice s, struct journal_line *line)
 	next_word(&s); /* the host: this one */
 	app = next_word(&s);
 	procid = next_word(&s);
-	next_word(&s); /* MSGID */
+	msgid = next_word(&s);
 	if (!app.len || !procid.len || !s.len)
 		return false;
 	if (s.p[0] == '-') {
@@ -319,6 +322,8 @@ static bool parse_rfc5424(struct slice s, struct journal_line *line)
 
 	if (!slice_is(app, "-"))
 		line->identifier = app;
+	if (!slice_is(msgid, "-"))
+		line->code = msgid;
 	if (parse_number(procid, UINT32_MAX, &v) && v)
 		line->pid = (uint32_t)v;
 	line->text = s;
@@ -381,7 +386,7 @@ struct native_entry {
 
 static bool is_key(struct slice key)
 {
-	if (!key.len || key.len > KEY_MAX || is_digit(key.p[0]))
+	if (!key.len || key.len > JOURNAL_KEY_MAX || is_digit(key.p[0]))
 		return false;
 	for (size_t i = 0; i < key.len; i++)
 		if (!((key.p[i] >= 'A' && key.p[i] <= 'Z') || is_digit(key.p[i]) ||
@@ -435,10 +440,13 @@ static bool tell_entry(const struct decode *d, const struct native_entry *e, uin
 		line.pri = (uint8_t)((line.pri & ~7u) | v);
 	line.pri = checked_pri(line.pri);
 	/* An entry need not have a message; its fields are the message then. */
-	if (e->has_message)
+	line.fields = (struct slice){ e->start, (size_t)(e->end - e->start) };
+	if (e->has_message) {
 		line.text = e->message;
-	else if (e->end > e->start)
-		line.text = (struct slice){ e->start, (size_t)(e->end - e->start) };
+	} else {
+		line.text = line.fields;
+		line.fields.len = 0;
+	}
 	while (line.text.len && line.text.p[line.text.len - 1] == '\n')
 		line.text.len--;
 	line.cut_bytes = cut_bytes;
@@ -458,10 +466,11 @@ static uint64_t le64(const char *p)
 }
 
 /*
- * One field at *at. 1 and *at behind it; 0 when it does not end here: what
- * there is of it was taken, and nothing follows; -EBADMSG for something else.
+ * One field at *at. 1 and *at behind it; 0 when it does not end here: *ret_value is what
+ * there is of it, and nothing follows; -EBADMSG for something else.
  */
-static int parse_field(const char **at, const char *end, struct native_entry *e)
+static int parse_field(const char **at, const char *end, struct slice *ret_key,
+		       struct slice *ret_value)
 {
 	const char *nl = memchr(*at, '\n', (size_t)(end - *at));
 	const char *line_end = nl ? nl : end;
@@ -471,8 +480,10 @@ static int parse_field(const char **at, const char *end, struct native_entry *e)
 
 	if (!is_key(key))
 		return -EBADMSG;
+	*ret_key = key;
+	*ret_value = (struct slice){ NULL, 0 };
 	if (equals) {
-		take_field(e, key, (struct slice){ equals + 1, (size_t)(line_end - equals - 1) });
+		*ret_value = (struct slice){ equals + 1, (size_t)(line_end - equals - 1) };
 		*at = nl ? nl + 1 : end;
 		return nl ? 1 : 0;
 	}
@@ -480,12 +491,12 @@ static int parse_field(const char **at, const char *end, struct native_entry *e)
 		return 0;
 	len = le64(nl + 1);
 	*at = nl + 1 + 8;
+	*ret_value = (struct slice){ *at, (size_t)(end - *at) };
 	if (len > (uint64_t)(end - *at)) {
-		take_field(e, key, (struct slice){ *at, (size_t)(end - *at) });
 		*at = end;
 		return 0;
 	}
-	take_field(e, key, (struct slice){ *at, (size_t)len });
+	ret_value->len = (size_t)len;
 	*at += len;
 	if (*at == end)
 		return 0;
@@ -495,10 +506,44 @@ static int parse_field(const char **at, const char *end, struct native_entry *e)
 	return 1;
 }
 
+/* What is in the line, and what no sender may say, as journald has it. */
+static bool is_told(struct slice key)
+{
+	static const char *const told[] = { "MESSAGE",		 "PRIORITY",   "SYSLOG_FACILITY",
+					    "SYSLOG_IDENTIFIER", "SYSLOG_PID", "MESSAGE_ID" };
+
+	for (size_t i = 0; i < sizeof(told) / sizeof(*told); i++)
+		if (slice_is(key, told[i]))
+			return true;
+	return key.p[0] == '_';
+}
+
+bool journal_next_field(struct slice *fields, struct slice *key, struct slice *value)
+{
+	const char *at = fields->p, *end = at + fields->len;
+
+	while (at < end) {
+		if (*at == '#' || *at == '.') {
+			const char *nl = memchr(at, '\n', (size_t)(end - at));
+
+			at = nl ? nl + 1 : end;
+			continue;
+		}
+		value->p = NULL;
+		if (parse_field(&at, end, key, value) <= 0)
+			at = end;
+		*fields = (struct slice){ at, (size_t)(end - at) };
+		if (value->p && !is_told(*key))
+			return true;
+	}
+	return false;
+}
+
 static bool decode_native(const struct decode *d)
 {
 	const char *at = d->s->data.p + d->j->taken, *end = d->s->data.p + d->s->data.len;
 	struct native_entry e = { .start = at, .end = at };
+	struct slice key, value;
 	int r = 1;
 
 	count_once(d, &d->j->stats.native);
@@ -517,7 +562,10 @@ static bool decode_native(const struct decode *d)
 			at = nl ? nl + 1 : end;
 			continue;
 		}
-		r = parse_field(&at, end, &e);
+		value.p = NULL;
+		r = parse_field(&at, end, &key, &value);
+		if (value.p)
+			take_field(&e, key, value);
 		e.end = at;
 	}
 	if (r < 0) {
@@ -530,6 +578,24 @@ static bool decode_native(const struct decode *d)
 }
 
 /* ------------------------------------------------------------------ audit */
+
+/* The kernel writes it before anything that a process could have said; 0: it did not. */
+static uint32_t audit_pid(struct slice text)
+{
+	static const struct slice name = SLICE(" pid=");
+	const char *p = memmem(text.p, text.len, name.p, name.len);
+	const char *said = memmem(text.p, text.len, " msg='", 6);
+	struct slice number;
+	uint64_t v;
+
+	if (!p || (said && said < p))
+		return 0;
+	number.p = p + name.len;
+	number.len = 0;
+	while (number.p + number.len < text.p + text.len && is_digit(number.p[number.len]))
+		number.len++;
+	return parse_number(number, UINT32_MAX, &v) ? (uint32_t)v : 0;
+}
 
 static bool decode_audit(const struct decode *d)
 {
@@ -547,7 +613,7 @@ static bool decode_audit(const struct decode *d)
 	}
 	memcpy(&type, s.p + 4, sizeof(type)); /* nlmsg_type, in the host's order */
 	/* Below are the answers to requests, with two exceptions: USER and LOGIN. */
-	if (type < 1100 && type != 1005 && type != 1006) {
+	if ((type < 1100 && type != 1005 && type != 1006) || type == AUDIT_EOE) {
 		j->stats.control++;
 		return true;
 	}
@@ -555,7 +621,10 @@ static bool decode_audit(const struct decode *d)
 	while (s.len && (is_blank(s.p[s.len - 1]) || !s.p[s.len - 1]))
 		s.len--;
 	/* The form of audit.log, so that tools which read that read this. */
-	n = snprintf(j->audit, sizeof(j->audit), "type=UNKNOWN[%u] msg=", type);
+	if (audit_type_name(type))
+		n = snprintf(j->audit, sizeof(j->audit), "type=%s msg=", audit_type_name(type));
+	else
+		n = snprintf(j->audit, sizeof(j->audit), "type=UNKNOWN[%u] msg=", type);
 	len = s.len;
 	line.cut_bytes = missing(d->s);
 	if (len > sizeof(j->audit) - (size_t)n) {
@@ -569,6 +638,7 @@ static bool decode_audit(const struct decode *d)
 	line.code = (struct slice){ j->code, (size_t)n };
 	line.pri = PRI_AUDIT;
 	line.identifier = SLICE("audit");
+	line.pid = audit_pid(line.text);
 	return tell(d, &line);
 }
 
@@ -668,6 +738,7 @@ static bool tell_stream(const struct decode *d, const struct stream *st, struct 
 		.identifier = slice_of(st->identifier),
 		.code = SLICE(""),
 		.unit = slice_of(st->unit),
+		.fields = SLICE(""),
 		.pid = st->pid,
 		.trusted_pid = st->pid,
 		.uid = st->uid,

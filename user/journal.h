@@ -27,9 +27,10 @@ struct journal_line {
 	uint8_t pri;		 /* facility * 8 + severity */
 	struct slice identifier; /* empty: the sender gave none */
 	struct slice text;	 /* may hold line feeds; without the last one */
-	struct slice code;	 /* MESSAGE_ID, or the number of an audit type; may be empty */
-	struct slice unit;	 /* as root's stream announced it; may be empty */
-	uint32_t pid;		 /* as the sender gave it, else trusted_pid */
+	struct slice code;   /* MESSAGE_ID, MSGID, or the number of an audit type; may be empty */
+	struct slice unit;   /* as root's stream announced it; may be empty */
+	struct slice fields; /* of a native message with a text: for journal_next_field() */
+	uint32_t pid;	     /* as the sender gave it, else trusted_pid */
 	uint32_t trusted_pid, uid, gid; /* from the kernel */
 	uint64_t cgroup_id;		/* of the sender's socket; 0: not known */
 	uint64_t boot_ns;		/* when it was read */
@@ -103,6 +104,14 @@ int journal_stream_save(const struct journal *j, struct buf *ret);
 int journal_stream_restore(struct journal *j, struct slice bytes);
 
 void journal_get_stats(const struct journal *j, struct journal_stats *ret);
+
+/*
+ * The next field of a native message that has no place in struct journal_line,
+ * from *fields, which moves behind it. A key is at most JOURNAL_KEY_MAX bytes of
+ * A to Z, 0 to 9 and _; a value is any bytes. False: there are no more.
+ */
+#define JOURNAL_KEY_MAX 64
+bool journal_next_field(struct slice *fields, struct slice *key, struct slice *value);
 
 /*
  * "name[pid]: " at the start of *text, as syslog(3) writes it: moves *text

@@ -13,6 +13,10 @@ static const char *const providers[] = {
 /* Names may come from anyone; a record has room for the text, too. */
 #define NAME_MAX_BYTES 255
 
+/* What a sender adds of its own must leave room for the text. */
+#define FIELDS_MAX	 64
+#define FIELDS_MAX_BYTES 16384 /* of JSON */
+
 static struct slice at_most(struct slice s, size_t max)
 {
 	return (struct slice){ s.p, s.len < max ? s.len : max };
@@ -25,12 +29,92 @@ struct slice journal_record_unit(const struct journal_line *line, const struct p
 	return at_most(line->unit, NAME_MAX_BYTES);
 }
 
+struct slice journal_record_app(const struct journal_line *line, const struct process_info *p)
+{
+	if (line->identifier.len)
+		return at_most(line->identifier, NAME_MAX_BYTES);
+	if (p && p->name.len)
+		return at_most(p->name, NAME_MAX_BYTES);
+	return slice_of(providers[line->transport]);
+}
+
+struct field {
+	struct slice key, value;
+	bool is_told;
+};
+
+/* All values of f[i]'s key: journald, too, lets a field have several. */
+static void put_field(struct json_writer *w, struct field *f, int i, int n)
+{
+	char key[JOURNAL_KEY_MAX + 1];
+	bool many = false;
+
+	memcpy(key, f[i].key.p, f[i].key.len);
+	key[f[i].key.len] = '\0';
+	for (int k = i + 1; k < n; k++) {
+		f[k].is_told |= slice_is(f[k].key, key);
+		many |= slice_is(f[k].key, key);
+	}
+	if (!many) {
+		json_slice(w, key, f[i].value);
+		return;
+	}
+	json_array(w, key);
+	for (int k = i; k < n; k++)
+		if (slice_is(f[k].key, key))
+			json_slice(w, NULL, f[k].value);
+	json_array_end(w);
+}
+
+/* As they are named; those that have no room are counted. */
+static void put_fields(struct json_writer *w, struct slice fields)
+{
+	struct field f[FIELDS_MAX];
+	struct slice key, value;
+	uint64_t left_out = 0;
+	char *end = w->end;
+	int n = 0;
+
+	while (journal_next_field(&fields, &key, &value)) {
+		if (n < FIELDS_MAX)
+			f[n++] = (struct field){ key, value, false };
+		else
+			left_out++;
+	}
+	if (!n)
+		return;
+	json_object(w, RECORD_JSON_NAME);
+	json_object(w, "journal");
+	if (w->end - w->at > FIELDS_MAX_BYTES)
+		w->end = w->at + FIELDS_MAX_BYTES;
+	for (int i = 0; i < n; i++) {
+		struct json_writer before = *w;
+
+		if (f[i].is_told)
+			continue;
+		put_field(w, f, i, n);
+		if (!w->full)
+			continue;
+		*w = before;
+		for (int k = i; k < n; k++)
+			left_out += f[k].key.len == f[i].key.len &&
+				    !memcmp(f[k].key.p, f[i].key.p, f[i].key.len);
+	}
+	w->end = end;
+	json_object_end(w);
+	if (left_out)
+		json_u64(w, "journal_left_out", left_out);
+	json_object_end(w);
+}
+
 void journal_record_format(struct record *r, const struct journal_line *line,
 			   const struct journal_details *d, struct msg *ret)
 {
+	enum config_journal_schema schema = r->journal_schema;
 	const struct process_info *p = d->process;
 	struct json_writer w;
 	struct slice unit;
+	char gid[16];
 
 	*ret = (struct msg){
 		.seq = r->seq,
@@ -38,18 +122,17 @@ void journal_record_format(struct record *r, const struct journal_line *line,
 		.class = MSG_JOURNAL,
 		.pri = line->pri,
 		.host = r->hostname,
-		.app = at_most(line->identifier, NAME_MAX_BYTES),
+		.app = journal_record_app(line, p),
+		.route = d->route,
 	};
-	if (!ret->app.len && p && p->name.len)
-		ret->app = at_most(p->name, NAME_MAX_BYTES);
-	if (!ret->app.len)
-		ret->app = slice_of(providers[line->transport]);
 	ret->procid = (struct slice){ r->number, 0 };
 	if (line->pid)
 		ret->procid.len = (size_t)snprintf(r->number, sizeof(r->number), "%u", line->pid);
 
-	if (r->journal_schema == JOURNAL_SCHEMA_RAW) {
-		record_finish_text(r, r->journal_schema, NULL, line->text, line->cut_bytes, ret);
+	if (d->route.len && schema == JOURNAL_SCHEMA_AUTO)
+		schema = JOURNAL_SCHEMA_RAW;
+	if (schema == JOURNAL_SCHEMA_RAW) {
+		record_finish_text(r, schema, NULL, line->text, line->cut_bytes, ret);
 		return;
 	}
 
@@ -60,8 +143,12 @@ void journal_record_format(struct record *r, const struct journal_line *line,
 	} else if (line->trusted_pid) {
 		record_put_process(r, &w, &(struct process_info){ .pid = line->trusted_pid });
 	}
-	if (line->trusted_pid)
+	if (line->trusted_pid) {
 		record_put_user(&w, line->uid, d->user_name);
+		json_object(&w, "group");
+		json_plain(&w, "id", gid, (size_t)snprintf(gid, sizeof(gid), "%u", line->gid));
+		json_object_end(&w);
+	}
 	if (p)
 		record_put_container(&w, &p->container);
 	unit = journal_record_unit(line, p);
@@ -70,8 +157,9 @@ void journal_record_format(struct record *r, const struct journal_line *line,
 		json_slice(&w, "name", unit);
 		json_object_end(&w);
 	}
+	put_fields(&w, line->fields);
 	record_open_event(r, &w, providers[line->transport]);
 	if (line->code.len)
 		json_slice(&w, "code", at_most(line->code, NAME_MAX_BYTES));
-	record_finish_text(r, r->journal_schema, &w, line->text, line->cut_bytes, ret);
+	record_finish_text(r, schema, &w, line->text, line->cut_bytes, ret);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "user/record.h"
+#include "user/routes.h"
 
 void sink_begin(struct sink *sink)
 {
@@ -12,8 +13,12 @@ void sink_begin(struct sink *sink)
 
 void sink_add(struct source *s, struct sink *sink, const struct msg *m)
 {
-	int err = sink->add(sink->arg, m);
+	struct msg routed = *m;
+	int err;
 
+	if (m->class != MSG_JOURNAL)
+		routed.route = routes_find(sink->routes, m->class, m->app, SLICE(""));
+	err = sink->add(sink->arg, &routed);
 	if (!err)
 		s->stats.records++;
 	else if (err == -EMSGSIZE || err == -EINVAL)

@@ -19,6 +19,7 @@ struct kernel;
 struct names;
 struct process_cache;
 struct record;
+struct routes;
 struct sink;
 struct source;
 struct users;
@@ -39,7 +40,7 @@ struct source_stats {
 	uint64_t samples;      /* taken */
 	uint64_t records;      /* appended */
 	uint64_t bad;	       /* samples that nobody of ours wrote */
-	uint64_t filtered;     /* samples that are not for us */
+	uint64_t filtered;     /* samples that are not for us, lines that are not wanted */
 	uint64_t own;	       /* what we did ourselves: connections to the intake, log lines */
 	uint64_t rate_limited; /* lines above journal.rate_limit: summed up, not sent */
 	uint64_t too_large;    /* records that the spool would not have */
@@ -95,6 +96,7 @@ struct sink {
 	struct record *record; /* sink_begin() sets its seq */
 	struct process_cache *processes;
 	struct users *users;
+	struct routes *routes;
 	struct interfaces interfaces;
 	struct own own;		     /* who we are ourselves */
 	const struct config *config; /* as it is now: what is secret is in no event */
@@ -118,7 +120,7 @@ struct sink {
 
 /* Before each record is formatted. */
 void sink_begin(struct sink *sink);
-/* Counts in s->stats. */
+/* Counts in s->stats. A journal line has its route; others are given theirs. */
 void sink_add(struct source *s, struct sink *sink, const struct msg *m);
 
 /*

@@ -16,11 +16,13 @@
 #include "output/spool.h"
 #include "user/event.h"
 #include "user/journal.h"
+#include "user/journal_filter.h"
 #include "user/journal_record.h"
 #include "user/probe.h"
 #include "user/process.h"
 #include "user/rate_limit.h"
 #include "user/rings.h"
+#include "user/routes.h"
 #include "user/source.h"
 #include "user/stream_state.h"
 #include "user/unix_sockets.h"
@@ -39,7 +41,9 @@ struct source_journal {
 	struct source source;
 	struct rings *rings;
 	struct journal *journal;
+	struct journal_filter *filter;
 	struct stream_state state;
+	uint64_t not_told; /* lines that were none: so many are counted */
 	struct buf saved;
 	uint64_t saved_changes;	  /* journal_stats.changes when it was last saved */
 	struct rate_limit *rates; /* NULL: every line passes */
@@ -54,11 +58,14 @@ struct source_journal {
 static bool may_pass(struct source_journal *j, const struct journal_line *line,
 		     const struct process_info *p)
 {
-	struct slice unit;
+	struct slice unit = journal_record_unit(line, p);
 
+	if (!journal_filter_wants(j->filter, journal_record_app(line, p), unit)) {
+		j->source.stats.filtered++;
+		return false;
+	}
 	if (!j->rates)
 		return true;
-	unit = journal_record_unit(line, p);
 	if (rate_limit_take(j->rates, unit.len ? unit : line->identifier, line->boot_ns))
 		return true;
 	j->source.stats.rate_limited++;
@@ -79,12 +86,18 @@ static bool on_line(void *arg, const struct journal_line *line)
 		j->source.stats.own++;
 		return true;
 	}
+	if (!journal_filter_wants_severity(j->filter, line->pri & 7)) {
+		j->source.stats.filtered++;
+		return true;
+	}
 	if (who.pid) {
 		d.process = process_find(j->sink->processes, &who, line->boot_ns, j->sink->now_ms);
 		d.user_name = users_find(j->sink->users, who.uid, j->sink->now_ms);
 	}
 	if (!may_pass(j, line, d.process))
 		return true;
+	d.route = routes_find(j->sink->routes, MSG_JOURNAL, journal_record_app(line, d.process),
+			      journal_record_unit(line, d.process));
 	sink_begin(j->sink);
 	journal_record_format(j->sink->record, line, &d, &m);
 	sink_add(&j->source, j->sink, &m);
@@ -142,13 +155,36 @@ static bool report_suppressed(struct source_journal *j, struct sink *sink, bool 
 }
 
 /*
- * What journald passes on to a classic syslog daemon was seen when journald
- * read it; the rest are its own control sockets.
+ * What a journald, of whichever namespace, passes on to a classic syslog daemon was
+ * seen when journald read it; the rest are its own control sockets. Of a long path
+ * there is only the end.
  */
-static bool is_log_socket(struct slice path)
+static bool is_log_socket(struct slice path, bool is_cut)
 {
-	return !slice_is(path, "/run/systemd/journal/syslog") &&
-	       !slice_is(path, "/run/systemd/journal/io.systemd.journal");
+	static const char journald[] = "/run/systemd/journal";
+	const char *slash = path.len ? memrchr(path.p, '/', path.len) : NULL;
+	struct slice name;
+
+	if (!slash)
+		return true;
+	name.p = slash + 1;
+	name.len = (size_t)(path.p + path.len - name.p);
+	if (!slice_is(name, "syslog") && !slice_is(name, "io.systemd.journal"))
+		return true;
+	return !is_cut &&
+	       (path.len < sizeof(journald) ||
+		memcmp(path.p, journald, sizeof(journald) - 1) != 0 ||
+		(path.p[sizeof(journald) - 1] != '/' && path.p[sizeof(journald) - 1] != '.'));
+}
+
+/* Empty lines, and audit's answers to requests. */
+static void count_not_told(struct source_journal *j)
+{
+	struct journal_stats stats;
+
+	journal_get_stats(j->journal, &stats);
+	j->source.stats.filtered += stats.empty + stats.control - j->not_told;
+	j->not_told = stats.empty + stats.control;
 }
 
 static int journal_take(struct source *s, struct sink *sink)
@@ -171,14 +207,16 @@ static int journal_take(struct source *s, struct sink *sink)
 	j->sink = sink;
 	if (event_decode(sample, size, &e) < 0 || e.kind != EVENT_IS_JOURNAL) {
 		s->stats.bad++;
-	} else if (!is_log_socket(e.journal.path)) {
+	} else if (!is_log_socket(e.journal.path, e.journal.path_is_cut)) {
 		s->stats.filtered++;
 	} else if (!journal_decode(j->journal, &e.journal, sink->record->boot_to_real_ns, on_line,
 				   j)) {
 		/* The rest of it when the sink has room; the kernel keeps it as long. */
+		count_not_told(j);
 		rings_unread(j->rings, s->position);
 		return 1;
 	}
+	count_not_told(j);
 	s->stats.samples++;
 	s->position = rings_position(j->rings);
 	return 1;
@@ -277,6 +315,7 @@ static void journal_source_free(struct source *s)
 
 	rings_free(j->rings);
 	journal_free(j->journal);
+	journal_filter_free(j->filter);
 	rate_limit_free(j->rates);
 	buf_done(&j->saved);
 	free(j);
@@ -326,6 +365,8 @@ int source_journal_new(const struct kernel *k, const struct config *config,
 	j->rate_limit = config->journal_rate_limit;
 	j->rate_interval_ms = config->journal_rate_interval_ms;
 	err = journal_new(&opts, &j->journal);
+	if (!err)
+		err = journal_filter_new(config, &j->filter);
 	if (!err && j->rate_limit)
 		err = rate_limit_new(j->rate_limit, j->rate_interval_ms * 1000000, 0, &j->rates);
 	if (!err)

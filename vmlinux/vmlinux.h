@@ -46,6 +46,7 @@ enum {
 #define AF_INET6 10
 #define EEXIST 17
 #define AF_NETLINK 16
+#define NETLINK_AUDIT 9
 #define SOCK_STREAM 1
 #define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
@@ -136,6 +137,7 @@ struct sockaddr_un {
 };
 
 struct unix_address {
+	int len;
 	struct sockaddr_un name[1];
 };
 
@@ -200,10 +202,24 @@ struct page {
 	unsigned long flags;
 };
 
+struct xarray {
+	void *xa_head;
+};
+
+struct xa_node {
+	unsigned char shift;
+	void *slots[64];
+};
+
+struct address_space {
+	struct xarray i_pages;
+};
+
 struct inode {
 	unsigned short i_mode;
 	unsigned int i_nlink;
 	unsigned long i_ino;
+	struct address_space *i_mapping;
 	long long i_size;
 };
 

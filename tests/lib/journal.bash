@@ -21,8 +21,8 @@ journal_room() {
 		[Journal]
 		Storage=volatile
 		ReadKMsg=no
-		Audit=no
-		ForwardToSyslog=no
+		Audit=${JOURNAL_AUDIT-no}
+		ForwardToSyslog=${JOURNAL_FORWARD:-no}
 		ForwardToWall=no
 		RateLimitIntervalSec=${JOURNAL_RATE_INTERVAL:-0}
 		RateLimitBurst=${JOURNAL_RATE_BURST:-0}
@@ -127,4 +127,19 @@ rsyslog_modules() {
 	for d in /usr/lib/*/rsyslog /usr/lib64/rsyslog /usr/lib/rsyslog; do
 		[ -d "$d" ] && echo "$d" && return
 	done
+}
+
+# Debian's syslog-ng, unpacked beside what is built: installed it would take rsyslog's place.
+# SYSLOG_NG is the command.
+need_syslog_ng() {
+	local root=$O/syslog-ng lib
+
+	if command -v syslog-ng >/dev/null; then
+		SYSLOG_NG=(syslog-ng)
+		return
+	fi
+	"$TOP/tests/lib/syslog_ng.sh" "$root" || skip "needs syslog-ng, installed or to download"
+	lib=$(echo "$root"/usr/lib/*-linux-gnu)
+	SYSLOG_NG=(env "LD_LIBRARY_PATH=$root/usr/lib/syslog-ng:$lib" "$root/usr/sbin/syslog-ng"
+		"--module-path=$root/usr/lib/syslog-ng/3.38")
 }

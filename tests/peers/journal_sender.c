@@ -7,7 +7,9 @@
  *                                               until SIGTERM; then their number to FILE
  *   journal_sender native TAG FROM TO           test lines as native messages
  *   journal_sender datagram PATH                standard input as one datagram
+ *   journal_sender stream PATH                  standard input over a stream socket
  *   journal_sender memfd                        standard input as a native message in a memfd
+ *   journal_sender audit TEXT                   an audit record, by way of the kernel
  *
  * Line n of a tag is always the same text, so whoever receives it can tell
  * whether it is whole. Its priority is n modulo 8.
@@ -15,6 +17,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/netlink.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -136,10 +140,10 @@ static int print_pieces(const char *tag, const char *path)
 	return fclose(f) ? fail(path) : EXIT_SUCCESS;
 }
 
-static int connect_to(const char *path)
+static int connect_to(const char *path, int type)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), size = 8 << 20;
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0), size = 8 << 20;
 
 	if (fd < 0)
 		return -1;
@@ -155,7 +159,7 @@ static int connect_to(const char *path)
 /* Even lines as text, odd ones in the binary form, which may hold line feeds. */
 static int send_native(const char *tag, unsigned long from, unsigned long to)
 {
-	_cleanup_close_ int fd = connect_to(NATIVE_SOCKET);
+	_cleanup_close_ int fd = connect_to(NATIVE_SOCKET, SOCK_DGRAM);
 	char message[2 * LINE_SIZE], line[LINE_SIZE];
 
 	if (fd < 0)
@@ -197,7 +201,7 @@ static char *read_input(size_t *ret_len)
 
 static int send_datagram(const char *path)
 {
-	_cleanup_close_ int fd = connect_to(path);
+	_cleanup_close_ int fd = connect_to(path, SOCK_DGRAM);
 	_cleanup_free_ char *text = NULL;
 	size_t len;
 
@@ -209,10 +213,24 @@ static int send_datagram(const char *path)
 	return EXIT_SUCCESS;
 }
 
+static int send_stream(const char *path)
+{
+	_cleanup_close_ int fd = connect_to(path, SOCK_STREAM);
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+
+	if (fd < 0)
+		return fail(path);
+	text = read_input(&len);
+	if (!text || write_all(fd, text, len) < 0)
+		return fail(path);
+	return EXIT_SUCCESS;
+}
+
 /* What sd_journal_sendv() does with a message that is too large for a datagram. */
 static int send_memfd(void)
 {
-	_cleanup_close_ int fd = connect_to(NATIVE_SOCKET), file = -1;
+	_cleanup_close_ int fd = connect_to(NATIVE_SOCKET, SOCK_DGRAM), file = -1;
 	union {
 		struct cmsghdr head;
 		char space[CMSG_SPACE(sizeof(int))];
@@ -235,6 +253,21 @@ static int send_memfd(void)
 	return sendmsg(fd, &m, 0) < 0 ? fail(NATIVE_SOCKET) : EXIT_SUCCESS;
 }
 
+/* A kind that the kernel passes on whether auditing is on or not. */
+static int send_audit(const char *text)
+{
+	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_AUDIT);
+	struct {
+		struct nlmsghdr head;
+		char text[LINE_SIZE];
+	} request = { .head = { .nlmsg_len = sizeof(request),
+				.nlmsg_type = AUDIT_USER_AVC,
+				.nlmsg_flags = NLM_F_REQUEST } };
+
+	snprintf(request.text, sizeof(request.text), "%s", text);
+	return fd < 0 || send(fd, &request, sizeof(request), 0) < 0 ? fail("audit") : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -248,10 +281,15 @@ int main(int argc, char **argv)
 		return send_native(argv[2], strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
 	if (!strcmp(what, "datagram") && argc == 3)
 		return send_datagram(argv[2]);
+	if (!strcmp(what, "stream") && argc == 3)
+		return send_stream(argv[2]);
 	if (!strcmp(what, "memfd") && argc == 2)
 		return send_memfd();
+	if (!strcmp(what, "audit") && argc == 3)
+		return send_audit(argv[2]);
 	fputs("usage: journal_sender lines TAG FROM TO [prio] | pieces TAG FILE |"
-	      " native TAG FROM TO | datagram PATH | memfd\n",
+	      " native TAG FROM TO | datagram PATH |\n"
+	      " stream PATH | memfd | audit TEXT\n",
 	      stderr);
 	return 2;
 }

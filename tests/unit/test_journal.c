@@ -134,10 +134,11 @@ TEST(syslog_rfc5424)
 		const char *data, *want;
 	} cases[] = {
 		{ "<165>1 2026-11-23T22:14:15.003Z host app 8710 ID47 - the text",
-		  "165|app|8710|||0|the text;" },
+		  "165|app|8710|ID47||0|the text;" },
 		{ "<165>1 - - app - - - \xef\xbb\xbfwith a BOM", "165|app|77|||0|with a BOM;" },
 		{ "<165>1 - - - - - [a@1 k=\"v\"][b x=\"]\\\"]\"] text", "165||77|||0|text;" },
 		{ "<13>1 - h app p m -", "" },
+		{ "<13>1 - h app p m - x", "13|app|77|m||0|x;" },
 		/* Not in that form: as it stands. */
 		{ "<13>1 apple: fell", "13||77|||0|1 apple: fell;" },
 		{ "<13>1 - - app - - [open", "13||77|||0|1 - - app - - [open;" },
@@ -194,6 +195,44 @@ TEST(native_in_pieces)
 	CHECK_STR(LINES(NATIVE_PATH, ""), "");
 }
 
+/* "KEY=value;" of each field that is not in the line itself. */
+static const char *fields_of(const char *data, size_t len)
+{
+	static char text[512];
+	struct slice fields = { data, len }, key, value;
+	size_t at = 0;
+
+	text[0] = '\0';
+	while (journal_next_field(&fields, &key, &value))
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%.*s=%.*s;", (int)key.len,
+				       key.p, (int)value.len, value.p);
+	return text;
+}
+#define FIELDS(data) fields_of(data, sizeof(data) - 1)
+
+TEST(native_fields)
+{
+	CHECK_STR(FIELDS(""), "");
+	CHECK_STR(FIELDS("MESSAGE=a\nPRIORITY=1\nSYSLOG_FACILITY=2\nSYSLOG_IDENTIFIER=b\n"
+			 "SYSLOG_PID=3\nMESSAGE_ID=c\n_PID=4\n"),
+		  "");
+	CHECK_STR(FIELDS("A=1\nMESSAGE=x\nB2=\nC_=a=b\nA=2"), "A=1;B2=;C_=a=b;A=2;");
+	CHECK_STR(FIELDS("B\n\4\0\0\0\0\0\0\0x\ny=\nC=3\n"), "B=x\ny=;C=3;");
+	CHECK_STR(FIELDS("#c\n.c\nA=1\n#"), "A=1;");
+	/* Cut short, and then something else. */
+	CHECK_STR(FIELDS("A=1\nB\n\4\0\0\0\0\0\0\0x"), "A=1;B=x;");
+	CHECK_STR(FIELDS("A=1\nB\n\4\0\0"), "A=1;");
+	CHECK_STR(FIELDS("A=1\nB"), "A=1;");
+	CHECK_STR(FIELDS("A=1\nplain words\nB=2\n"), "A=1;");
+	CHECK_STR(FIELDS("A\n\1\0\0\0\0\0\0\0xy\nB=2\n"), "A=x;");
+	/* Of each entry its own, and none when they are the text. */
+	CHECK_STR(LINES(NATIVE_PATH, "MESSAGE=1\nA=1\n\nMESSAGE=2\nB=2\n"),
+		  "14||77|||0|1;14||77|||0|2;");
+	CHECK_INT(seen.last.fields.len, 14);
+	CHECK_STR(LINES(NATIVE_PATH, "A=1\n"), "14||77|||0|A=1;");
+	CHECK_INT(seen.last.fields.len, 0);
+}
+
 TEST(which_protocol)
 {
 	CHECK_STR(LINES("", "MESSAGE=a\n"), "14||77|||0|a;");
@@ -245,6 +284,7 @@ TEST(sender_time_and_truncation)
 TEST(audit)
 {
 	static const char user_login[] = "\0\0\0\0\x58\4\0\0\0\0\0\0\0\0\0\0audit(1.2:3): pid=1\0";
+	static const char end[] = "\0\0\0\0\x28\5\0\0\0\0\0\0\0\0\0\0audit(1.2:3): \0";
 	static const char reply[] = "\0\0\0\0\2\0\0\0\0\0\0\0\0\0\0\0xxxx";
 	_cleanup_(journal_freep) struct journal *j = journal_of(0, 0);
 	struct journal_sample s = sample_of("", user_login, sizeof(user_login) - 1);
@@ -254,8 +294,11 @@ TEST(audit)
 	seen.len = 0;
 	seen.n = 0;
 	journal_decode(j, &s, 0, on_line, &seen);
-	CHECK_STR(seen.text, "37|audit|77|1112||0|type=UNKNOWN[1112] msg=audit(1.2:3): pid=1;");
+	CHECK_STR(seen.text, "37|audit|1|1112||0|type=USER_LOGIN msg=audit(1.2:3): pid=1;");
 	s = sample_of("", reply, sizeof(reply) - 1);
+	s.netlink = true;
+	journal_decode(j, &s, 0, on_line, &seen);
+	s = sample_of("", end, sizeof(end) - 1);
 	s.netlink = true;
 	journal_decode(j, &s, 0, on_line, &seen);
 	s = sample_of("", "short", 5);
@@ -263,8 +306,43 @@ TEST(audit)
 	journal_decode(j, &s, 0, on_line, &seen);
 	CHECK_INT(seen.n, 1);
 	journal_get_stats(j, &st);
-	CHECK_INT(st.control, 1);
+	CHECK_INT(st.control, 2);
 	CHECK_INT(st.malformed, 1);
+}
+
+/* Whose record it is: as the kernel says, and not as somebody wrote into it. */
+TEST(audit_pids)
+{
+	static const struct {
+		unsigned char low, high; /* of the type */
+		const char *text, *want;
+	} cases[] = {
+		{ 0x14, 5, "audit(1.2:3): arch=c000003e syscall=59 ppid=5 pid=6 auid=0",
+		  "37|audit|6|1300||0|type=SYSCALL msg=audit(1.2:3): arch=c000003e syscall=59 ppid=5 "
+		  "pid=6 auid=0;" },
+		{ 0x63, 4, "audit(1.2:3): pid=7 uid=0 msg='x pid=8'",
+		  "37|audit|7|1123||0|type=USER_CMD msg=audit(1.2:3): pid=7 uid=0 msg='x pid=8';" },
+		{ 0x63, 4, "audit(1.2:3): uid=0 msg='x pid=8'",
+		  "37|audit|0|1123||0|type=USER_CMD msg=audit(1.2:3): uid=0 msg='x pid=8';" },
+		{ 0x63, 4, "audit(1.2:3): pid=99999999999",
+		  "37|audit|0|1123||0|type=USER_CMD msg=audit(1.2:3): pid=99999999999;" },
+		{ 0xff, 9, "audit(1.2:3): pid=",
+		  "37|audit|0|2559||0|type=UNKNOWN[2559] msg=audit(1.2:3): pid=;" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		_cleanup_(journal_freep) struct journal *j = journal_of(0, 0);
+		char data[256] = { [4] = (char)cases[i].low, [5] = (char)cases[i].high };
+		struct journal_sample s;
+
+		snprintf(data + 16, sizeof(data) - 16, "%s", cases[i].text);
+		s = sample_of("", data, 16 + strlen(cases[i].text) + 1);
+		s.netlink = true;
+		s.pid = 0;
+		seen.len = 0;
+		journal_decode(j, &s, 0, on_line, &seen);
+		CHECK_STR(seen.text, cases[i].want);
+	}
 }
 
 /* ------------------------------------------------------------------ streams */

@@ -75,6 +75,7 @@ static struct journal_line line_of(const char *text)
 		.pid = 78,
 		.trusted_pid = 77,
 		.uid = 0,
+		.gid = 100,
 		.boot_ns = 1500000000,
 		.time_us = 1795392001500000,
 	};
@@ -104,6 +105,7 @@ TEST(every_key)
 		{ "process.command_line", "'sshd -D" },
 		{ "user.id", "'0" },
 		{ "user.name", "'root" },
+		{ "group.id", "'100" },
 		{ "service.name", "'ssh.service" },
 		{ "container", NULL },
 		{ "event.id", "'0000000000000001-7" },
@@ -192,6 +194,79 @@ TEST(what_is_not_known)
 }
 
 /* The text's letters that survive, and what its end says is missing: together all of it. */
+TEST(fields)
+{
+	const struct journal_details d = { .process = &sshd };
+	struct journal_line line = line_of("text");
+	struct record *r = record_of(JOURNAL_SCHEMA_AUTO);
+	static char many[70 * 1000], *at;
+	struct json_c_object *o;
+	struct msg m = { 0 };
+	size_t len;
+
+	journal_record_format(r, &line, &d, &m);
+	o = whole_of(&m, &len);
+	CHECK_JSON(o, "sekoia_ebpf", NULL);
+	json_object_put(o);
+
+	line.fields = SLICE("CODE_FILE=a \"b\".c\nMESSAGE=text\nN=1\nBAD=caf\xe9\nN=2\nE=\nN=3\n");
+	journal_record_format(r, &line, &d, &m);
+	o = whole_of(&m, &len);
+	CHECK_JSON(o, "sekoia_ebpf.journal.CODE_FILE", "'a \"b\".c");
+	CHECK_JSON(o, "sekoia_ebpf.journal.N", "[\"1\",\"2\",\"3\"]");
+	CHECK_JSON(o, "sekoia_ebpf.journal.BAD", "'caf\xef\xbf\xbd");
+	CHECK_JSON(o, "sekoia_ebpf.journal.E", "'");
+	CHECK_JSON(o, "sekoia_ebpf.journal.MESSAGE", NULL);
+	CHECK_JSON(o, "sekoia_ebpf.journal_left_out", NULL);
+	CHECK_JSON(o, "event.reason", "'text");
+	json_object_put(o);
+
+	/* Too long, and too many: the others are there, and the text. */
+	at = many;
+	at += sprintf(at, "FIRST=1\nBIG=%030000d\nBIG=2\n", 0);
+	for (int i = 0; i < 70; i++)
+		at += sprintf(at, "F%d=%d\n", i, i);
+	line.fields = (struct slice){ many, (size_t)(at - many) };
+	journal_record_format(r, &line, &d, &m);
+	o = whole_of(&m, &len);
+	CHECK_JSON(o, "sekoia_ebpf.journal.FIRST", "'1");
+	CHECK_JSON(o, "sekoia_ebpf.journal.BIG", NULL);
+	CHECK_JSON(o, "sekoia_ebpf.journal.F60", "'60");
+	CHECK_JSON(o, "sekoia_ebpf.journal.F61", NULL);
+	CHECK_JSON(o, "sekoia_ebpf.journal_left_out", "11");
+	CHECK_JSON(o, "event.reason", "'text");
+	json_object_put(o);
+
+	/* The text of a line that is cut gives way, not the JSON. */
+	memset(many, 'x', sizeof(many));
+	line.fields = SLICE("A=1\n");
+	line.text = (struct slice){ many, sizeof(many) };
+	journal_record_format(record_of(JOURNAL_SCHEMA_ECS), &line, &d, &m);
+	o = whole_of(&m, &len);
+	CHECK_JSON(o, "sekoia_ebpf.journal.A", "'1");
+	json_object_put(o);
+
+	journal_record_format(record_of(JOURNAL_SCHEMA_RAW), &line, &d, &m);
+	CHECK_INT(m.text.len, sizeof(many));
+	CHECK_INT(m.json.len, 0);
+}
+
+/* One program's lines in an intake of their own: as a format of that program reads them. */
+TEST(routes)
+{
+	const struct journal_details d = { .process = &sshd, .route = SLICE("sshd") };
+	const struct journal_line line = line_of("text");
+	struct msg m = { 0 };
+
+	journal_record_format(record_of(JOURNAL_SCHEMA_AUTO), &line, &d, &m);
+	CHECK_MEM(m.route.p, m.route.len, "sshd");
+	CHECK_MEM(m.text.p, m.text.len, "text");
+	CHECK_INT(m.json.len, 0);
+	journal_record_format(record_of(JOURNAL_SCHEMA_ECS), &line, &d, &m);
+	CHECK_MEM(m.route.p, m.route.len, "sshd");
+	CHECK(m.json.len > 0);
+}
+
 TEST(too_long)
 {
 	static const enum config_journal_schema schemas[] = { JOURNAL_SCHEMA_AUTO,

@@ -1228,7 +1228,7 @@ TEST(types)
 	CHECK(output_find("netflow9") == &output_netflow9);
 	CHECK(!output_find("ipfi"));
 	CHECK(!output_find(""));
-	CHECK_STR(output_key(&config, SLICE("")), KEY);
+	CHECK_STR(output_key(&config, SLICE("")).p, KEY);
 }
 
 TEST(unusable_options)
