@@ -852,7 +852,8 @@ int kernel_try(const struct kernel_opts *opts,
 	char text[160];
 
 	libbpf_speaks_through_us();
-	o.flow_ring_bytes = o.journal_ring_bytes = o.events_ring_bytes = o.names_ring_bytes = 64 << 10;
+	o.flow_ring_bytes = o.journal_ring_bytes = o.events_ring_bytes = o.names_ring_bytes = 64
+											      << 10;
 	o.flows_max = 1024;
 	cgroup_fd = cgroup_root_open(text, sizeof(text));
 	for (size_t i = 0; i < N_PROGRAMS; i++)
