@@ -37,6 +37,7 @@
 #include "user/record.h"
 #include "user/reload.h"
 #include "user/routes.h"
+#include "user/secrets.h"
 #include "user/shipper_process.h"
 #include "user/source.h"
 #include "user/source_self.h"
@@ -911,9 +912,19 @@ static int find_exec(void *arg, uint32_t pid, uint64_t start_ns, struct process_
 	return 0;
 }
 
+static void mask_args(void *arg, char *args, size_t len)
+{
+	const struct collector *c = arg;
+
+	secrets_mask(c->config, args, len);
+}
+
 static int open_sink(struct collector *c)
 {
-	struct process_opts o = { .lookup = c->kernel ? find_exec : NULL, .lookup_arg = c->kernel };
+	struct process_opts o = { .lookup = c->kernel ? find_exec : NULL,
+				  .lookup_arg = c->kernel,
+				  .mask = mask_args,
+				  .mask_arg = c };
 	struct record_opts r = {
 		.epoch = spool_epoch(c->spool),
 		.version = SLICE(SEKOIA_VERSION),

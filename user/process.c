@@ -59,6 +59,8 @@ struct process_cache {
 	size_t max_bytes;
 	int (*lookup)(void *arg, uint32_t pid, uint64_t start_ns, struct process_exec *ret);
 	void *lookup_arg;
+	void (*mask)(void *arg, char *args, size_t len);
+	void *mask_arg;
 
 	struct entry *entries;
 	uint32_t *buckets;
@@ -98,6 +100,8 @@ int process_cache_new(const struct process_opts *opts, struct process_cache **re
 	c->max_bytes = opts->max_bytes ? opts->max_bytes : DEFAULT_BYTES;
 	c->lookup = opts->lookup;
 	c->lookup_arg = opts->lookup_arg;
+	c->mask = opts->mask;
+	c->mask_arg = opts->mask_arg;
 	if (c->max_entries > 1u << 20)
 		return -EINVAL;
 	if (c->max_entries < 2)
@@ -349,7 +353,8 @@ static struct slice read_exe(int dir, char *buf, size_t size, bool *deleted)
 	return (struct slice){ buf, len };
 }
 
-static struct slice read_args(int dir, char *buf, size_t size, bool *cut)
+static struct slice read_args(const struct process_cache *c, int dir, char *buf, size_t size,
+			      bool *cut)
 {
 	ssize_t n;
 
@@ -360,6 +365,8 @@ static struct slice read_args(int dir, char *buf, size_t size, bool *cut)
 	/* Programs that rewrite their title leave what they did not need as NULs. */
 	while (n > 0 && !buf[n - 1])
 		n--;
+	if (c->mask)
+		c->mask(c->mask_arg, buf, (size_t)n);
 	return (struct slice){ buf, (size_t)n };
 }
 
@@ -427,7 +434,7 @@ static void read_parent(struct process_cache *c, uint32_t pid, uint64_t child_st
 	memcpy(c->scratch.parent_name, st.comm, sizeof(st.comm));
 	ret->parent.executable =
 		read_exe(dir, c->scratch.parent_exe, sizeof(c->scratch.parent_exe), &unused);
-	args = read_args(dir, c->scratch.parent_line, sizeof(c->scratch.parent_line), &unused);
+	args = read_args(c, dir, c->scratch.parent_line, sizeof(c->scratch.parent_line), &unused);
 	ret->parent.command_line = join_args(args, c->scratch.parent_line);
 	ret->parent.name = base_name(ret->parent.executable);
 	if (!ret->parent.name.len)
@@ -460,6 +467,8 @@ static void fill_from_exec(struct process_cache *c, const struct task_ref *ref,
 	while (len && !exec.args[len - 1])
 		len--;
 	memcpy(c->scratch.args, exec.args, len);
+	if (c->mask)
+		c->mask(c->mask_arg, c->scratch.args, len);
 	ret->args = (struct slice){ c->scratch.args, len };
 	ret->command_line = join_args(ret->args, c->scratch.line);
 	if (exec.ppid)
@@ -502,7 +511,7 @@ static void collect(struct process_cache *c, const struct task_ref *ref, uint64_
 		ret->executable =
 			read_exe(dir, c->scratch.exe, sizeof(c->scratch.exe), &ret->deleted);
 		ret->args =
-			read_args(dir, c->scratch.args, sizeof(c->scratch.args), &ret->args_cut);
+			read_args(c, dir, c->scratch.args, sizeof(c->scratch.args), &ret->args_cut);
 		ret->command_line = join_args(ret->args, c->scratch.line);
 		ret->name = base_name(ret->executable);
 		read_container(c, dir, ref, &ret->container);

@@ -57,6 +57,9 @@ struct process_opts {
 	 */
 	int (*lookup)(void *arg, uint32_t pid, uint64_t start_ns, struct process_exec *ret);
 	void *lookup_arg;
+	/* Takes out of arguments what nobody shall see. May be NULL. */
+	void (*mask)(void *arg, char *args, size_t len);
+	void *mask_arg;
 };
 
 struct process_stats {

@@ -16,11 +16,11 @@
 #include "user/probe.h"
 #include "user/process.h"
 #include "user/rings.h"
+#include "user/secrets.h"
 #include "user/source.h"
 #include "user/users.h"
 
 #define LINE_MAX_BYTES 8192 /* what a sample has of arguments */
-#define SECRET_MIN     6    /* shorter ones would be found everywhere */
 
 struct source_events {
 	struct source source;
@@ -74,36 +74,6 @@ static struct slice base_name(struct slice path)
 	return (struct slice){ path.p + skip, path.len - skip };
 }
 
-static void mask(char *text, size_t len, struct slice secret)
-{
-	char *at = text;
-
-	if (secret.len < SECRET_MIN)
-		return;
-	while ((at = memmem(at, len - (size_t)(at - text), secret.p, secret.len)))
-		memset(at, '*', secret.len);
-}
-
-/* user:password of http://user:password@host */
-static struct slice password_of(const char *url)
-{
-	const char *from = url ? strstr(url, "://") : NULL;
-	const char *end = from ? strrchr(from, '@') : NULL;
-
-	from = end ? memchr(from + 3, ':', (size_t)(end - from - 3)) : NULL;
-	return from ? (struct slice){ from + 1, (size_t)(end - from - 1) } : (struct slice){ 0 };
-}
-
-/* Who calls "sekoia-ebpf --intake-key KEY check" does not want it in the next event. */
-static void mask_secrets(char *text, size_t len, const struct config *config)
-{
-	if (!config)
-		return;
-	if (config->intake_key)
-		mask(text, len, slice_of(config->intake_key));
-	mask(text, len, password_of(config->output_proxy));
-}
-
 /* *ret points into the sample, v and the cache. */
 static void describe_exec(struct source_events *v, const struct event *e, struct sink *sink,
 			  struct process_info *ret)
@@ -125,7 +95,7 @@ static void describe_exec(struct source_events *v, const struct event *e, struct
 		ret->name = slice_of(x->task.comm);
 	if (len)
 		memcpy(v->args, x->args.p, len);
-	mask_secrets(v->args, len, sink->config);
+	secrets_mask(sink->config, v->args, len);
 	ret->args = (struct slice){ v->args, len };
 	for (size_t i = 0; i < len; i++)
 		v->line[i] = v->args[i] ? v->args[i] : ' ';

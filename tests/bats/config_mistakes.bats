@@ -59,7 +59,7 @@ assert_said() {
 		--nope: there is no such option; --help lists them
 		--output-prot: there is no such option; did you mean --output-port?
 		$T/conf:2: [output] has no typ; did you mean type?
-		$T/conf:3: output.type: "carrier-pigeon" is not an output; allowed: https, relp, syslog, stdout, file, or several of them with commas
+		$T/conf:3: output.type: "carrier-pigeon" is not an output; allowed: https, relp, syslog, ipfix, netflow9, stdout, file, or several of them with commas
 		$T/conf:4: output.port: "70000" is too large; allowed: 0 to 65535
 		$T/conf:5: output.retry_max: "1ms" is too small; allowed: 100ms to 1h
 		$T/conf:6: there is no section [spol]; did you mean [spool]?
@@ -161,7 +161,7 @@ assert_said() {
 	local sample=$TOP/config/sekoia-ebpf.conf
 	[ "$(grep -vc '^#\|^$\|^\[' "$sample")" -eq 0 ]
 	"$SEKOIA" --config "$sample" --collector-bpf-dir "$BPF_DIR" cleanup
-	sed '/ = [A-Z]*$/!s/^#\([a-z_]* = \)/\1/' "$sample" >"$T/conf"
+	sed '/ = [A-Z:]*$/!s/^#\([a-z_]* = \)/\1/' "$sample" >"$T/conf"
 	[ "$(grep -c '^[a-z_]* = ' "$T/conf")" -ge 25 ]
 	"$SEKOIA" --config "$T/conf" --collector-bpf-dir "$BPF_DIR" cleanup
 	# What has no default is shown as a word in capitals, which is no valid value everywhere.

@@ -29,7 +29,7 @@ ECS = """
 @timestamp action.name action.outcome agent.id agent.name agent.type agent.version container.id
 container.name container.runtime destination.bytes destination.ip destination.packets
 destination.port event.action event.category event.code event.end event.id event.kind event.outcome
-event.provider event.reason event.start event.type host.hostname host.ip host.name host.os.name
+event.provider event.reason event.start event.type group.id host.hostname host.ip host.name host.os.name
 host.os.type host.os.version log.hostname log.level log.logger log.syslog.appname
 log.syslog.facility.code log.syslog.facility.name log.syslog.procid log.syslog.severity.code
 log.syslog.severity.name network.bytes network.community_id network.direction network.iana_number
