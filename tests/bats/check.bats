@@ -42,7 +42,7 @@ check() {
 
 # The same without the kernel's programs, which take most of the time.
 check_quick() {
-	check "$@" --flows-enable no --journal-enable no
+	check "$@" --flows-enable no --journal-enable no --events-enable no
 }
 
 # state WHAT: of the first finding of that name that is worst.
