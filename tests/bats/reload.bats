@@ -25,7 +25,7 @@ write_config() {
 started() {
 	DAEMON_TRANSPORT=$1
 	"$SEKOIA" --config "$T/conf" --output "$1" --intake-key-file "$T/key" \
-		--spool-dir "$T/spool" --collector-bpf-dir "$BPF_DIR" "${DAEMON_ARGS[@]}" \
+		--spool-dir "$T/spool" --collector-bpf-dir "$BPF_DIR" --events-enable no "${DAEMON_ARGS[@]}" \
 		>>"$T/stdout" 2>>"$T/daemon.log" 3>&- &
 	DAEMON_PID=$!
 	wait_until 'grep -q ": ready" "$T/daemon.log"' 15

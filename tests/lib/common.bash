@@ -93,14 +93,23 @@ certs() {
 	[ -d "$T/certs" ] || cp -a "$made" "$T/certs"
 }
 
+# A port that no other test takes while our peer is away: below the ephemeral ones, by network.
+free_port() {
+	local port
+
+	port=$((10000 + ${NET:-$((RANDOM % 20))} * 64 + RANDOM % 64))
+	[ -z "$(ss -Hltn "sport = :$port")" ] && echo "$port" || echo 0
+}
+
 # peer_start TRANSPORT [ARG...]: the local intake; on the same port when it is started again.
 peer_start() {
 	local transport=$1
 
 	shift
 	certs
+	[ -n "${PEER_PORT:-}" ] || PEER_PORT=$(free_port)
 	rm -f "$T/ports"
-	"$PEERS/intake" "--$transport" "${PEER_PORT:-0}" --ports-file "$T/ports" \
+	"$PEERS/intake" "--$transport" "$PEER_PORT" --ports-file "$T/ports" \
 		--cert "$T/certs/server.pem" --tls-key "$T/certs/server.key" --key "$TEST_KEY" \
 		--write "$T/received" --summary "$T/summary" "${PEER_ARGS[@]}" "$@" >>"$T/peer.log" 2>&1 3>&- &
 	PEER_PID=$!
