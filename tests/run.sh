@@ -10,7 +10,7 @@
 # bats  every file of tests/bats
 #
 # O=DIR takes the programs from DIR alone. BATS="a.bats b.bats" runs these files.
-# Two bats files (JOBS=N) run beside each other; one with the line "# alone: WHY"
+# Three bats files (JOBS=N) run beside each other, those with a line "# long: WHY" first; one with the line "# alone: WHY"
 # runs by itself, after those. One that fails is run once more, by itself; the end
 # of the report names it.
 # No test ran, a program that was not built, or a file that takes longer than
@@ -20,7 +20,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 unit_seconds=${UNIT_SECONDS:-120}
 bats_seconds=${BATS_SECONDS:-600}
-jobs=${JOBS:-2}
+jobs=${JOBS:-3}
 passed=0 failed=0 skipped=0
 failures=() reasons=() again=()
 
@@ -193,7 +193,7 @@ bats_together() {
 }
 
 run_bats() {
-	local file together=() alone=() retries=()
+	local file long=() together=() alone=() retries=()
 	# Words, not a path with blanks: names of our own files.
 	# shellcheck disable=SC2206
 	local files=(${BATS:-tests/bats/*.bats})
@@ -209,11 +209,13 @@ run_bats() {
 		[[ -e $file ]] || continue
 		if grep -q '^# alone: ' "$file"; then
 			alone+=("$file")
+		elif grep -q '^# long: ' "$file"; then
+			long+=("$file")
 		else
 			together+=("$file")
 		fi
 	done
-	bats_together "${together[@]}"
+	bats_together "${long[@]}" "${together[@]}"
 	for file in "${alone[@]}"; do
 		run "$file" "$bats_seconds" bats --tap "$file"
 		told_bats "$file"

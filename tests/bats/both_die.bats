@@ -2,6 +2,7 @@
 # Collector and shipper are killed at the same moment, again and again, while events
 # come in: none is lost, and what entered the spool entered it once. (One of
 # them at a time: kills.bats.)
+# long: it waits for what takes time
 
 load ../lib/common
 load ../lib/faults

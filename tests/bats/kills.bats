@@ -2,6 +2,7 @@
 # SIGKILL, ten times in a run, of the collector, the shipper and the intake, on
 # each transport: no flow is lost, none enters the spool twice, and every byte
 # count is the generator's.
+# long: it waits for what takes time
 
 load ../lib/common
 

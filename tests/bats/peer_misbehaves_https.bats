@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # HTTPS to an intake that is slow, stalls, cuts, babbles, refuses: nothing is
 # lost, a repeat can be recognised, and memory does not grow while it lasts.
+# long: it waits for what takes time
 
 load ../lib/common
 load ../lib/faults

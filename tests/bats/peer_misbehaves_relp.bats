@@ -2,6 +2,7 @@
 # RELP to an intake that is slow, stalls, cuts, answers late, in pieces, in
 # another order, with errors or not at all: nothing is lost, a repeat can be
 # recognised, and memory does not grow while it lasts.
+# long: it waits for what takes time
 
 load ../lib/common
 load ../lib/faults

@@ -272,7 +272,7 @@ network_sockets() {
 	run_daemon
 	mkdir -m 777 "$T/out"
 	"$SEKOIA" --config /dev/null --output file --output-file "$T/out/second" --spool-dir "$T/spool2" \
-		--collector-bpf-dir "$BPF_DIR" --flows-enable no --journal-enable no 2>"$T/second.log" 3>&- &
+		--collector-bpf-dir "$BPF_DIR" --flows-enable no --journal-enable no --events-enable no 2>"$T/second.log" 3>&- &
 	second=$!
 	KEEP_PIDS+=("$second")
 	wait_until 'grep -q ": ready" "$T/second.log"'
