@@ -1557,8 +1557,9 @@ static FILE *open_for_lines(const char *path)
 
 static int intake_run(struct intake *in)
 {
-	static const int signos[] = { SIGTERM, SIGINT, SIGUSR1 };
-	int err;
+	static const int signos[] = { SIGTERM, SIGUSR1, SIGINT };
+	struct sigaction interrupt;
+	int err, n = 3;
 
 	in->inflated = malloc(HTTP_MAX_BODY);
 	in->unescaped = malloc(HTTP_MAX_BODY);
@@ -1579,7 +1580,11 @@ static int intake_run(struct intake *in)
 	err = loop_new(&in->loop);
 	if (err)
 		return err;
-	err = loop_signals(in->loop, signos, 3, on_signal, in);
+	/* Who starts it so that a Ctrl-C is not for it means that; signalfd(2) would still get it.
+	 */
+	if (sigaction(SIGINT, NULL, &interrupt) == 0 && interrupt.sa_handler == SIG_IGN)
+		n = 2;
+	err = loop_signals(in->loop, signos, n, on_signal, in);
 	if (err)
 		return err;
 	for (int i = 0; i < TRANSPORTS; i++) {
