@@ -12,15 +12,12 @@ if [[ ! -s $out ]]; then
 		echo "image.sh: no mmdebstrap: deploy/deps.sh packages" >&2
 		exit 1
 	}
-	mirror=${DEBIAN_MIRROR:-$(
-		sed -n 's/^deb[[:space:]]\{1,\}\(\[[^]]*\][[:space:]]*\)\{0,1\}\([^[:space:]]*\).*/\2/p; s/^URIs:[[:space:]]*//p' \
-			/etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -E '/debian/?$' | head -n 1
-	)}
+	mirror=$("$top/tests/vm/mirror.sh")
 	mkdir -p "${out%/*}"
 	mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv \
 		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
 		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/zoneinfo/*' \
-		bookworm "$out.part" "${mirror:-http://deb.debian.org/debian}" >&2 </dev/null
+		bookworm "$out.part" "$mirror" >&2 </dev/null
 	mv "$out.part" "$out"
 fi
 echo "$out"

@@ -36,19 +36,7 @@ for tool in apt-get apt-cache apt-config dpkg-deb; do
 done
 [ -r "$keyring" ] || fail "can not be had without $keyring: apt-get install debian-archive-keyring"
 
-# The base address of the Debian archive: one-line sources and deb822 ones.
-mirror() {
-	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
-		[ -r "$file" ] || continue
-		sed -n 's/^deb[[:space:]]\{1,\}\(\[[^]]*\][[:space:]]*\)\{0,1\}\([^[:space:]]*\).*/\2/p' "$file"
-	done
-	for file in /etc/apt/sources.list.d/*.sources; do
-		[ -r "$file" ] || continue
-		sed -n 's/^URIs:[[:space:]]*//p' "$file" | tr -s ' ' '\n'
-	done
-}
-base=${DEBIAN_MIRROR:-$(mirror | grep -E '/debian/?$' | head -n 1)}
-[ -n "$base" ] || fail "no Debian mirror in this machine's apt sources; set DEBIAN_MIRROR"
+base=$("$here/mirror.sh" 2>&1) || fail "$base"
 
 work=$(mktemp -d "$out/apt.XXXXXX")
 trap 'rm -rf "$work"' EXIT
