@@ -14,7 +14,7 @@ if [[ ! -s $out ]]; then
 	}
 	mirror=$("$top/tests/vm/mirror.sh")
 	mkdir -p "${out%/*}"
-	mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv \
+	mmdebstrap --quiet --format=tar --variant=minbase --include=systemd,systemd-sysv \
 		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
 		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/zoneinfo/*' \
 		bookworm "$out.part" "$mirror" >&2 </dev/null
