@@ -115,6 +115,15 @@ CAPS_STARTER=00000000002001e6
 	stop_daemon
 }
 
+@test "sandbox: a umask of 077, which a unit may have, hides nothing from the shipper" {
+	umask 077
+	run_daemon
+	umask 022
+	emit 20
+	wait_for_flows
+	stop_daemon
+}
+
 @test "sandbox: descriptors" {
 	local fd
 

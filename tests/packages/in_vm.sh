@@ -125,7 +125,7 @@ if ! check "start" systemctl start $unit; then
 	journalctl -q -u $unit -o cat --no-pager | sed 's/^/# /'
 	exit 1
 fi
-check "start: ready was told" same "$(property StatusText)" "flows journal kernel-log to https"
+check "start: ready was told" same "$(property StatusText)" "flows journal events kernel-log to https"
 check "sandbox: capabilities" same "$(main_status CapBnd | tr -d 0)" "$(main_status CapEff | tr -d 0)"
 echo "# CapBnd $(main_status CapBnd), CapEff $(main_status CapEff)"
 check "sandbox: seccomp and no_new_privs" same "$(main_status Seccomp)/$(main_status NoNewPrivs)" 2/1
@@ -169,7 +169,7 @@ check "upgrade: the new version is there" same "$(dpkg-query -W -f '${Version}' 
 check "upgrade: another process" test "$before" != "$(property MainPID)"
 check "upgrade: it runs" active
 check "upgrade: the configuration is as it was" grep -q '^port = 8443' /etc/sekoia-ebpf/sekoia-ebpf.conf
-check "upgrade: the capture was taken over" same "$(property StatusText)" "flows journal kernel-log to https; resumed from the kernel's rings"
+check "upgrade: the capture was taken over" same "$(property StatusText)" "flows journal events kernel-log to https; resumed from the kernel's rings"
 all_flows "upgrade"
 
 # ------------------------------------------------------------------ hurt

@@ -100,6 +100,7 @@ static int turn(const char **ret_what)
 int file_view_enter(const struct file_view_path *paths, size_t n, const char **ret_what)
 {
 	_cleanup_free_ int *fds = malloc((n ? n : 1) * sizeof(*fds));
+	mode_t mask;
 	int err;
 
 	*ret_what = "memory";
@@ -116,6 +117,8 @@ int file_view_enter(const struct file_view_path *paths, size_t n, const char **r
 	for (size_t i = 0; i < n; i++)
 		fds[i] = open(paths[i].path, O_PATH | O_CLOEXEC);
 	*ret_what = "an empty tree";
+	/* Whatever it is: another user has to come through these folders. */
+	mask = umask(022);
 	err = mount("tmpfs", SCRATCH, "tmpfs", MS_NODEV | PLAIN, "size=64k,nr_inodes=256,mode=0755")
 		      ? -errno
 		      : 0;
@@ -123,6 +126,7 @@ int file_view_enter(const struct file_view_path *paths, size_t n, const char **r
 		*ret_what = "what is to be seen in it";
 		err = bind_all(paths, n, fds);
 	}
+	umask(mask);
 	for (size_t i = 0; i < n; i++)
 		close_fd(fds[i]);
 	return err ? err : turn(ret_what);
