@@ -244,15 +244,24 @@ static uint64_t id_from_segments(int dir_fd)
 	return 0;
 }
 
+/* Random, and never 0. */
+static int draw_id(uint64_t *ret)
+{
+	do {
+		if (getrandom(ret, sizeof(*ret), 0) != (ssize_t)sizeof(*ret))
+			return -errno;
+	} while (*ret == 0);
+	return 0;
+}
+
 static int identity_create(struct spool *s, uint64_t id, int *ret_fd)
 {
 	_cleanup_close_ int fd = -1;
 	uint8_t page[SPOOL_PAGE];
-	int r;
+	int r = id ? 0 : draw_id(&id);
 
-	while (id == 0)
-		if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
-			return -errno;
+	if (r < 0)
+		return r;
 	fd = openat(s->dir_fd, "spool.tmp", O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
 		    0640);
 	if (fd < 0)
@@ -286,14 +295,14 @@ static int begin(struct spool *s, bool torn)
 {
 	_cleanup_close_ int fd = -1;
 	struct spool_state state;
-	uint64_t id = 0;
+	uint64_t id;
 	int r;
 
 	if (!torn)
 		return state_sync(s);
-	while (id == 0)
-		if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
-			return -errno;
+	r = draw_id(&id);
+	if (r < 0)
+		return r;
 	spool_epochs_add(&s->epochs, s->state.last_seq + 1, id);
 	state = s->state;
 	r = identity_create(s, s->key.id, &fd);

@@ -745,8 +745,6 @@ int kernel_new(const struct kernel_opts *opts, char *text, size_t text_size, str
 	else if (!k->adopted) {
 		err = build(k, opts, &k->now, text, text_size);
 		if (!err)
-			err = set_wishes(k, opts, text, text_size);
-		if (!err)
 			err = handover_run(&k->now, &k->older[k->n_older - 1], text, text_size);
 	}
 	if (!err)
