@@ -26,6 +26,7 @@
 #include "config/config.h"
 #include "output/spool.h"
 #include "user/books.h"
+#include "user/cgroup.h"
 #include "user/collector_sandbox.h"
 #include "user/flow_rules.h"
 #include "user/host.h"
@@ -912,6 +913,15 @@ static int find_exec(void *arg, uint32_t pid, uint64_t start_ns, struct process_
 	return 0;
 }
 
+/* One that is gone by now the kernel has seen when it was made, perhaps. */
+static int find_cgroup(void *arg, uint64_t cgroup_id, char *ret, size_t size)
+{
+	const struct collector *c = arg;
+	int err = cgroup_find_path(c->cgroup_root_fd, cgroup_id, ret, size);
+
+	return err && c->kernel ? kernel_find_cgroup(c->kernel, cgroup_id, ret, size) : err;
+}
+
 static void mask_args(void *arg, char *args, size_t len)
 {
 	const struct collector *c = arg;
@@ -923,6 +933,8 @@ static int open_sink(struct collector *c)
 {
 	struct process_opts o = { .lookup = c->kernel ? find_exec : NULL,
 				  .lookup_arg = c->kernel,
+				  .find_cgroup = find_cgroup,
+				  .find_cgroup_arg = c,
 				  .mask = mask_args,
 				  .mask_arg = c };
 	struct record_opts r = {
@@ -964,6 +976,7 @@ static int enter_sandbox(const struct collector *c)
 		.kernel_log = c->config->kernel_log,
 		.spool_dir = c->config->spool_dir,
 		.reader_uid = c->reader_uid,
+		.cgroup_root_fd = c->cgroup_root_fd,
 	};
 
 	return collector_sandbox_enter(&s);
