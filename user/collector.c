@@ -28,6 +28,7 @@
 #include "user/books.h"
 #include "user/cgroup.h"
 #include "user/collector_sandbox.h"
+#include "user/container_names.h"
 #include "user/flow_rules.h"
 #include "user/host.h"
 #include "user/losses.h"
@@ -88,6 +89,7 @@ struct collector {
 	char status[160];    /* what the service manager shows while all is well */
 	struct source *self; /* one of them */
 	struct losses *losses;
+	struct container_names *containers;  /* NULL: not wanted, or not to be had */
 	struct monitor *monitor;	     /* NULL: none */
 	struct books *books;		     /* as they were read last */
 	uint64_t run_id;		     /* CLOCK_BOOTTIME when we began */
@@ -270,6 +272,7 @@ static void read_books(void *arg, struct books *ret, enum books_extent extent)
 					   .sources = list,
 					   .n_sources = c->n_sources,
 					   .names = c->sink.names,
+					   .containers = c->containers,
 					   .losses = c->losses,
 					   .shipper = c->shipper,
 					   .hostname = c->host.name,
@@ -929,6 +932,31 @@ static void mask_args(void *arg, char *args, size_t len)
 	secrets_mask(c->config, args, len);
 }
 
+static void name_container(void *arg, const struct container_info *info, struct container_name *ret)
+{
+	const struct collector *c = arg;
+
+	container_names_find(c->containers, info, c->sink.now_ms, ret);
+}
+
+/* Without them all is there but the names. */
+static int open_containers(struct collector *c)
+{
+	int err;
+
+	if (!c->config->containers_names)
+		return 0;
+	err = container_names_new(c->config->containers_root, 0, &c->containers);
+	if (err == -ENOMEM)
+		return err;
+	if (err)
+		log_warning("containers.root %s: %s; containers are told without their names",
+			    c->config->containers_root, log_strerror(err));
+	else
+		record_set_container_names(c->sink.record, name_container, c);
+	return 0;
+}
+
 static int open_sink(struct collector *c)
 {
 	struct process_opts o = { .lookup = c->kernel ? find_exec : NULL,
@@ -954,6 +982,8 @@ static int open_sink(struct collector *c)
 		err = users_new(NULL, &c->sink.users);
 	if (!err)
 		err = routes_new(c->config->intake_routes, &c->sink.routes);
+	if (!err)
+		err = open_containers(c);
 	interfaces_init(&c->sink.interfaces);
 	c->sink.own.collector = (uint32_t)getpid();
 	c->sink.config = c->config;
@@ -1000,6 +1030,7 @@ static void done(struct collector *c)
 	users_free(c->sink.users);
 	routes_free(c->sink.routes);
 	names_free(c->sink.names);
+	container_names_free(c->containers);
 	losses_free(c->losses);
 	free(c->books);
 	spool_free(c->spool);
