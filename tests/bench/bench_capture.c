@@ -247,6 +247,7 @@ static double run_attached(const struct load *l, unsigned ms, bool loopback, boo
 		.names_ring_bytes = 2 << 20,
 		.names_dns = names,
 		.names_tls = names,
+		.names_quic = names,
 		.flow_ring_bytes = 16 << 20,
 		.journal_ring_bytes = 1 << 20,
 		.flows_max = 65536,
