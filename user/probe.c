@@ -606,42 +606,6 @@ out:
 	return err;
 }
 
-/* One program alone, without a trace. *ret_why: what failed. */
-static int try_row(const struct program_row *row, const struct kernel_opts *o, int cgroup_fd,
-		   const char **ret_why)
-{
-	LIBBPF_OPTS(bpf_object_open_opts, open_opts,
-		    .object_name = kernel_sources[row->source].name);
-	struct bpf_link *link = NULL;
-	struct bpf_object *obj;
-	struct bpf_program *prog;
-	const void *elf;
-	size_t size;
-	int err;
-
-	elf = kernel_sources[row->source].elf(&size);
-	*ret_why = "open";
-	open_opts.btf_custom_path = o->btf;
-	obj = bpf_object__open_mem(elf, size, &open_opts);
-	if (!obj)
-		return -errno;
-	bpf_object__for_each_program(prog, obj)
-	{
-		bpf_program__set_autoload(prog, !strcmp(bpf_program__name(prog), row->name));
-	}
-	*ret_why = "load";
-	err = set_sizes(obj, row->source, o);
-	if (!err)
-		err = bpf_object__load(obj);
-	if (!err) {
-		*ret_why = "attach";
-		err = attach_row(row, obj, cgroup_fd, &link);
-	}
-	bpf_link__destroy(link);
-	bpf_object__close(obj);
-	return err;
-}
-
 /* What a variant that failed has left below dir. */
 static void source_remove(enum kernel_source source, const char *dir)
 {
@@ -723,12 +687,11 @@ static bool has_hook(const char *section, const struct btf *btf)
 	return false;
 }
 
-/* Of a source whose programs stand for themselves: an error for each that has no hook here. */
-static void look_for_hooks(enum kernel_source source, int errs[N_PROGRAMS])
+/* An error for each program of a source that has no hook here. btf: the kernel's, or NULL. */
+static void look_for_hooks(enum kernel_source source, const struct btf *btf, int errs[N_PROGRAMS])
 {
 	struct bpf_program *prog;
 	struct bpf_object *obj;
-	struct btf *btf;
 	const void *elf;
 	size_t size;
 	int row;
@@ -737,47 +700,149 @@ static void look_for_hooks(enum kernel_source source, int errs[N_PROGRAMS])
 	obj = bpf_object__open_mem(elf, size, NULL);
 	if (!obj)
 		return;
-	btf = btf__load_vmlinux_btf();
-	if (libbpf_get_error(btf))
-		btf = NULL;
 	bpf_object__for_each_program(prog, obj)
 	{
+		const char *section = bpf_program__section_name(prog);
+
 		row = row_find(bpf_program__name(prog));
-		if (row >= 0 && !has_hook(bpf_program__section_name(prog), btf))
-			errs[row] = -ENOENT;
+		/* libbpf says ESRCH of what is not in the BTF. */
+		if (row >= 0 && !has_hook(section, btf))
+			errs[row] = strncmp(section, "tp_btf/", 7) != 0 ? -ENOENT : -ESRCH;
 	}
-	btf__free(btf);
 	bpf_object__close(obj);
+}
+
+static struct btf *load_kernel_btf(void)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+
+	return libbpf_get_error(btf) ? NULL : btf;
+}
+
+/* Some programs of a source, loaded and not attached. *ret_why: what failed. */
+static int load_rows(enum kernel_source source, const bool use[N_PROGRAMS],
+		     const struct kernel_opts *o, struct bpf_object **ret, const char **ret_why)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, open_opts, .object_name = kernel_sources[source].name,
+		    .btf_custom_path = o->btf);
+	struct bpf_program *prog;
+	struct bpf_object *obj;
+	const void *elf;
+	size_t size;
+	int err;
+
+	elf = kernel_sources[source].elf(&size);
+	*ret_why = "open";
+	obj = bpf_object__open_mem(elf, size, &open_opts);
+	if (!obj)
+		return -errno;
+	bpf_object__for_each_program(prog, obj)
+	{
+		int row = row_find(bpf_program__name(prog));
+
+		bpf_program__set_autoload(prog, row >= 0 && use[row]);
+	}
+	*ret_why = "load";
+	err = set_sizes(obj, source, o);
+	if (!err)
+		err = bpf_object__load(obj);
+	if (err)
+		bpf_object__close(obj);
+	else
+		*ret = obj;
+	return err;
+}
+
+static int try_to_attach(const struct program_row *row, struct bpf_object *obj, int cgroup_fd)
+{
+	struct bpf_link *link = NULL;
+	int err = attach_row(row, obj, cgroup_fd, &link);
+
+	bpf_link__destroy(link);
+	return err;
+}
+
+static bool is_at_syscall(const struct program_row *row, const struct bpf_object *obj)
+{
+	const struct bpf_program *prog = bpf_object__find_program_by_name(obj, row->name);
+
+	return prog && !strncmp(bpf_program__section_name(prog), "tp/syscalls/", 12);
+}
+
+/*
+ * What becomes of each wanted program of a source that has no error in errs yet, without a
+ * trace. They are loaded together, and one by one only when that fails. To let go of a tracepoint
+ * of a system call takes a kernel tens of milliseconds, and there are many: what becomes
+ * of one becomes of all that are there.
+ */
+static void try_source(enum kernel_source source, const struct kernel_opts *o, int cgroup_fd,
+		       int errs[N_PROGRAMS], const char *whys[N_PROGRAMS])
+{
+	bool use[N_PROGRAMS] = { false }, syscall_known = false;
+	struct bpf_object *obj, *all = NULL;
+	int syscall_err = 0;
+	const char *why;
+
+	for (size_t i = 0; i < N_PROGRAMS; i++)
+		use[i] = kernel_programs[i].source == source &&
+			 row_is_wanted(&kernel_programs[i], o) && !errs[i];
+	if (load_rows(source, use, o, &all, &why) < 0)
+		all = NULL;
+	for (size_t i = 0; i < N_PROGRAMS; i++) {
+		const struct program_row *row = &kernel_programs[i];
+		bool one[N_PROGRAMS] = { false };
+
+		if (!use[i])
+			continue;
+		one[i] = true;
+		obj = all;
+		if (!all)
+			errs[i] = load_rows(source, one, o, &obj, &whys[i]);
+		if (errs[i])
+			continue;
+		whys[i] = "attach";
+		if (!is_at_syscall(row, obj)) {
+			errs[i] = try_to_attach(row, obj, cgroup_fd);
+		} else {
+			if (!syscall_known)
+				syscall_err = try_to_attach(row, obj, cgroup_fd);
+			syscall_known = true;
+			errs[i] = syscall_err;
+		}
+		if (!all)
+			bpf_object__close(obj);
+	}
+	bpf_object__close(all);
 }
 
 /*
  * Which programs of a variant to attach: all of them, or of those that stand for
- * themselves the ones that work. Each is tried only when it has to be (try_all), as that
+ * themselves the ones that work. They are tried only when it has to be (try_all), as that
  * takes its time.
  */
 static bool choose_rows(const struct variant_row *v, const struct kernel_opts *o,
 			const struct capture *before, int cgroup_fd, bool try_all,
 			bool use[N_PROGRAMS], char *lacks, size_t lacks_size)
 {
+	const char *whys[N_PROGRAMS] = { NULL };
 	int errs[N_PROGRAMS] = { 0 };
 	bool any = false;
-	const char *why;
 
-	if (v->source == KERNEL_EVENTS)
-		look_for_hooks(v->source, errs);
+	if (v->source == KERNEL_EVENTS) {
+		struct btf *btf = load_kernel_btf();
+
+		look_for_hooks(v->source, btf, errs);
+		btf__free(btf);
+		if (try_all)
+			try_source(v->source, o, cgroup_fd, errs, whys);
+	}
 	for (size_t i = 0; i < N_PROGRAMS; i++) {
 		const struct program_row *row = &kernel_programs[i];
 
 		use[i] = row->source == v->source && row_in_variant(row, v) &&
 			 row_is_wanted(row, o) && (before || row->attach != ATTACH_TAKE_OVER);
-		if (!use[i] || !row->class || !try_all || errs[i])
-			continue;
-		/* A twin is tried when it is needed. */
-		if (row->first && !errs[row_find(row->first)])
-			continue;
-		errs[i] = try_row(row, o, cgroup_fd, &why);
-		if (errs[i])
-			log_debug("bpf %s: %s: %s", row->name, why, log_strerror(errs[i]));
+		if (use[i] && errs[i] && whys[i])
+			log_debug("bpf %s: %s: %s", row->name, whys[i], log_strerror(errs[i]));
 	}
 	for (size_t i = 0; i < N_PROGRAMS; i++) {
 		if (use[i] && kernel_programs[i].class)
@@ -849,6 +914,7 @@ int kernel_try(const struct kernel_opts *opts,
 	_cleanup_close_ int cgroup_fd = -1;
 	const char *whys[N_PROGRAMS] = { NULL };
 	int errs[N_PROGRAMS] = { 0 };
+	struct btf *btf;
 	char text[160];
 
 	libbpf_speaks_through_us();
@@ -857,8 +923,15 @@ int kernel_try(const struct kernel_opts *opts,
 	o.flows_max = 1024;
 	cgroup_fd = cgroup_root_open(text, sizeof(text));
 	for (size_t i = 0; i < N_PROGRAMS; i++)
-		if (row_is_wanted(&kernel_programs[i], &o))
-			errs[i] = try_row(&kernel_programs[i], &o, cgroup_fd, &whys[i]);
+		whys[i] = "load"; /* of what has no hook */
+	btf = load_kernel_btf();
+	for (int i = 0; i < KERNEL_SOURCES; i++) {
+		if (!o.wanted[i])
+			continue;
+		look_for_hooks((enum kernel_source)i, btf, errs);
+		try_source((enum kernel_source)i, &o, cgroup_fd, errs, whys);
+	}
+	btf__free(btf);
 	for (size_t i = 0; i < N_PROGRAMS; i++) {
 		const struct program_row *row = &kernel_programs[i];
 		const struct variant_row *v = find_variant(row->source, errs);
