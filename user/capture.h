@@ -8,6 +8,7 @@
  *                                          and "-N" behind it when that name is taken
  *   DIR/NAME/before                        a link to the one that it took over from
  *   DIR/NAME/pending/                      there as long as it has not: programs for that
+ *   DIR/NAME/stopped/                      its links are going or gone
  *   DIR/NAME_new, DIR/NAME_gone            of no use to anybody: half built, half removed
  */
 #pragma once
@@ -82,6 +83,8 @@ struct kernel {
 	uint64_t lost[KERNEL_SOURCES];
 	int n_cpus;
 };
+
+#define STOPPED "stopped"
 
 struct place {
 	char path[512];
