@@ -615,7 +615,8 @@ static int build(struct kernel *k, const struct kernel_opts *opts, const struct 
 	struct place building, place;
 	uint64_t generation;
 	char why[160], name[24];
-	bool any = false;
+	bool any = false, is_root;
+	const char *first = "";
 	int err = -ENOTSUP;
 
 	if (before && k->n_older == KERNEL_OLDER_MAX)
@@ -639,7 +640,7 @@ static int build(struct kernel *k, const struct kernel_opts *opts, const struct 
 	if (getrandom(&generation, sizeof(generation), 0) < 0)
 		return -errno;
 	generation |= 1;
-	cgroup_fd = cgroup_root_open(why, sizeof(why));
+	cgroup_fd = cgroup_root_open(why, sizeof(why), &is_root);
 	if (opts->wanted[KERNEL_EVENTS])
 		ensure_tracefs();
 	for (int i = 0; i < KERNEL_SOURCES; i++) {
@@ -662,8 +663,9 @@ static int build(struct kernel *k, const struct kernel_opts *opts, const struct 
 	}
 	if (!any) {
 		remove_tree(building.path);
-		say(text, size, "no BPF program could be attached: %s%s", k->lacks[0],
-		    geteuid() ? "; run as root" : "");
+		for (int i = 0; i < KERNEL_SOURCES && !first[0]; i++)
+			first = k->lacks[i];
+		say(text, size, "no BPF program could be attached: %s", first);
 		return err ? err : -ENOTSUP;
 	}
 	if (rename(building.path, at(&place, "%s/%s", k->dir, name)) < 0) {
