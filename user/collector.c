@@ -730,11 +730,12 @@ static int open_kernel(struct collector *c)
 		.loopback = config->flows_loopback,
 	};
 	char text[400] = "";
+	bool is_root;
 	int err;
 
 	if (!config->flows && !config->journal && !o.events)
 		return 0;
-	c->cgroup_root_fd = cgroup_root_open(text, sizeof(text));
+	c->cgroup_root_fd = cgroup_root_open(text, sizeof(text), &is_root);
 	err = flow_rules_new(config, c->cgroup_root_fd, NULL, text, sizeof(text), &c->rules);
 	if (err) {
 		log_error("%s", text);
