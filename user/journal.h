@@ -104,18 +104,3 @@ int journal_stream_save(const struct journal *j, struct buf *ret);
 int journal_stream_restore(struct journal *j, struct slice bytes);
 
 void journal_get_stats(const struct journal *j, struct journal_stats *ret);
-
-/*
- * The next field of a native message that has no place in struct journal_line,
- * from *fields, which moves behind it. A key is at most JOURNAL_KEY_MAX bytes of
- * A to Z, 0 to 9 and _; a value is any bytes. False: there are no more.
- */
-#define JOURNAL_KEY_MAX 64
-bool journal_next_field(struct slice *fields, struct slice *key, struct slice *value);
-
-/*
- * "name[pid]: " at the start of *text, as syslog(3) writes it: moves *text
- * behind it and sets *identifier, and *pid if there is one. False, and nothing
- * changed, when there is none.
- */
-bool journal_parse_identifier(struct slice *text, struct slice *identifier, uint32_t *pid);

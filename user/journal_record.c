@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "user/journal_parse.h"
+
 static const char *const providers[] = {
 	[JOURNAL_NATIVE] = "journal",
 	[JOURNAL_SYSLOG] = "syslog",
