@@ -6,9 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,17 +14,14 @@
 #include "output/spool.h"
 #include "user/event.h"
 #include "user/journal.h"
-#include "user/journal_filter.h"
-#include "user/journal_record.h"
+#include "user/journal_teller.h"
 #include "user/probe.h"
 #include "user/process.h"
-#include "user/rate_limit.h"
+#include "user/record.h"
 #include "user/rings.h"
-#include "user/routes.h"
 #include "user/source.h"
 #include "user/stream_state.h"
 #include "user/unix_sockets.h"
-#include "user/users.h"
 #include "user/util/clock.h"
 #include "user/util/log.h"
 
@@ -41,13 +36,11 @@ struct source_journal {
 	struct source source;
 	struct rings *rings;
 	struct journal *journal;
-	struct journal_filter *filter;
+	struct journal_teller teller;
 	struct stream_state state;
 	uint64_t not_told; /* lines that were none: so many are counted */
 	struct buf saved;
-	uint64_t saved_changes;	  /* journal_stats.changes when it was last saved */
-	struct rate_limit *rates; /* NULL: every line passes */
-	uint64_t rate_limit, rate_interval_ms;
+	uint64_t saved_changes; /* journal_stats.changes when it was last saved */
 	struct stream_state rate_state;
 	uint64_t saved_rate_changes;
 	struct sink *sink;	     /* for on_line() */
@@ -55,103 +48,20 @@ struct source_journal {
 	bool has_sockets;
 };
 
-static bool may_pass(struct source_journal *j, const struct journal_line *line,
-		     const struct process_info *p)
-{
-	struct slice unit = journal_record_unit(line, p);
-
-	if (!journal_filter_wants(j->filter, journal_record_app(line, p), unit)) {
-		j->source.stats.filtered++;
-		return false;
-	}
-	if (!j->rates)
-		return true;
-	if (rate_limit_take(j->rates, unit.len ? unit : line->identifier, line->boot_ns))
-		return true;
-	j->source.stats.rate_limited++;
-	return false;
-}
-
 static bool on_line(void *arg, const struct journal_line *line)
 {
 	struct source_journal *j = arg;
 	struct task_ref who = journal_line_task(line);
-	struct journal_details d = { 0 };
-	struct msg m;
+	const struct process_info *process = NULL;
 
 	if (j->sink->is_full(j->sink->arg))
 		return false;
-	/* Each line that tells of trouble would make another event, and more trouble. */
-	if (own_has_pid(&j->sink->own, line->trusted_pid)) {
-		j->source.stats.own++;
+	if (!journal_teller_wants(&j->teller, &j->source, j->sink, line))
 		return true;
-	}
-	if (!journal_filter_wants_severity(j->filter, line->pri & 7)) {
-		j->source.stats.filtered++;
-		return true;
-	}
-	if (who.pid) {
-		d.process = process_find(j->sink->processes, &who, line->boot_ns, j->sink->now_ms);
-		d.user_name = users_find(j->sink->users, who.uid, j->sink->now_ms);
-	}
-	if (!may_pass(j, line, d.process))
-		return true;
-	d.route = routes_find(j->sink->routes, MSG_JOURNAL, journal_record_app(line, d.process),
-			      journal_record_unit(line, d.process));
-	sink_begin(j->sink);
-	journal_record_format(j->sink->record, line, &d, &m);
-	sink_add(&j->source, j->sink, &m);
+	if (who.pid)
+		process = process_find(j->sink->processes, &who, line->boot_ns, j->sink->now_ms);
+	journal_teller_tell(&j->teller, &j->source, j->sink, line, process, line->boot_ns);
 	return true;
-}
-
-/* In place of what was suppressed: how much, of whom, when and why. */
-static bool on_suppressed(void *arg, const struct rate_limit_report *report)
-{
-	struct source_journal *j = arg;
-	const struct record *r = j->sink->record;
-	char from[CLOCK_RFC3339_SIZE], to[CLOCK_RFC3339_SIZE], text[512];
-	struct journal_line line = {
-		.transport = JOURNAL_NATIVE,
-		.pri = 3 << 3 | 4, /* daemon, warning */
-		.identifier = SLICE(RECORD_NAME),
-		.code = SLICE("journal.rate_limit"),
-		.unit = report->name,
-		.boot_ns = report->last_ns,
-		.time_us = record_real_us(r, report->last_ns),
-	};
-	const struct journal_details d = { 0 };
-	struct msg m;
-
-	if (j->sink->is_full(j->sink->arg))
-		return false;
-	clock_format_rfc3339(record_real_us(r, report->first_ns), from);
-	clock_format_rfc3339(line.time_us, to);
-	snprintf(text, sizeof(text),
-		 "%" PRIu64 " lines of %.*s suppressed between %s and %s: journal.rate_limit is "
-		 "%" PRIu64 " in %g s",
-		 report->lines, (int)(report->name.len ? report->name.len : 11),
-		 report->name.len ? report->name.p : "other units", from, to, j->rate_limit,
-		 (double)j->rate_interval_ms / 1000);
-	line.text = slice_of(text);
-	sink_begin(j->sink);
-	journal_record_format(j->sink->record, &line, &d, &m);
-	m.class = MSG_SELF;
-	sink_add(&j->source, j->sink, &m);
-	return true;
-}
-
-/* Between two samples, too: in a storm the ring is never empty. False: the sink is full. */
-static bool report_suppressed(struct source_journal *j, struct sink *sink, bool all)
-{
-	uint64_t now_ns;
-
-	if (!j->rates)
-		return true;
-	now_ns = clock_boot_ns();
-	if (!all && !rate_limit_is_due(j->rates, now_ns))
-		return true;
-	j->sink = sink;
-	return rate_limit_report(j->rates, now_ns, all, on_suppressed, j);
 }
 
 /*
@@ -226,14 +136,14 @@ static int save_rates(struct source_journal *j, const struct stream_moment *when
 {
 	int err;
 
-	if (!j->rates || rate_limit_changes(j->rates) == j->saved_rate_changes)
+	if (!j->teller.rates || rate_limit_changes(j->teller.rates) == j->saved_rate_changes)
 		return 0;
 	buf_clear(&j->saved);
-	err = rate_limit_save(j->rates, &j->saved);
+	err = rate_limit_save(j->teller.rates, &j->saved);
 	if (!err)
 		err = stream_state_save(&j->rate_state, when, buf_slice(&j->saved));
 	if (!err)
-		j->saved_rate_changes = rate_limit_changes(j->rates);
+		j->saved_rate_changes = rate_limit_changes(j->teller.rates);
 	return err;
 }
 
@@ -288,7 +198,9 @@ static bool journal_flush(struct source *s, struct sink *sink, bool all)
 	struct source_journal *j = (struct source_journal *)s;
 	bool done;
 
-	if (!report_suppressed(j, sink, all))
+	/* Between two samples, too: in a storm the ring is never empty. */
+	if (!journal_teller_report(&j->teller, s, sink, clock_boot_ns(),
+				   sink->record->boot_to_real_ns, all))
 		return false;
 	/* What waits in the ring may be the rest of such a line. */
 	if (!all && rings_waiting(j->rings))
@@ -315,8 +227,7 @@ static void journal_source_free(struct source *s)
 
 	rings_free(j->rings);
 	journal_free(j->journal);
-	journal_filter_free(j->filter);
-	rate_limit_free(j->rates);
+	journal_teller_done(&j->teller);
 	buf_done(&j->saved);
 	free(j);
 }
@@ -340,12 +251,12 @@ static void restore(struct source_journal *j, const struct stream_moment *now)
 		log_warning("journal streams: the saved state is damaged; lines that were "
 			    "being written are cut");
 	buf_clear(&j->saved);
-	if (j->rates && stream_state_load(&j->rate_state, now, &j->saved) == 0 &&
-	    rate_limit_restore(j->rates, buf_slice(&j->saved)) < 0)
+	if (j->teller.rates && stream_state_load(&j->rate_state, now, &j->saved) == 0 &&
+	    rate_limit_restore(j->teller.rates, buf_slice(&j->saved)) < 0)
 		log_warning("journal.rate_limit: the saved state is damaged; what was suppressed "
 			    "before is not summed up");
-	if (j->rates)
-		j->saved_rate_changes = rate_limit_changes(j->rates);
+	if (j->teller.rates)
+		j->saved_rate_changes = rate_limit_changes(j->teller.rates);
 }
 
 int source_journal_new(const struct kernel *k, const struct config *config,
@@ -362,13 +273,9 @@ int source_journal_new(const struct kernel *k, const struct config *config,
 	buf_init(&j->saved, STATE_MAX_BYTES);
 	stream_state_init(&j->state, config->spool_dir, "journal-streams", STATE_MAGIC);
 	stream_state_init(&j->rate_state, config->spool_dir, "journal-rates", RATE_MAGIC);
-	j->rate_limit = config->journal_rate_limit;
-	j->rate_interval_ms = config->journal_rate_interval_ms;
 	err = journal_new(&opts, &j->journal);
 	if (!err)
-		err = journal_filter_new(config, &j->filter);
-	if (!err && j->rate_limit)
-		err = rate_limit_new(j->rate_limit, j->rate_interval_ms * 1000000, 0, &j->rates);
+		err = journal_teller_init(&j->teller, config);
 	if (!err)
 		err = rings_new(k, KERNEL_JOURNAL, resume, &j->rings);
 	if (err) {
