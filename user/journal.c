@@ -11,7 +11,7 @@
 #define DEFAULT_STREAMS 1024
 #define DEFAULT_BYTES	(4u << 20)
 #define NONE		UINT32_MAX
-#define NAME_SIZE	128 /* identifier and unit of a stream */
+#define NAME_SIZE	JOURNAL_NAME_SIZE
 #define HEADER_LINES	7
 #define AUDIT_TEXT_MAX	16384 /* the kernel's own limit is 8970 */
 #define NLMSG_HEADER	16
@@ -35,6 +35,8 @@ struct journal {
 	struct stream *streams;
 	uint32_t max_streams;
 	size_t max_bytes;
+	journal_find_header_fn find_header;
+	void *find_header_arg;
 	uint32_t *buckets;
 	uint32_t bucket_mask;
 	uint32_t free, newest, oldest;
@@ -64,6 +66,10 @@ int journal_new(const struct journal_opts *opts, struct journal **ret)
 		return -ENOMEM;
 	j->max_streams = opts && opts->max_streams ? opts->max_streams : DEFAULT_STREAMS;
 	j->max_bytes = opts && opts->max_bytes ? opts->max_bytes : DEFAULT_BYTES;
+	if (opts) {
+		j->find_header = opts->find_header;
+		j->find_header_arg = opts->find_header_arg;
+	}
 	if (j->max_streams > 1u << 20)
 		return -ENOMEM;
 	while (n_buckets < j->max_streams * 2)
@@ -597,6 +603,21 @@ static size_t parse_header(struct slice data, bool from_root, struct stream *st)
 	return (size_t)(at - data.p);
 }
 
+/* It was there before us; the log daemon knows it longer. */
+static bool find_header(const struct decode *d, struct stream *st)
+{
+	struct journal_stream_header header;
+
+	if (!d->j->find_header || !d->j->find_header(d->j->find_header_arg, d->s, &header))
+		return false;
+	memcpy(st->identifier, header.identifier, NAME_SIZE);
+	memcpy(st->unit, header.unit, NAME_SIZE);
+	st->pri = journal_checked_pri(header.pri);
+	st->level_prefix = header.level_prefix;
+	st->has_header = true;
+	return true;
+}
+
 /* NULL when a line that is in the way was not taken. */
 static struct stream *stream_of(const struct decode *d, bool *is_new)
 {
@@ -658,7 +679,7 @@ static bool decode_stream(const struct decode *d, bool is_syslog)
 	if (is_new && !is_syslog) {
 		size_t n = parse_header(data, s->uid == 0, st);
 
-		if (!n)
+		if (!n && !find_header(d, st))
 			d->j->stats.headerless++;
 		d->j->taken = n;
 	}

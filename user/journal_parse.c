@@ -195,6 +195,77 @@ bool journal_parse_syslog(struct slice s, struct journal_line *line)
 	return true;
 }
 
+/* ------------------------------------------------------------------ a stream's state */
+
+static int hex_digit(char c)
+{
+	if (journal_is_digit(c))
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* As journald escapes it: like C, and what is not printable as \\ooo or \\xhh. */
+static void unescape(struct slice s, char ret[static JOURNAL_NAME_SIZE])
+{
+	static const char letters[] = "abfnrtvs", bytes[] = "\a\b\f\n\r\t\v ";
+	size_t n = 0;
+
+	for (size_t i = 0; i < s.len && n < JOURNAL_NAME_SIZE - 1; i++) {
+		char c = s.p[i];
+		const char *letter;
+
+		if (c == '\\' && i + 1 < s.len) {
+			c = s.p[++i];
+			letter = memchr(letters, c, sizeof(letters) - 1);
+			if (letter) {
+				c = bytes[letter - letters];
+			} else if (c == 'x' && i + 2 < s.len && hex_digit(s.p[i + 1]) >= 0 &&
+				   hex_digit(s.p[i + 2]) >= 0) {
+				c = (char)(hex_digit(s.p[i + 1]) << 4 | hex_digit(s.p[i + 2]));
+				i += 2;
+			} else if (c >= '0' && c <= '3' && i + 2 < s.len) {
+				c = (char)((c - '0') << 6 | (s.p[i + 1] & 7) << 3 |
+					   (s.p[i + 2] & 7));
+				i += 2;
+			}
+		}
+		if (c)
+			ret[n++] = c;
+	}
+	ret[n] = '\0';
+}
+
+bool journal_parse_stream(struct slice text, struct journal_stream_header *ret)
+{
+	bool has_pri = false;
+	uint64_t v;
+
+	*ret = (struct journal_stream_header){ .level_prefix = true };
+	while (text.len) {
+		const char *nl = memchr(text.p, '\n', text.len), *equals;
+		struct slice line = { text.p, nl ? (size_t)(nl - text.p) : text.len };
+		struct slice key, value;
+
+		journal_skip(&text, nl ? line.len + 1 : line.len);
+		equals = memchr(line.p, '=', line.len);
+		if (!equals)
+			continue;
+		key = (struct slice){ line.p, (size_t)(equals - line.p) };
+		value = (struct slice){ equals + 1, line.len - key.len - 1 };
+		if (slice_is(key, "PRIORITY") && journal_parse_number(value, JOURNAL_PRI_MAX, &v)) {
+			ret->pri = (uint8_t)v;
+			has_pri = true;
+		} else if (slice_is(key, "LEVEL_PREFIX")) {
+			ret->level_prefix = !slice_is(value, "0");
+		} else if (slice_is(key, "IDENTIFIER")) {
+			unescape(value, ret->identifier);
+		} else if (slice_is(key, "UNIT")) {
+			unescape(value, ret->unit);
+		}
+	}
+	return has_pri;
+}
+
 /* ------------------------------------------------------------------ audit */
 
 /* The kernel writes it before anything that a process could have said; 0: it did not. */

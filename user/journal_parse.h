@@ -65,6 +65,13 @@ bool journal_parse_rfc5424(struct slice s, struct journal_line *line);
  */
 bool journal_parse_syslog(struct slice s, struct journal_line *line);
 
+/*
+ * The file in which journald keeps what it knows of a stream, for its own next start:
+ * /run/systemd/journal/streams/DEV:INO. False when there is no priority in it.
+ */
+struct journal_stream_header;
+bool journal_parse_stream(struct slice text, struct journal_stream_header *ret);
+
 /* The pid that an audit record is about; 0: none. */
 uint32_t journal_audit_pid(struct slice text);
 

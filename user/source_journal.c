@@ -6,14 +6,21 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "config/config.h"
 #include "output/spool.h"
 #include "user/event.h"
 #include "user/journal.h"
+#include "user/journal_parse.h"
+#include "user/journal_reads.h"
 #include "user/journal_teller.h"
 #include "user/probe.h"
 #include "user/process.h"
@@ -22,6 +29,7 @@
 #include "user/source.h"
 #include "user/stream_state.h"
 #include "user/unix_sockets.h"
+#include "user/util/cleanup.h"
 #include "user/util/clock.h"
 #include "user/util/log.h"
 
@@ -43,7 +51,9 @@ struct source_journal {
 	uint64_t saved_changes; /* journal_stats.changes when it was last saved */
 	struct stream_state rate_state;
 	uint64_t saved_rate_changes;
-	struct sink *sink;	     /* for on_line() */
+	struct sink *sink; /* for on_line() */
+	uint64_t socket_dev;
+	struct journal_reads *reads; /* NULL: nobody wants to know */
 	struct unix_sockets sockets; /* those that are open, while lines are flushed */
 	bool has_sockets;
 };
@@ -102,7 +112,7 @@ static int journal_take(struct source *s, struct sink *sink)
 	struct source_journal *j = (struct source_journal *)s;
 	uint64_t generation = s->generation;
 	const void *sample;
-	struct event e;
+	struct event e = { .kind = EVENT_IS_FLOW };
 	size_t size;
 	int more;
 
@@ -112,6 +122,8 @@ static int journal_take(struct source *s, struct sink *sink)
 		j->saved_changes = NOT_SAVED;
 	if (!more) {
 		s->behind = rings_is_behind(j->rings);
+		if (j->reads)
+			j->reads->idle = true;
 		return 0;
 	}
 	j->sink = sink;
@@ -127,9 +139,16 @@ static int journal_take(struct source *s, struct sink *sink)
 		return 1;
 	}
 	count_not_told(j);
+	if (j->reads && e.kind == EVENT_IS_JOURNAL)
+		journal_reads_note(j->reads, &e.journal);
 	s->stats.samples++;
 	s->position = rings_position(j->rings);
 	return 1;
+}
+
+void source_journal_note_to(struct source *s, struct journal_reads *reads)
+{
+	((struct source_journal *)s)->reads = reads;
 }
 
 static int save_rates(struct source_journal *j, const struct stream_moment *when)
@@ -232,6 +251,42 @@ static void journal_source_free(struct source *s)
 	free(j);
 }
 
+/*
+ * A stream that was open before the tap was attached: this host's journald keeps how it
+ * began in a file, which has the name of its end of the socket.
+ */
+static bool find_header(void *arg, const struct journal_sample *s,
+			struct journal_stream_header *ret)
+{
+	static const struct slice suffix = SLICE("/stdout");
+	struct source_journal *j = arg;
+	char path[128], text[4096];
+	_cleanup_close_ int fd = -1;
+	ssize_t n;
+
+	if (!j->socket_dev || s->path_is_cut || s->path.len <= suffix.len ||
+	    memcmp(s->path.p, "/run/systemd/journal", 20) != 0 ||
+	    memcmp(s->path.p + s->path.len - suffix.len, suffix.p, suffix.len) != 0 ||
+	    !journal_reads_has_our_run(s->reader_pid))
+		return false;
+	snprintf(path, sizeof(path), "%.*s/streams/%llu:%llu", (int)(s->path.len - suffix.len),
+		 s->path.p, (unsigned long long)j->socket_dev, (unsigned long long)s->socket_ino);
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, text, sizeof(text));
+	return n > 0 && journal_parse_stream((struct slice){ text, (size_t)n }, ret);
+}
+
+/* All sockets are on one device. 0: not known. */
+static uint64_t find_socket_dev(void)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 ? st.st_dev : 0;
+}
+
 static const struct source_ops journal_ops = {
 	.name = "journal",
 	.id = SOURCE_JOURNAL,
@@ -263,12 +318,13 @@ int source_journal_new(const struct kernel *k, const struct config *config,
 		       const struct spool_position *resume, uint64_t next_seq, struct source **ret)
 {
 	struct source_journal *j = calloc(1, sizeof(*j));
-	struct journal_opts opts = { 0 };
+	struct journal_opts opts = { .find_header = find_header, .find_header_arg = j };
 	struct journal_stats stats;
 	int err;
 
 	if (!j)
 		return -ENOMEM;
+	j->socket_dev = find_socket_dev();
 	j->source = (struct source){ .ops = &journal_ops, .fd = kernel_ring_fd(k, KERNEL_JOURNAL) };
 	buf_init(&j->saved, STATE_MAX_BYTES);
 	stream_state_init(&j->state, config->spool_dir, "journal-streams", STATE_MAGIC);
