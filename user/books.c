@@ -102,7 +102,7 @@ const struct books_row books_rows[] = {
 	  .help = "Lost: samples that no program of ours wrote",
 	  .lost = "lost", .cause = "the samples were not ours; is something else writing there?" },
 	{ SOURCE(filtered), .key = "filtered",
-	  .help = "Left out: not for us, empty lines, or journal lines that the configuration does not want" },
+	  .help = "Left out: not for us, empty lines, journal lines that the configuration does not want, or entries of the journal that were captured" },
 	{ SOURCE(own), .key = "own",
 	  .help = "Left out: our own connections to the intake, our own log lines, what our own processes do" },
 	{ SOURCE(rate_limited), .key = "rate_limited",
@@ -113,6 +113,9 @@ const struct books_row books_rows[] = {
 	{ SOURCE(lost), .key = "lost",
 	  .help = "Lost: gaps in the kernel log's numbers, or no memory to keep it while the spool was stuck",
 	  .lost = "lost", .cause = "gone before they could be read" },
+
+	{ SOURCE(limited), .key = "limited",
+	  .help = "How often journal.backfill or journal.backfill_max cut a backfill short; an event says what is missing" },
 
 	{ NAMES(answers), .key = "answers", .always = true,
 	  .help = "DNS answers that were understood" },

@@ -40,6 +40,7 @@
 #include "user/secrets.h"
 #include "user/shipper_process.h"
 #include "user/source.h"
+#include "user/source_backfill.h"
 #include "user/source_self.h"
 #include "user/users.h"
 #include "user/util/clock.h"
@@ -481,7 +482,8 @@ static uint64_t ring_samples(const struct collector *c)
 	uint64_t n = 0;
 
 	for (int i = 0; i < c->n_sources; i++)
-		if (c->sources[i].source->ops->id != SOURCE_KERNEL_LOG)
+		if (c->sources[i].source->ops->id != SOURCE_KERNEL_LOG &&
+		    c->sources[i].source->ops->id != SOURCE_BACKFILL)
 			n += c->sources[i].source->stats.samples;
 	return n;
 }
@@ -573,7 +575,7 @@ static void on_signal(void *arg, int signo)
 	}
 
 	if (signo == SIGUSR2 && !c->stopping) {
-		c->stopping = true;
+		c->stopping = c->sink.stopping = true;
 		hand_over(c, now_ms);
 		return;
 	}
@@ -582,7 +584,7 @@ static void on_signal(void *arg, int signo)
 		shipper_stop(c->shipper, now_ms, on_shipper_stopped, c);
 		return;
 	}
-	c->stopping = true;
+	c->stopping = c->sink.stopping = true;
 	/* Longer than the manager would wait by itself, perhaps. */
 	notify_send(&c->notify, "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%llu",
 		    (unsigned long long)(c->config->stop_timeout_ms + STOP_SPARE_MS) * 1000);
@@ -847,6 +849,29 @@ static void open_monitor(struct collector *c)
 			    log_strerror(err));
 }
 
+/* What journald stored while its messages were not captured. tap is the journal's source. */
+static int open_backfill(struct collector *c, struct source *tap, int n_rings)
+{
+	struct source_backfill_opts o = { .config = c->config,
+					  .next_seq = spool_next_seq(c->spool) };
+	struct kernel_counters counters;
+	struct spool_position at;
+	struct source *s = NULL;
+	bool known;
+	int err;
+
+	if (!kernel_has(c->kernel, KERNEL_JOURNAL))
+		return 0;
+	known = spool_position(c->spool, SOURCE_BACKFILL, &at) == 0;
+	o.is_new = !kernel_was_adopted(c->kernel) && n_rings == 1;
+	o.has_lost = !o.is_new && kernel_get_counters(c->kernel, KERNEL_JOURNAL, &counters) == 0 &&
+		     counters.ring_full;
+	err = source_backfill_new(&o, known ? &at : NULL, &s);
+	if (!err)
+		source_journal_note_to(tap, source_backfill_reads(s));
+	return watch(c, err, s, "journal.backfill");
+}
+
 static int open_sources(struct collector *c)
 {
 	struct kernel_ring rings[KERNEL_OLDER_MAX + 1];
@@ -873,6 +898,8 @@ static int open_sources(struct collector *c)
 		err = source_journal_new(c->kernel, c->config, known ? &at : NULL,
 					 spool_next_seq(c->spool), &s);
 		err = watch(c, err, s, "journal");
+		if (!err)
+			err = open_backfill(c, s, kernel_rings(c->kernel, KERNEL_JOURNAL, rings));
 	}
 	if (!err && c->kernel && kernel_rings(c->kernel, KERNEL_EVENTS, rings)) {
 		known = spool_position(c->spool, SOURCE_EVENTS, &at) == 0;
