@@ -109,6 +109,9 @@ struct config {
 	uint64_t ring_names_bytes;
 
 	/* [collector] */
+	bool containers_names;
+	char *containers_root;
+
 	char *bpf_dir;
 	char *btf;
 	char *hostname;

@@ -293,6 +293,12 @@ const struct config_option config_options[] = {
 	{ .key = "events.listen", .type = CONFIG_BOOL, AT(events_listen), .initial = "yes",
 	  .help = "Sockets that begin to listen for connections" },
 
+	{ .key = "containers.names", .type = CONFIG_BOOL, AT(containers_names), .initial = "yes",
+	  .help = "Tell the pod, name and image of containers, from the files of their runtime" },
+	{ .key = "containers.root", .type = CONFIG_STRING, AT(containers_root), .initial = "/",
+	  .metavar = "DIR",
+	  .help = "Where this host's /var and /run are, for a collector that is in a container itself" },
+
 	{ .key = "ring.flows", .type = CONFIG_BYTES, AT(ring_flows_bytes), .initial = "8M",
 	  .min = 64 * KIB, .max = 1 * GIB, .metavar = "SIZE",
 	  .help = "The flow ring between kernel and collector, rounded up to a power of two" },

@@ -14,6 +14,8 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 			   "What the collector made of it, since it was started." },
 	[BOOKS_NAMES] = { "names", NULL, true,
 			  "What flows are called, since the collector was started." },
+	[BOOKS_CONTAINERS] = { "containers", NULL, true,
+			       "What containers are called, since the collector was started." },
 	[BOOKS_SPOOL] = { "spool", NULL, true, "The spool on the disk." },
 	[BOOKS_OUTPUT] = { "output", "output", true,
 			   "What became of what was appended, for as long as the spool exists." },
@@ -26,16 +28,17 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 			    "with kernel.bpf_stats_enabled = 1." },
 };
 
-#define DAEMON(f)  .scope = BOOKS_DAEMON, .offset = offsetof(struct books_daemon, f)
-#define KERNEL(f)  .scope = BOOKS_KERNEL, .offset = offsetof(struct kernel_counters, f)
-#define RING(f)	   .scope = BOOKS_RING, .offset = offsetof(struct books_ring, f)
-#define SOURCE(f)  .scope = BOOKS_SOURCE, .offset = offsetof(struct source_stats, f)
-#define NAMES(f)   .scope = BOOKS_NAMES, .offset = offsetof(struct names_stats, f)
-#define SPOOL(f)   .scope = BOOKS_SPOOL, .offset = offsetof(struct books_spool, f)
-#define OUTPUT(f)  .scope = BOOKS_OUTPUT, .offset = offsetof(struct books_output, f)
-#define LOSS(f)	   .scope = BOOKS_LOSS, .offset = offsetof(struct books_loss, f)
-#define PROCESS(f) .scope = BOOKS_PROCESS, .offset = offsetof(struct books_process, f)
-#define PROGRAM(f) .scope = BOOKS_PROGRAM, .offset = offsetof(struct kernel_program, f)
+#define DAEMON(f)     .scope = BOOKS_DAEMON, .offset = offsetof(struct books_daemon, f)
+#define KERNEL(f)     .scope = BOOKS_KERNEL, .offset = offsetof(struct kernel_counters, f)
+#define RING(f)	      .scope = BOOKS_RING, .offset = offsetof(struct books_ring, f)
+#define SOURCE(f)     .scope = BOOKS_SOURCE, .offset = offsetof(struct source_stats, f)
+#define NAMES(f)      .scope = BOOKS_NAMES, .offset = offsetof(struct names_stats, f)
+#define CONTAINERS(f) .scope = BOOKS_CONTAINERS, .offset = offsetof(struct container_names_stats, f)
+#define SPOOL(f)      .scope = BOOKS_SPOOL, .offset = offsetof(struct books_spool, f)
+#define OUTPUT(f)     .scope = BOOKS_OUTPUT, .offset = offsetof(struct books_output, f)
+#define LOSS(f)	      .scope = BOOKS_LOSS, .offset = offsetof(struct books_loss, f)
+#define PROCESS(f)    .scope = BOOKS_PROCESS, .offset = offsetof(struct books_process, f)
+#define PROGRAM(f)    .scope = BOOKS_PROGRAM, .offset = offsetof(struct kernel_program, f)
 
 /* A row is read as a row. */
 /* clang-format off */
@@ -139,6 +142,21 @@ const struct books_row books_rows[] = {
 	  .help = "Addresses that were forgotten, the least recently used ones, for others" },
 	{ NAMES(evicted_flows), .key = "evicted_flows", .always = true,
 	  .help = "The same of connections; most of them were of flows that are not captured" },
+
+	{ CONTAINERS(entries), .key = "known", .kind = BOOKS_GAUGE,
+	  .help = "Containers in the table, those of which nothing was found too" },
+	{ CONTAINERS(lookups), .key = "lookups", .always = true,
+	  .help = "Times that the files of the host were looked at for one" },
+	{ CONTAINERS(found), .key = "found", .always = true,
+	  .help = "Containers of which a name was found" },
+	{ CONTAINERS(put_off), .key = "put_off",
+	  .help = "Records of containers that were told by their ids, because too many were new in that second" },
+	{ CONTAINERS(malformed), .key = "malformed",
+	  .help = "Names that no pod, container or image can have: left out" },
+	{ CONTAINERS(cut), .key = "cut",
+	  .help = "Folders and files of which there was more than what is looked at" },
+	{ CONTAINERS(evicted), .key = "evicted",
+	  .help = "Containers that were forgotten, the least recently used ones, for others" },
 
 	{ SPOOL(appended), .key = "appended", .always = true,
 	  .help = "Events ever written into this spool" },

@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "user/container_names.h"
 #include "user/kernel_meters.h"
 #include "user/names.h"
 #include "user/probe.h"
@@ -37,6 +38,7 @@ enum books_scope {
 	BOOKS_RING,
 	BOOKS_SOURCE,
 	BOOKS_NAMES,
+	BOOKS_CONTAINERS,
 	BOOKS_SPOOL,
 	BOOKS_OUTPUT,
 	BOOKS_LOSS,
@@ -114,6 +116,7 @@ struct books_item {
 		struct books_ring ring;
 		struct source_stats source;
 		struct names_stats names;
+		struct container_names_stats containers;
 		struct books_spool spool;
 		struct books_output output;
 		struct books_loss loss;
@@ -147,6 +150,7 @@ struct books_inputs {
 	struct source *const *sources;
 	int n_sources;
 	const struct names *names;
+	const struct container_names *containers;
 	const struct losses *losses;
 	const struct shipper_process *shipper;
 	const char *hostname;

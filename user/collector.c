@@ -26,7 +26,9 @@
 #include "config/config.h"
 #include "output/spool.h"
 #include "user/books.h"
+#include "user/cgroup.h"
 #include "user/collector_sandbox.h"
+#include "user/container_names.h"
 #include "user/flow_rules.h"
 #include "user/host.h"
 #include "user/losses.h"
@@ -88,6 +90,7 @@ struct collector {
 	char status[160];    /* what the service manager shows while all is well */
 	struct source *self; /* one of them */
 	struct losses *losses;
+	struct container_names *containers;  /* NULL: not wanted, or not to be had */
 	struct monitor *monitor;	     /* NULL: none */
 	struct books *books;		     /* as they were read last */
 	uint64_t run_id;		     /* CLOCK_BOOTTIME when we began */
@@ -270,6 +273,7 @@ static void read_books(void *arg, struct books *ret, enum books_extent extent)
 					   .sources = list,
 					   .n_sources = c->n_sources,
 					   .names = c->sink.names,
+					   .containers = c->containers,
 					   .losses = c->losses,
 					   .shipper = c->shipper,
 					   .hostname = c->host.name,
@@ -940,6 +944,15 @@ static int find_exec(void *arg, uint32_t pid, uint64_t start_ns, struct process_
 	return 0;
 }
 
+/* One that is gone by now the kernel has seen when it was made, perhaps. */
+static int find_cgroup(void *arg, uint64_t cgroup_id, char *ret, size_t size)
+{
+	const struct collector *c = arg;
+	int err = cgroup_find_path(c->cgroup_root_fd, cgroup_id, ret, size);
+
+	return err && c->kernel ? kernel_find_cgroup(c->kernel, cgroup_id, ret, size) : err;
+}
+
 static void mask_args(void *arg, char *args, size_t len)
 {
 	const struct collector *c = arg;
@@ -947,10 +960,37 @@ static void mask_args(void *arg, char *args, size_t len)
 	secrets_mask(c->config, args, len);
 }
 
+static void name_container(void *arg, const struct container_info *info, struct container_name *ret)
+{
+	const struct collector *c = arg;
+
+	container_names_find(c->containers, info, c->sink.now_ms, ret);
+}
+
+/* Without them all is there but the names. */
+static int open_containers(struct collector *c)
+{
+	int err;
+
+	if (!c->config->containers_names)
+		return 0;
+	err = container_names_new(c->config->containers_root, 0, &c->containers);
+	if (err == -ENOMEM)
+		return err;
+	if (err)
+		log_warning("containers.root %s: %s; containers are told without their names",
+			    c->config->containers_root, log_strerror(err));
+	else
+		record_set_container_names(c->sink.record, name_container, c);
+	return 0;
+}
+
 static int open_sink(struct collector *c)
 {
 	struct process_opts o = { .lookup = c->kernel ? find_exec : NULL,
 				  .lookup_arg = c->kernel,
+				  .find_cgroup = find_cgroup,
+				  .find_cgroup_arg = c,
 				  .mask = mask_args,
 				  .mask_arg = c };
 	struct record_opts r = {
@@ -970,6 +1010,8 @@ static int open_sink(struct collector *c)
 		err = users_new(NULL, &c->sink.users);
 	if (!err)
 		err = routes_new(c->config->intake_routes, &c->sink.routes);
+	if (!err)
+		err = open_containers(c);
 	interfaces_init(&c->sink.interfaces);
 	c->sink.own.collector = (uint32_t)getpid();
 	c->sink.config = c->config;
@@ -992,6 +1034,7 @@ static int enter_sandbox(const struct collector *c)
 		.kernel_log = c->config->kernel_log,
 		.spool_dir = c->config->spool_dir,
 		.reader_uid = c->reader_uid,
+		.cgroup_root_fd = c->cgroup_root_fd,
 	};
 
 	return collector_sandbox_enter(&s);
@@ -1015,6 +1058,7 @@ static void done(struct collector *c)
 	users_free(c->sink.users);
 	routes_free(c->sink.routes);
 	names_free(c->sink.names);
+	container_names_free(c->containers);
 	losses_free(c->losses);
 	free(c->books);
 	spool_free(c->spool);

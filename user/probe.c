@@ -58,6 +58,7 @@ const struct program_row kernel_programs[] = {
 	{ KERNEL_JOURNAL, "journal_exec", ATTACH_AUTO, NULL, "dynptr pages linear" },
 	{ KERNEL_JOURNAL, "journal_exit", ATTACH_AUTO, NULL, "dynptr pages linear" },
 	{ KERNEL_PROCESSES, "process_exec", ATTACH_AUTO, NULL, "exec" },
+	{ KERNEL_PROCESSES, "process_cgroup", ATTACH_AUTO, NULL, "cgroup" },
 	EVENT_ROW("event_exec", CLASS_EXEC, "exec"),
 	EVENT_ROW("event_exit", CLASS_EXIT, "exit"),
 	EVENT_ROW("event_exit_threads", CLASS_EXIT, "exit", "event_exit"),
@@ -103,7 +104,10 @@ static const struct variant_row variants[] = {
 	{ KERNEL_JOURNAL, "linear",
 	  "journal messages of more than 3 to 15 KiB, or parts of them: no "
 	  "bpf_dynptr_from_skb, and no kernel symbols (kernel.kptr_restrict=2?)" },
-	{ KERNEL_PROCESSES, "exec", NULL },
+	{ KERNEL_PROCESSES, "exec cgroup", NULL },
+	{ KERNEL_PROCESSES, "exec",
+	  "units and containers of processes whose cgroup ended with them: no BTF tracepoint "
+	  "cgroup/cgroup_mkdir" },
 	{ KERNEL_EVENTS, "any", NULL },
 	{ KERNEL_NAMES, "names", NULL },
 };

@@ -169,6 +169,12 @@ struct kernel_exec {
 int kernel_find_exec(const struct kernel *k, uint32_t pid, uint64_t start_ns,
 		     struct kernel_exec *ret);
 
+/*
+ * The path of a cgroup of v2, "/system.slice/ssh.service", that was made since the capture
+ * began, also when it is gone by now. 0; -ENOENT: not known, or forgotten; -ENAMETOOLONG.
+ */
+int kernel_find_cgroup(const struct kernel *k, uint64_t cgroup_id, char *ret, size_t size);
+
 /* What became of one program when it was tried. Valid during the call. */
 struct kernel_trial {
 	enum kernel_source source;
