@@ -14,6 +14,9 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 			   "What the collector made of it, since it was started." },
 	[BOOKS_NAMES] = { "names", NULL, true,
 			  "What flows are called, since the collector was started." },
+	[BOOKS_UNOWNED] = { "unowned", "protocol", false,
+			    "Packets of no socket, as the kernel itself counts them in the "
+			    "collector's network namespace." },
 	[BOOKS_SPOOL] = { "spool", NULL, true, "The spool on the disk." },
 	[BOOKS_OUTPUT] = { "output", "output", true,
 			   "What became of what was appended, for as long as the spool exists." },
@@ -31,6 +34,7 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 #define RING(f)	   .scope = BOOKS_RING, .offset = offsetof(struct books_ring, f)
 #define SOURCE(f)  .scope = BOOKS_SOURCE, .offset = offsetof(struct source_stats, f)
 #define NAMES(f)   .scope = BOOKS_NAMES, .offset = offsetof(struct names_stats, f)
+#define UNOWNED(f) .scope = BOOKS_UNOWNED, .offset = offsetof(struct unowned_packets, f)
 #define SPOOL(f)   .scope = BOOKS_SPOOL, .offset = offsetof(struct books_spool, f)
 #define OUTPUT(f)  .scope = BOOKS_OUTPUT, .offset = offsetof(struct books_output, f)
 #define LOSS(f)	   .scope = BOOKS_LOSS, .offset = offsetof(struct books_loss, f)
@@ -140,6 +144,11 @@ const struct books_row books_rows[] = {
 	  .help = "Addresses that were forgotten, the least recently used ones, for others" },
 	{ NAMES(evicted_flows), .key = "evicted_flows", .always = true,
 	  .help = "The same of connections; most of them were of flows that are not captured" },
+
+	{ UNOWNED(sent), .key = "sent",
+	  .help = "Sent by the kernel itself: resets of TCP, those of sockets too; errors, answers and neighbour messages of ICMP, which are flows as well; packets that were forwarded" },
+	{ UNOWNED(received), .key = "received",
+	  .help = "Arrived for no socket: datagrams to a UDP port where nobody listens, protocols that nobody speaks; and all messages of ICMP" },
 
 	{ SPOOL(appended), .key = "appended", .always = true,
 	  .help = "Events ever written into this spool" },

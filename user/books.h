@@ -22,6 +22,7 @@
 #include "user/kernel_meters.h"
 #include "user/names.h"
 #include "user/probe.h"
+#include "user/snmp.h"
 #include "user/source.h"
 #include "user/util/buf.h"
 #include "user/util/json_writer.h"
@@ -37,6 +38,7 @@ enum books_scope {
 	BOOKS_RING,
 	BOOKS_SOURCE,
 	BOOKS_NAMES,
+	BOOKS_UNOWNED,
 	BOOKS_SPOOL,
 	BOOKS_OUTPUT,
 	BOOKS_LOSS,
@@ -114,6 +116,7 @@ struct books_item {
 		struct books_ring ring;
 		struct source_stats source;
 		struct names_stats names;
+		struct unowned_packets unowned;
 		struct books_spool spool;
 		struct books_output output;
 		struct books_loss loss;
