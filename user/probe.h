@@ -72,6 +72,7 @@ struct kernel_counters {
 	uint64_t skipped; /* runs that the kernel did not make: a program does not nest */
 	uint64_t missed;  /* flows that ended unseen, found when their socket's place was taken */
 	uint64_t live;	  /* seen and not yet accounted for */
+	uint64_t summed_packets, summed_bytes; /* of flows without room, by source network */
 };
 
 /*
