@@ -22,6 +22,7 @@ struct record;
 struct routes;
 struct sink;
 struct source;
+struct task_ids;
 struct users;
 
 /* The numbers in the spool: never give one to another source. */
@@ -31,9 +32,10 @@ enum source_id {
 	SOURCE_KERNEL_LOG = 3,
 	SOURCE_SELF = 4,
 	SOURCE_EVENTS = 5,
-	SOURCE_NAMES = 6
+	SOURCE_NAMES = 6,
+	SOURCE_FILES = 7,
 };
-#define SOURCE_MAX 6
+#define SOURCE_MAX 7
 
 /* What stands beside the kernel's own counters in the books. */
 struct source_stats {
@@ -96,6 +98,7 @@ struct sink {
 	struct record *record; /* sink_begin() sets its seq */
 	struct process_cache *processes;
 	struct users *users;
+	struct task_ids *tasks; /* who executed a program; NULL: nobody asks */
 	struct routes *routes;
 	struct interfaces interfaces;
 	struct own own;		     /* who we are ourselves */
@@ -138,5 +141,9 @@ int source_events_new(const struct kernel *k, const struct spool_position *resum
 uint32_t source_events_classes(const struct config *config);
 /* Gives no records: it fills names, which is borrowed. */
 int source_names_new(const struct kernel *k, struct names *names, struct source **ret);
+/* text says why it can not be had. tasks is borrowed; the sources of execs fill it. */
+int source_files_new(const struct config *config, struct task_ids *tasks,
+		     const struct spool_position *resume, char *text, size_t text_size,
+		     struct source **ret);
 int source_kmsg_new(const char *path, const struct spool_position *resume, struct source **ret);
 void source_free(struct source *s);
