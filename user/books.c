@@ -16,6 +16,9 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 			  "What flows are called, since the collector was started." },
 	[BOOKS_CONTAINERS] = { "containers", NULL, true,
 			       "What containers are called, since the collector was started." },
+	[BOOKS_UNOWNED] = { "unowned", "protocol", false,
+			    "Packets of no socket, as the kernel itself counts them in the "
+			    "collector's network namespace." },
 	[BOOKS_SPOOL] = { "spool", NULL, true, "The spool on the disk." },
 	[BOOKS_OUTPUT] = { "output", "output", true,
 			   "What became of what was appended, for as long as the spool exists." },
@@ -39,6 +42,7 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 #define LOSS(f)	      .scope = BOOKS_LOSS, .offset = offsetof(struct books_loss, f)
 #define PROCESS(f)    .scope = BOOKS_PROCESS, .offset = offsetof(struct books_process, f)
 #define PROGRAM(f)    .scope = BOOKS_PROGRAM, .offset = offsetof(struct kernel_program, f)
+#define UNOWNED(f)    .scope = BOOKS_UNOWNED, .offset = offsetof(struct unowned_packets, f)
 
 /* A row is read as a row. */
 /* clang-format off */
@@ -72,7 +76,7 @@ const struct books_row books_rows[] = {
 	  .help = "Lost: the ring was full, because the collector did not keep up or was away",
 	  .lost = "lost", .cause = "the ring was full", .cure = "a larger one holds more" },
 	{ KERNEL(no_room), .key = "no_room", .always = true,
-	  .help = "Lost: the table of flows was full, or a message could not be read",
+	  .help = "Lost: the table of flows was full (what is not TCP is summed up by source network), or a message could not be read",
 	  .lost = "lost", .cause = "no room", .cure = "a larger flows.max follows more flows at once" },
 	{ KERNEL(live), .key = "live", .kind = BOOKS_GAUGE, .always = true,
 	  .help = "Seen and going on" },
@@ -83,6 +87,10 @@ const struct books_row books_rows[] = {
 	{ KERNEL(missed), .key = "missed",
 	  .help = "Lost: the kernel did not show how the flow ended",
 	  .lost = "lost", .cause = "the kernel did not show their end" },
+	{ KERNEL(summed_packets), .key = "summed_packets",
+	  .help = "Packets of flows that the table had no room for, summed up by source network" },
+	{ KERNEL(summed_bytes), .key = "summed_bytes", .unit = BOOKS_BYTES,
+	  .help = "Their bytes" },
 	{ KERNEL(adopted), .key = "adopted",
 	  .help = "Flows that had begun before the capture; they are reported without their start" },
 	{ KERNEL(truncated), .key = "truncated",
@@ -105,7 +113,7 @@ const struct books_row books_rows[] = {
 	  .help = "Lost: samples that no program of ours wrote",
 	  .lost = "lost", .cause = "the samples were not ours; is something else writing there?" },
 	{ SOURCE(filtered), .key = "filtered",
-	  .help = "Left out: not for us, empty lines, or journal lines that the configuration does not want" },
+	  .help = "Left out: not for us, empty lines, journal lines that the configuration does not want, or entries of the journal that were captured" },
 	{ SOURCE(own), .key = "own",
 	  .help = "Left out: our own connections to the intake, our own log lines, what our own processes do" },
 	{ SOURCE(rate_limited), .key = "rate_limited",
@@ -114,8 +122,11 @@ const struct books_row books_rows[] = {
 	  .help = "Lost: records that the spool would not take",
 	  .lost = "lost", .cause = "larger than an event may be" },
 	{ SOURCE(lost), .key = "lost",
-	  .help = "Lost: gaps in the kernel log's numbers, or no memory to keep it while the spool was stuck",
+	  .help = "Lost: gaps in the kernel log's numbers, no memory to keep it while the spool was stuck, or the kernel's queue of file changes was full (once for each time, and for each file that could not be held)",
 	  .lost = "lost", .cause = "gone before they could be read" },
+
+	{ SOURCE(limited), .key = "limited",
+	  .help = "How often journal.backfill or journal.backfill_max cut a backfill short; an event says what is missing" },
 
 	{ NAMES(answers), .key = "answers", .always = true,
 	  .help = "DNS answers that were understood" },
@@ -154,6 +165,10 @@ const struct books_row books_rows[] = {
 	  .help = "Folders and files of which there was more than what is looked at" },
 	{ CONTAINERS(evicted), .key = "evicted",
 	  .help = "Containers that were forgotten, the least recently used ones, for others" },
+	{ UNOWNED(sent), .key = "sent",
+	  .help = "Sent by the kernel itself: resets of TCP, those of sockets too; errors, answers and neighbour messages of ICMP, which are flows as well; packets that were forwarded" },
+	{ UNOWNED(received), .key = "received",
+	  .help = "Arrived for no socket: datagrams to a UDP port where nobody listens, protocols that nobody speaks; and all messages of ICMP" },
 
 	{ SPOOL(appended), .key = "appended", .always = true,
 	  .help = "Events ever written into this spool" },

@@ -23,6 +23,7 @@
 #include "user/kernel_meters.h"
 #include "user/names.h"
 #include "user/probe.h"
+#include "user/snmp.h"
 #include "user/source.h"
 #include "user/util/buf.h"
 #include "user/util/json_writer.h"
@@ -39,6 +40,7 @@ enum books_scope {
 	BOOKS_SOURCE,
 	BOOKS_NAMES,
 	BOOKS_CONTAINERS,
+	BOOKS_UNOWNED,
 	BOOKS_SPOOL,
 	BOOKS_OUTPUT,
 	BOOKS_LOSS,
@@ -117,6 +119,7 @@ struct books_item {
 		struct source_stats source;
 		struct names_stats names;
 		struct container_names_stats containers;
+		struct unowned_packets unowned;
 		struct books_spool spool;
 		struct books_output output;
 		struct books_loss loss;

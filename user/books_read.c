@@ -274,6 +274,16 @@ static void read_process(struct books *b, const char *name, pid_t pid)
 	};
 }
 
+static void read_unowned(struct books *b)
+{
+	struct unowned_packets packets[UNOWNED_KINDS];
+
+	snmp_read(packets);
+	for (int i = 0; i < UNOWNED_KINDS; i++)
+		add(b, BOOKS_UNOWNED, unowned_names[i], strlen(unowned_names[i]))->unowned =
+			packets[i];
+}
+
 static void read_programs(struct books *b, const struct books_inputs *in)
 {
 	struct kernel_program programs[64];
@@ -333,6 +343,8 @@ void books_read(struct books *b, const struct books_inputs *in, enum books_exten
 	read_rings(b, in);
 	read_names(b, in);
 	read_containers(b, in);
+	if (in->kernel && kernel_has(in->kernel, KERNEL_FLOWS))
+		read_unowned(b);
 	read_spool(b, in, &s);
 	read_outputs(b, in, &s, extent);
 	read_losses(b, in);

@@ -42,7 +42,9 @@
 #include "user/secrets.h"
 #include "user/shipper_process.h"
 #include "user/source.h"
+#include "user/source_backfill.h"
 #include "user/source_self.h"
+#include "user/task_ids.h"
 #include "user/users.h"
 #include "user/util/clock.h"
 #include "user/util/log.h"
@@ -485,7 +487,9 @@ static uint64_t ring_samples(const struct collector *c)
 	uint64_t n = 0;
 
 	for (int i = 0; i < c->n_sources; i++)
-		if (c->sources[i].source->ops->id != SOURCE_KERNEL_LOG)
+		if (c->sources[i].source->ops->id != SOURCE_KERNEL_LOG &&
+		    c->sources[i].source->ops->id != SOURCE_BACKFILL &&
+		    c->sources[i].source->ops->id != SOURCE_FILES)
 			n += c->sources[i].source->stats.samples;
 	return n;
 }
@@ -516,6 +520,19 @@ static void leave_to_the_next(struct collector *c, const char *which)
 		    c->config->spool_dir, which);
 }
 
+/* The kernel keeps nothing of these for the next one. */
+static void flush_files(struct collector *c)
+{
+	for (int i = 0; i < c->n_sources; i++) {
+		struct source *s = c->sources[i].source;
+
+		while (s->ops->id == SOURCE_FILES && !s->ops->flush(s, &c->sink, true))
+			if (commit(c))
+				return;
+	}
+	drain_all(c, c->sink.now_ms);
+}
+
 /*
  * For a successor, which is another version perhaps: the kernel goes on collecting.
  */
@@ -524,6 +541,7 @@ static void hand_over(struct collector *c, uint64_t now_ms)
 	c->handing_over = true;
 	log_info("handing over: the kernel goes on collecting for the next start");
 	drain_all(c, now_ms);
+	flush_files(c);
 	watch_sources(c, false);
 	loop_timer_cancel(&c->drain_timer);
 	/* Answers that are on their way save the next one from sending that again. */
@@ -577,7 +595,7 @@ static void on_signal(void *arg, int signo)
 	}
 
 	if (signo == SIGUSR2 && !c->stopping) {
-		c->stopping = true;
+		c->stopping = c->sink.stopping = true;
 		hand_over(c, now_ms);
 		return;
 	}
@@ -586,7 +604,7 @@ static void on_signal(void *arg, int signo)
 		shipper_stop(c->shipper, now_ms, on_shipper_stopped, c);
 		return;
 	}
-	c->stopping = true;
+	c->stopping = c->sink.stopping = true;
 	/* Longer than the manager would wait by itself, perhaps. */
 	notify_send(&c->notify, "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%llu",
 		    (unsigned long long)(c->config->stop_timeout_ms + STOP_SPARE_MS) * 1000);
@@ -736,11 +754,12 @@ static int open_kernel(struct collector *c)
 		.loopback = config->flows_loopback,
 	};
 	char text[400] = "";
+	bool is_root;
 	int err;
 
 	if (!config->flows && !config->journal && !o.events)
 		return 0;
-	c->cgroup_root_fd = cgroup_root_open(text, sizeof(text));
+	c->cgroup_root_fd = cgroup_root_open(text, sizeof(text), &is_root);
 	err = flow_rules_new(config, c->cgroup_root_fd, NULL, text, sizeof(text), &c->rules);
 	if (err) {
 		log_error("%s", text);
@@ -852,6 +871,48 @@ static void open_monitor(struct collector *c)
 			    log_strerror(err));
 }
 
+/* What journald stored while its messages were not captured. tap is the journal's source. */
+static int open_backfill(struct collector *c, struct source *tap, int n_rings)
+{
+	struct source_backfill_opts o = { .config = c->config,
+					  .next_seq = spool_next_seq(c->spool) };
+	struct kernel_counters counters;
+	struct spool_position at;
+	struct source *s = NULL;
+	bool known;
+	int err;
+
+	if (!kernel_has(c->kernel, KERNEL_JOURNAL))
+		return 0;
+	known = spool_position(c->spool, SOURCE_BACKFILL, &at) == 0;
+	o.is_new = !kernel_was_adopted(c->kernel) && n_rings == 1;
+	o.has_lost = !o.is_new && kernel_get_counters(c->kernel, KERNEL_JOURNAL, &counters) == 0 &&
+		     counters.ring_full;
+	err = source_backfill_new(&o, known ? &at : NULL, &s);
+	if (!err)
+		source_journal_note_to(tap, source_backfill_reads(s));
+	return watch(c, err, s, "journal.backfill");
+}
+
+/* Behind the kernel events, so that an exec is known before what it did. */
+static int open_files(struct collector *c)
+{
+	struct spool_position at;
+	bool known = spool_position(c->spool, SOURCE_FILES, &at) == 0;
+	struct source *s = NULL;
+	char text[300] = "";
+
+	c->sink.tasks = calloc(1, sizeof(*c->sink.tasks));
+	if (!c->sink.tasks)
+		return watch(c, -ENOMEM, NULL, "files");
+	if (source_files_new(c->config, c->sink.tasks, known ? &at : NULL, text, sizeof(text),
+			     &s)) {
+		log_warning("files: %s; changes of files (events.files) are not captured", text);
+		return 0;
+	}
+	return watch(c, 0, s, "files");
+}
+
 static int open_sources(struct collector *c)
 {
 	struct kernel_ring rings[KERNEL_OLDER_MAX + 1];
@@ -883,12 +944,16 @@ static int open_sources(struct collector *c)
 		err = source_journal_new(c->kernel, c->config, known ? &at : NULL,
 					 spool_next_seq(c->spool), &s);
 		err = watch(c, err, s, "journal");
+		if (!err)
+			err = open_backfill(c, s, kernel_rings(c->kernel, KERNEL_JOURNAL, rings));
 	}
 	if (!err && c->kernel && kernel_rings(c->kernel, KERNEL_EVENTS, rings)) {
 		known = spool_position(c->spool, SOURCE_EVENTS, &at) == 0;
 		err = source_events_new(c->kernel, known ? &at : NULL, &s);
 		err = watch(c, err, s, "events");
 	}
+	if (!err && c->config->events && c->config->events_files)
+		err = open_files(c);
 	if (!err && c->config->kernel_log) {
 		known = spool_position(c->spool, SOURCE_KERNEL_LOG, &at) == 0;
 		err = source_kmsg_new("/dev/kmsg", known ? &at : NULL, &s);
@@ -1038,6 +1103,7 @@ static void done(struct collector *c)
 	routes_free(c->sink.routes);
 	names_free(c->sink.names);
 	container_names_free(c->containers);
+	free(c->sink.tasks);
 	losses_free(c->losses);
 	free(c->books);
 	spool_free(c->spool);

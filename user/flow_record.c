@@ -49,6 +49,11 @@ static const char *const transport_names[256] = {
 	[PROTO_UDPLITE] = "udplite",
 };
 
+const char *flow_transport_name(uint8_t protocol)
+{
+	return transport_names[protocol];
+}
+
 /* Linux's numbers, spelled out: they cross the ring, and strerror() follows the locale. */
 static const struct {
 	uint32_t number;

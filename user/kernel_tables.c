@@ -186,6 +186,8 @@ int kernel_get_counters(const struct kernel *k, enum kernel_source source,
 		.reports_put_off = sum[COUNT_REPORTS_RING_FULL],
 		.adopted = sum[COUNT_ADOPTED],
 		.missed = sum[COUNT_MISSED],
+		.summed_packets = sum[COUNT_SUMMED_PACKETS],
+		.summed_bytes = sum[COUNT_SUMMED_BYTES],
 		.skipped = carried + now->skipped + count_skipped(&k->now, source),
 	};
 	ret->live = ret->seen - ret->submitted - ret->filtered - ret->ring_full - ret->no_room -
