@@ -114,6 +114,134 @@ static __always_inline bool is_memfd(const char *path)
 	       path[4] == 'd' && path[5] == ':';
 }
 
+/* events.environment; else none of this is loaded, and there is no such map. */
+const volatile bool want_environment;
+
+#define VARIABLES     128  /* that are looked at */
+#define VARIABLE_MAX  8192 /* bytes, with its value */
+#define VARIABLE_NAME 64   /* bytes that a name and its = have */
+
+struct environment {
+	u8 sample[sizeof(struct event_exec) + EVENT_ENVIRONMENT_MAX + 3 * EVENT_PATH_MAX +
+		  EVENT_ARGS_MAX];
+	u8 names[EVENT_ENVIRONMENT_MAX + VARIABLE_NAME];
+	/* In memory, so that old verifiers do not follow each value it may have. */
+	u32 len;
+	u32 pad;
+	union {
+		char bytes[VARIABLE_MAX];
+		u64 words[VARIABLE_NAME / 8];
+	} variable; /* with its value: zeroes between two uses */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct environment);
+} environment SEC(".maps");
+
+/* Bytes before the first =, of eight: 8 if there is none. Without a loop or a jump. */
+static __always_inline u64 bytes_to_equals(u64 word)
+{
+	const u64 ones = 0x0101010101010101ull;
+	u64 x = word ^ '=' * ones, found = ((x - ones) & ~x & 0x80 * ones) >> 7;
+
+	return (((found - 1) & ~found & ones) * ones) >> 56;
+}
+
+/*
+ * Names alone: a value is read, for there is no other way to its end, and overwritten. What
+ * has no = is no variable, and not told.
+ */
+static __always_inline void read_names(struct environment *env, struct task_struct *task,
+				       u32 *flags)
+{
+	unsigned long from = BPF_CORE_READ(task, mm, env_start);
+	unsigned long to = BPF_CORE_READ(task, mm, env_end);
+	volatile u32 *len = &env->len;
+
+	*len = 0;
+	for (int i = 0; i < VARIABLES; i++) {
+		u64 name_len = 0, more = 1;
+		u32 at = *len, n;
+		long size;
+
+		if (from >= to)
+			break;
+		size = bpf_probe_read_user_str(env->variable.bytes, VARIABLE_MAX, (void *)from);
+		if (size <= 0)
+			break;
+		from += size;
+		/* Longer than that: this one is told, the next would be a piece of its value. */
+		if (size == VARIABLE_MAX) {
+			*flags |= EXEC_ENVIRONMENT_CUT;
+			to = from;
+		}
+#pragma unroll
+		for (int k = 0; k < VARIABLE_NAME / 8; k++) {
+			u64 here = bytes_to_equals(env->variable.words[k]);
+
+			name_len += here & -more;
+			more &= here >> 3;
+		}
+		n = name_len;
+		if (more && size > VARIABLE_NAME)
+			*flags |= EXEC_ENVIRONMENT_CUT;
+		if (more || n + 1 >= size)
+			continue;
+		if (at + n + 1 > EVENT_ENVIRONMENT_MAX) {
+			*flags |= EXEC_ENVIRONMENT_CUT;
+			break;
+		}
+		asm volatile("" : "+r"(at));
+		asm volatile("" : "+r"(n));
+		if (at >= EVENT_ENVIRONMENT_MAX || n >= VARIABLE_NAME)
+			break;
+		bpf_probe_read_kernel(env->names + at, n, env->variable.bytes);
+		env->names[at + n] = 0;
+		*len = at + n + 1;
+	}
+	if (from < to)
+		*flags |= EXEC_ENVIRONMENT_CUT;
+	/* A read that fails leaves zeroes. */
+	bpf_probe_read_user(env->variable.bytes, VARIABLE_MAX, NULL);
+}
+
+/* The sample of s->data's first data_len bytes, with names of variables. */
+static __always_inline int submit_with_names(struct exec_scratch *s, struct task_struct *task,
+					     u32 data_len)
+{
+	struct environment *env;
+	u32 zero = 0, n, at, len;
+
+	env = bpf_map_lookup_elem(&environment, &zero);
+	if (!env)
+		return -1;
+	read_names(env, task, &s->e.flags);
+	n = *(volatile u32 *)&env->len;
+	if (n > EVENT_ENVIRONMENT_MAX)
+		n = 0;
+	s->e.environment_len = n;
+	at = sizeof(s->e) + n;
+	len = at + data_len;
+	s->e.h.size = len;
+	__builtin_memcpy(env->sample, &s->e, sizeof(s->e));
+	asm volatile("" : "+r"(n));
+	if (n > EVENT_ENVIRONMENT_MAX ||
+	    bpf_probe_read_kernel(env->sample + sizeof(s->e), n, env->names))
+		return -1;
+	asm volatile("" : "+r"(at));
+	asm volatile("" : "+r"(data_len));
+	if (at > sizeof(s->e) + EVENT_ENVIRONMENT_MAX || data_len > sizeof(s->data) ||
+	    bpf_probe_read_kernel(env->sample + at, data_len, s->data))
+		return -1;
+	asm volatile("" : "+r"(len));
+	if (len > sizeof(env->sample))
+		return -1;
+	return bpf_ringbuf_output(&events_ring, env->sample, len, wake_flags(&events_ring, len));
+}
+
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(event_exec, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 {
@@ -133,6 +261,7 @@ int BPF_PROG(event_exec, struct task_struct *task, pid_t old_pid, struct linux_b
 		return 0;
 	s->e.h.type = EVENT_EXEC;
 	s->e.h.pad = 0;
+	s->e.pad = 0;
 	s->e.h.boot_ns = bpf_ktime_get_boot_ns();
 	s->e.flags = 0;
 	task_current(&s->e.task);
@@ -192,7 +321,16 @@ int BPF_PROG(event_exec, struct task_struct *task, pid_t old_pid, struct linux_b
 	if (s->e.flags & EXEC_NO_ARGS)
 		lost(COUNT_TRUNCATED);
 	s->e.args_len = len;
-	len += at + sizeof(s->e);
+	len += at;
+	s->e.environment_len = 0;
+	if (want_environment) {
+		if (submit_with_names(s, task, len))
+			lost(COUNT_RING_FULL);
+		else
+			count(COUNT_SUBMITTED);
+		return 0;
+	}
+	len += sizeof(s->e);
 	asm volatile("" : "+r"(len));
 	if (len > sizeof(s->e) + sizeof(s->data))
 		return 0;
