@@ -566,7 +566,7 @@ int events_record_file(struct record *r, const struct file_event *e, const struc
 	json_object_end(&w);
 	if (d->process) {
 		record_put_process(r, &w, d->process);
-		record_put_container(&w, &d->process->container);
+		record_put_container(r, &w, &d->process->container);
 	}
 	if (e->has_ids)
 		put_user(&w, &e->task, e->task.uid, d);
