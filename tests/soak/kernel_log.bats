@@ -7,6 +7,7 @@
 
 load ../lib/common
 load ../lib/journal
+load ../lib/kmsg
 
 setup() {
 	need_root
