@@ -870,25 +870,6 @@ static void open_monitor(struct collector *c)
 			    log_strerror(err));
 }
 
-/* Behind the kernel events, so that an exec is known before what it did. */
-static int open_files(struct collector *c)
-{
-	struct spool_position at;
-	bool known = spool_position(c->spool, SOURCE_FILES, &at) == 0;
-	struct source *s = NULL;
-	char text[300] = "";
-
-	c->sink.tasks = calloc(1, sizeof(*c->sink.tasks));
-	if (!c->sink.tasks)
-		return watch(c, -ENOMEM, NULL, "files");
-	if (source_files_new(c->config, c->sink.tasks, known ? &at : NULL, text, sizeof(text),
-			     &s)) {
-		log_warning("files: %s; changes of files (events.files) are not captured", text);
-		return 0;
-	}
-	return watch(c, 0, s, "files");
-}
-
 /* What journald stored while its messages were not captured. tap is the journal's source. */
 static int open_backfill(struct collector *c, struct source *tap, int n_rings)
 {
@@ -910,6 +891,25 @@ static int open_backfill(struct collector *c, struct source *tap, int n_rings)
 	if (!err)
 		source_journal_note_to(tap, source_backfill_reads(s));
 	return watch(c, err, s, "journal.backfill");
+}
+
+/* Behind the kernel events, so that an exec is known before what it did. */
+static int open_files(struct collector *c)
+{
+	struct spool_position at;
+	bool known = spool_position(c->spool, SOURCE_FILES, &at) == 0;
+	struct source *s = NULL;
+	char text[300] = "";
+
+	c->sink.tasks = calloc(1, sizeof(*c->sink.tasks));
+	if (!c->sink.tasks)
+		return watch(c, -ENOMEM, NULL, "files");
+	if (source_files_new(c->config, c->sink.tasks, known ? &at : NULL, text, sizeof(text),
+			     &s)) {
+		log_warning("files: %s; changes of files (events.files) are not captured", text);
+		return 0;
+	}
+	return watch(c, 0, s, "files");
 }
 
 static int open_sources(struct collector *c)
@@ -1096,8 +1096,8 @@ static void done(struct collector *c)
 	users_free(c->sink.users);
 	routes_free(c->sink.routes);
 	names_free(c->sink.names);
-	free(c->sink.tasks);
 	container_names_free(c->containers);
+	free(c->sink.tasks);
 	losses_free(c->losses);
 	free(c->books);
 	spool_free(c->spool);

@@ -144,12 +144,12 @@ int source_events_new(const struct kernel *k, const struct spool_position *resum
 uint32_t source_events_classes(const struct config *config);
 /* Gives no records: it fills names, which is borrowed. */
 int source_names_new(const struct kernel *k, struct names *names, struct source **ret);
+/* Where a journal's source notes what this host's journald has read: NULL, nowhere. */
+struct journal_reads;
+void source_journal_note_to(struct source *s, struct journal_reads *reads);
 /* text says why it can not be had. tasks is borrowed; the sources of execs fill it. */
 int source_files_new(const struct config *config, struct task_ids *tasks,
 		     const struct spool_position *resume, char *text, size_t text_size,
 		     struct source **ret);
-/* Where a journal's source notes what this host's journald has read: NULL, nowhere. */
-struct journal_reads;
-void source_journal_note_to(struct source *s, struct journal_reads *reads);
 int source_kmsg_new(const char *path, const struct spool_position *resume, struct source **ret);
 void source_free(struct source *s);
