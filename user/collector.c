@@ -740,6 +740,7 @@ static int open_kernel(struct collector *c)
 			    [KERNEL_NAMES] =
 				    config->flows && (config->flows_dns || config->flows_tls) },
 		.events = source_events_classes(config),
+		.environment = config->events_environment,
 		.names_dns = config->flows_dns,
 		.names_tls = config->flows_tls,
 		.flow_ring_bytes = config->ring_flows_bytes,

@@ -53,7 +53,8 @@ struct kernel_opts {
 	const char *dir; /* collector.bpf_dir */
 	const char *btf; /* NULL: the running kernel's own */
 	bool wanted[KERNEL_SOURCES];
-	uint32_t events; /* enum kernel_class: which of KERNEL_EVENTS */
+	uint32_t events;  /* enum kernel_class: which of KERNEL_EVENTS */
+	bool environment; /* of CLASS_EXEC: with names of variables */
 	uint64_t flow_ring_bytes, journal_ring_bytes, events_ring_bytes, names_ring_bytes;
 	uint64_t flows_max;
 	uint64_t active_ns, idle_ns;
