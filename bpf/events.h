@@ -8,7 +8,7 @@
  * binary, older or newer, it drains and replaces. So that it can read them:
  *
  *   - the structs of samples, and the values of the tables that are taken over
- *     (tcp_flow, packet_flow, event_task, process_exec_info), only ever grow, at
+ *     (tcp_flow, packet_flow, event_task, process_exec_info, process_cgroup), only ever grow, at
  *     their end; an event_task, being a part of others, does not. Who reads one
  *     takes what both know: what an older one lacks is zero, what a newer one has
  *     beyond is not looked at. A new flag is a new bit; a reader masks what it
@@ -276,6 +276,14 @@ struct process_exec_info {
 	EVENTS_EXTRA
 };
 _Static_assert(sizeof(struct process_exec_info) == 16 + 256 + 512 + EVENTS_EXTRA_BYTES, "wire");
+
+/* The path of a cgroup of v2, from the root: for those that are gone when they are asked for. */
+#define PROCESS_CGROUP_SIZE 384
+struct process_cgroup {
+	char path[PROCESS_CGROUP_SIZE]; /* terminated; a longer one is not kept */
+	EVENTS_EXTRA
+};
+_Static_assert(sizeof(struct process_cgroup) == 384 + EVENTS_EXTRA_BYTES, "wire");
 
 /*
  * The log daemons that the journal tap listens to: those of these names, as in

@@ -222,6 +222,16 @@ static void read_names(struct books *b, const struct books_inputs *in)
 	add(b, BOOKS_NAMES, "", 0)->names = s;
 }
 
+static void read_containers(struct books *b, const struct books_inputs *in)
+{
+	struct container_names_stats s;
+
+	if (!in->containers)
+		return;
+	container_names_get_stats(in->containers, &s);
+	add(b, BOOKS_CONTAINERS, "", 0)->containers = s;
+}
+
 static void read_losses(struct books *b, const struct books_inputs *in)
 {
 	const struct loss *l;
@@ -332,6 +342,7 @@ void books_read(struct books *b, const struct books_inputs *in, enum books_exten
 		shipper_get_stats(in->shipper, &shipper);
 	read_rings(b, in);
 	read_names(b, in);
+	read_containers(b, in);
 	if (in->kernel && kernel_has(in->kernel, KERNEL_FLOWS))
 		read_unowned(b);
 	read_spool(b, in, &s);

@@ -96,7 +96,7 @@ static void put_exec(struct record *r, struct json_writer *w, const struct event
 		json_slice(w, "working_directory", x->cwd);
 	json_object_end(w);
 	put_user(w, &x->task, x->euid, d);
-	record_put_container(w, &d->process->container);
+	record_put_container(r, w, &d->process->container);
 	json_object(w, RECORD_JSON_NAME);
 	json_object(w, "exec");
 	if (x->file.len)
@@ -132,7 +132,7 @@ static void put_exit(struct record *r, struct json_writer *w, const struct event
 	json_time_us(w, "end", end_us);
 	json_object_end(w);
 	put_user(w, &x->task, x->task.uid, d);
-	record_put_container(w, &d->process->container);
+	record_put_container(r, w, &d->process->container);
 	json_object(w, RECORD_JSON_NAME);
 	json_object(w, "exit");
 	if (x->signal)
@@ -392,7 +392,7 @@ static void put_action(struct record *r, struct json_writer *w, const struct eve
 	json_object_end(w);
 	if (d->process) {
 		record_put_process(r, w, d->process);
-		record_put_container(w, &d->process->container);
+		record_put_container(r, w, &d->process->container);
 	}
 	if (a->task.pid)
 		put_user(w, &a->task, a->task.uid, d);

@@ -37,7 +37,7 @@ static const struct {
 } copied[] = {
 	{ KERNEL_FLOWS, "tcp_listeners" }, { KERNEL_FLOWS, "socket_owners" },
 	{ KERNEL_JOURNAL, "readers" },	   { KERNEL_PROCESSES, "processes" },
-	{ KERNEL_NAMES, "askers" },
+	{ KERNEL_PROCESSES, "cgroups" },   { KERNEL_NAMES, "askers" },
 };
 
 static int map_info(int fd, struct bpf_map_info *ret)

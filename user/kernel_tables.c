@@ -216,6 +216,24 @@ int kernel_find_exec(const struct kernel *k, uint32_t pid, uint64_t start_ns,
 	return 0;
 }
 
+int kernel_find_cgroup(const struct kernel *k, uint64_t cgroup_id, char *ret, size_t size)
+{
+	int fd = k->now.source[KERNEL_PROCESSES].cgroups_fd;
+	struct process_cgroup info;
+	size_t n;
+
+	if (fd < 0)
+		return -ENOENT;
+	if (bpf_map_lookup_elem(fd, &cgroup_id, &info) < 0)
+		return -errno;
+	n = strnlen(info.path, sizeof(info.path));
+	if (n >= size)
+		return -ENAMETOOLONG;
+	memcpy(ret, info.path, n);
+	ret[n] = 0;
+	return 0;
+}
+
 /* ------------------------------------------------------------------ for people who look */
 
 /* What the program behind fd writes: samples, one behind the other. */
