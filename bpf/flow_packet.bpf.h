@@ -231,6 +231,35 @@ static __always_inline u64 packet_seed(const struct packet_key *key)
 	       ((u64)key->remote_port << 40 | (u64)key->local_port << 16 | key->protocol);
 }
 
+/*
+ * What leaves is seen behind the translation, what arrives is, too; a socket sees neither. One
+ * that is connected says what it sees. (If it sends elsewhere by sendto() all the same,
+ * that is told as sent to its peer: hence only where addresses are translated at all.)
+ */
+static __always_inline void packet_unmask(struct __sk_buff *skb, struct packet_key *key)
+{
+	u32 *local = (u32 *)key->local, *remote = (u32 *)key->remote;
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk || !sk->dst_port)
+		return;
+	if (key->ip_version == 4) {
+		remote[0] = sk->dst_ip4;
+		local[0] = sk->src_ip4;
+	} else {
+		remote[0] = sk->dst_ip6[0];
+		remote[1] = sk->dst_ip6[1];
+		remote[2] = sk->dst_ip6[2];
+		remote[3] = sk->dst_ip6[3];
+		local[0] = sk->src_ip6[0];
+		local[1] = sk->src_ip6[1];
+		local[2] = sk->src_ip6[2];
+		local[3] = sk->src_ip6[3];
+	}
+	key->remote_port = bpf_ntohs((u16)sk->dst_port);
+	key->local_port = (u16)sk->src_port;
+}
+
 static __always_inline u64 mix(u64 h, u64 word)
 {
 	h = (h ^ word) * 0x9e3779b97f4a7c15ull;
@@ -320,6 +349,8 @@ static __always_inline int packet_count(struct __sk_buff *skb, bool out)
 		return 1;
 	if (!packet_parse(skb, &key, out, &icmp, &offset))
 		return 1;
+	if (tunables.nat && out && key.protocol == IPPROTO_UDP)
+		packet_unmask(skb, &key);
 	key.cookie = bpf_get_socket_cookie(skb);
 	packets = skb->gso_segs ? skb->gso_segs : 1;
 	bytes = skb->len;

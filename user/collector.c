@@ -34,6 +34,7 @@
 #include "user/losses.h"
 #include "user/monitor.h"
 #include "user/names.h"
+#include "user/nat.h"
 #include "user/probe.h"
 #include "user/process.h"
 #include "user/record.h"
@@ -273,6 +274,7 @@ static void read_books(void *arg, struct books *ret, enum books_extent extent)
 					   .sources = list,
 					   .n_sources = c->n_sources,
 					   .names = c->sink.names,
+					   .nat = c->sink.nat,
 					   .containers = c->containers,
 					   .losses = c->losses,
 					   .shipper = c->shipper,
@@ -431,6 +433,8 @@ static void on_tick(void *arg, uint64_t now_ms)
 	spool_tick(c->spool, now_ms);
 	tell_drops(c, now_ms);
 	shipper_check_view(c->shipper);
+	if (c->sink.nat)
+		kernel_set_nat(c->kernel, nat_is_used(c->sink.nat, now_ms));
 	refresh_rules(c);
 	c->appended[++c->ticks % (RATE_SECONDS + 1)] = appended_now(c);
 	if (!c->stuck_since_ms)
@@ -985,6 +989,20 @@ static int open_containers(struct collector *c)
 	return 0;
 }
 
+/* Where no connection is tracked none is translated. */
+static void open_nat(struct collector *c)
+{
+	int err;
+
+	if (!c->kernel || !c->config->flows || !c->config->flows_nat || !nat_is_possible())
+		return;
+	err = nat_new(&c->sink.nat);
+	if (err)
+		log_warning("nat: %s; flows do not tell what this host translates",
+			    log_strerror(err));
+	kernel_set_nat(c->kernel, nat_is_used(c->sink.nat, loop_now_ms(c->loop)));
+}
+
 static int open_sink(struct collector *c)
 {
 	struct process_opts o = { .lookup = c->kernel ? find_exec : NULL,
@@ -1058,6 +1076,7 @@ static void done(struct collector *c)
 	users_free(c->sink.users);
 	routes_free(c->sink.routes);
 	names_free(c->sink.names);
+	nat_free(c->sink.nat);
 	container_names_free(c->containers);
 	losses_free(c->losses);
 	free(c->books);
@@ -1112,6 +1131,7 @@ int collector_run(const struct config *config)
 		return EXIT_FAILURE;
 	c.appended_then = c.appended[0] = appended_now(&c);
 	open_monitor(&c);
+	open_nat(&c);
 	err = loop_signals(c.loop, signals, 4, on_signal, &c);
 	if (!err)
 		err = shipper_start(c.loop, config, &c.shipper);
