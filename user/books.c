@@ -125,7 +125,7 @@ const struct books_row books_rows[] = {
 	  .help = "Lost: records that the spool would not take",
 	  .lost = "lost", .cause = "larger than an event may be" },
 	{ SOURCE(lost), .key = "lost",
-	  .help = "Lost: gaps in the kernel log's numbers, or no memory to keep it while the spool was stuck",
+	  .help = "Lost: gaps in the kernel log's numbers, no memory to keep it while the spool was stuck, or the kernel's queue of file changes was full (once for each time, and for each file that could not be held)",
 	  .lost = "lost", .cause = "gone before they could be read" },
 
 	{ SOURCE(limited), .key = "limited",

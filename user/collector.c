@@ -45,6 +45,7 @@
 #include "user/source.h"
 #include "user/source_backfill.h"
 #include "user/source_self.h"
+#include "user/task_ids.h"
 #include "user/users.h"
 #include "user/util/clock.h"
 #include "user/util/log.h"
@@ -491,7 +492,8 @@ static uint64_t ring_samples(const struct collector *c)
 
 	for (int i = 0; i < c->n_sources; i++)
 		if (c->sources[i].source->ops->id != SOURCE_KERNEL_LOG &&
-		    c->sources[i].source->ops->id != SOURCE_BACKFILL)
+		    c->sources[i].source->ops->id != SOURCE_BACKFILL &&
+		    c->sources[i].source->ops->id != SOURCE_FILES)
 			n += c->sources[i].source->stats.samples;
 	return n;
 }
@@ -522,6 +524,19 @@ static void leave_to_the_next(struct collector *c, const char *which)
 		    c->config->spool_dir, which);
 }
 
+/* The kernel keeps nothing of these for the next one. */
+static void flush_files(struct collector *c)
+{
+	for (int i = 0; i < c->n_sources; i++) {
+		struct source *s = c->sources[i].source;
+
+		while (s->ops->id == SOURCE_FILES && !s->ops->flush(s, &c->sink, true))
+			if (commit(c))
+				return;
+	}
+	drain_all(c, c->sink.now_ms);
+}
+
 /*
  * For a successor, which is another version perhaps: the kernel goes on collecting.
  */
@@ -530,6 +545,7 @@ static void hand_over(struct collector *c, uint64_t now_ms)
 	c->handing_over = true;
 	log_info("handing over: the kernel goes on collecting for the next start");
 	drain_all(c, now_ms);
+	flush_files(c);
 	watch_sources(c, false);
 	loop_timer_cancel(&c->drain_timer);
 	/* Answers that are on their way save the next one from sending that again. */
@@ -880,6 +896,25 @@ static int open_backfill(struct collector *c, struct source *tap, int n_rings)
 	return watch(c, err, s, "journal.backfill");
 }
 
+/* Behind the kernel events, so that an exec is known before what it did. */
+static int open_files(struct collector *c)
+{
+	struct spool_position at;
+	bool known = spool_position(c->spool, SOURCE_FILES, &at) == 0;
+	struct source *s = NULL;
+	char text[300] = "";
+
+	c->sink.tasks = calloc(1, sizeof(*c->sink.tasks));
+	if (!c->sink.tasks)
+		return watch(c, -ENOMEM, NULL, "files");
+	if (source_files_new(c->config, c->sink.tasks, known ? &at : NULL, text, sizeof(text),
+			     &s)) {
+		log_warning("files: %s; changes of files (events.files) are not captured", text);
+		return 0;
+	}
+	return watch(c, 0, s, "files");
+}
+
 static int open_sources(struct collector *c)
 {
 	struct kernel_ring rings[KERNEL_OLDER_MAX + 1];
@@ -914,6 +949,8 @@ static int open_sources(struct collector *c)
 		err = source_events_new(c->kernel, known ? &at : NULL, &s);
 		err = watch(c, err, s, "events");
 	}
+	if (!err && c->config->events && c->config->events_files)
+		err = open_files(c);
 	if (!err && c->config->kernel_log) {
 		known = spool_position(c->spool, SOURCE_KERNEL_LOG, &at) == 0;
 		err = source_kmsg_new("/dev/kmsg", known ? &at : NULL, &s);
@@ -1078,6 +1115,7 @@ static void done(struct collector *c)
 	names_free(c->sink.names);
 	nat_free(c->sink.nat);
 	container_names_free(c->containers);
+	free(c->sink.tasks);
 	losses_free(c->losses);
 	free(c->books);
 	spool_free(c->spool);
