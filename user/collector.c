@@ -515,6 +515,22 @@ static void drain_until_quiet(struct collector *c, uint64_t now_ms)
 	}
 }
 
+/* The tables may hold more flows than the ring: those that found no room come with the next sweep.
+ */
+static void sweep_until_empty(struct collector *c, uint64_t now_ms)
+{
+	struct kernel_counters before = { 0 }, after = { 0 };
+
+	do {
+		before = after;
+		kernel_sweep(c->kernel, true);
+		drain_all(c, now_ms);
+		if (kernel_get_counters(c->kernel, KERNEL_FLOWS, &after) < 0)
+			return;
+		/* The first time it is not known how many were put off before. */
+	} while (after.reports_put_off != before.reports_put_off && !c->stuck_since_ms);
+}
+
 /* Nothing more enters the spool: what is in the rings must outlive this process. */
 static void leave_to_the_next(struct collector *c, const char *which)
 {
@@ -623,7 +639,7 @@ static void on_signal(void *arg, int signo)
 			kernel_sweep(c->kernel, true);
 			kernel_detach(c->kernel);
 			drain_until_quiet(c, now_ms);
-			kernel_sweep(c->kernel, true);
+			sweep_until_empty(c, now_ms);
 		}
 		drain_all(c, now_ms);
 		flush_sources(c, true);
