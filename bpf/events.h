@@ -262,6 +262,8 @@ struct flow_tunables {
 	__u32 sample_rate;  /* one flow in so many; 0 and 1: all */
 	__u32 pad;
 	__u64 loss_epoch;
+	__u32 nat; /* this host translates addresses: see packet_unmask() */
+	__u32 pad2;
 };
 
 /* What exec saw: for processes that are gone when their events are read. */

@@ -120,6 +120,9 @@ int kernel_ring_fd(const struct kernel *k, enum kernel_source source);
 /* From here on; reports that are due by them come with the next sweep. */
 void kernel_set_timing(struct kernel *k, uint64_t active_ns, uint64_t idle_ns, bool loopback);
 
+/* This host translates addresses, or it does not any more. */
+void kernel_set_nat(struct kernel *k, bool on);
+
 /*
  * The rings of a source: those of captures that were replaced, the oldest first, and
  * last our own, if we have that source. Returns how many. generation: random, drawn when
