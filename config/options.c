@@ -207,6 +207,8 @@ const struct config_option config_options[] = {
 	  .help = "Name the destinations of flows as their processes asked the DNS for them" },
 	{ .key = "flows.tls", .type = CONFIG_BOOL, AT(flows_tls), .initial = "yes",
 	  .help = "Tell the server name, protocols and JA4 fingerprint of a TLS flow's client" },
+	{ .key = "flows.quic", .type = CONFIG_BOOL, AT(flows_quic), .initial = "yes",
+	  .help = "Tell the same of QUIC flows to port 443, which HTTP/3 is: their hello is decrypted" },
 	{ .key = "flows.nat", .type = CONFIG_BOOL, AT(flows_nat), .initial = "yes",
 	  .help = "Tell which addresses and ports this host translated a flow's to, or from" },
 	{ .key = "flows.networks", .type = CONFIG_STRING, AT(flows_networks), .metavar = "LIST",

@@ -153,11 +153,13 @@ static void check_programs(const struct check *c)
 						 source_events_classes(config),
 			    [KERNEL_EVENTS] = source_events_classes(config),
 			    [KERNEL_NAMES] =
-				    config->flows && (config->flows_dns || config->flows_tls) },
+				    config->flows && (config->flows_dns || config->flows_tls ||
+						      config->flows_quic) },
 		.events = source_events_classes(config),
 		.environment = config->events_environment,
 		.names_dns = config->flows_dns,
 		.names_tls = config->flows_tls,
+		.names_quic = config->flows_quic,
 		.active_ns = config->flows_active_timeout_ms * 1000000,
 		.idle_ns = config->flows_idle_timeout_ms * 1000000,
 	};

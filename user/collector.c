@@ -758,11 +758,13 @@ static int open_kernel(struct collector *c)
 						 source_events_classes(config),
 			    [KERNEL_EVENTS] = source_events_classes(config),
 			    [KERNEL_NAMES] =
-				    config->flows && (config->flows_dns || config->flows_tls) },
+				    config->flows && (config->flows_dns || config->flows_tls ||
+						      config->flows_quic) },
 		.events = source_events_classes(config),
 		.environment = config->events_environment,
 		.names_dns = config->flows_dns,
 		.names_tls = config->flows_tls,
+		.names_quic = config->flows_quic,
 		.flow_ring_bytes = config->ring_flows_bytes,
 		.journal_ring_bytes = config->ring_journal_bytes,
 		.events_ring_bytes = config->ring_events_bytes,
@@ -941,7 +943,12 @@ static int open_sources(struct collector *c)
 	int err = 0;
 
 	if (c->kernel && kernel_has(c->kernel, KERNEL_NAMES)) {
-		err = names_new(NULL, &c->sink.names);
+		err = names_new(&(struct names_opts){ .quic = c->config->flows_quic },
+				&c->sink.names);
+		if (!err && names_lacks_quic(c->sink.names))
+			log_warning(
+				"flows.quic: OpenSSL has no AES-128-GCM here; what QUIC's clients "
+				"say is not read");
 		if (!err)
 			err = source_names_new(c->kernel, c->sink.names, &s);
 		err = watch(c, err, s, "names");
