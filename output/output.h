@@ -126,6 +126,13 @@ struct output_ops {
 	void (*finish)(struct output *out);
 
 	/*
+	 * A number that grows as long as the peer takes what was sent, for a transport whose
+	 * answers come only after a lot of it: on a slow line that is not silence. NULL:
+	 * what is settled tells enough.
+	 */
+	uint64_t (*progress)(const struct output *out);
+
+	/*
 	 * Looks whether another target can be connected to, beside what goes on;
 	 * on_probed() follows, unless probe_end() comes first. 0 or -errno. NULL: there
 	 * is no way but to try.
