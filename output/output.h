@@ -56,6 +56,8 @@ struct output_memory {
 	bool gives_receipts;	 /* the peer's TLS has answered a request for one */
 	uint32_t sequence;	 /* of the next datagram */
 	uint64_t batch_bytes;	 /* a learned ceiling, below the configured one; 0: none */
+	uint32_t lanes;		 /* the same, of requests in flight */
+	uint32_t lanes_worked;	 /* requests that were taken since */
 };
 
 struct output {
