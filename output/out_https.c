@@ -835,11 +835,10 @@ static void too_many(struct lane *l)
 
 static void on_status(struct lane *l, int status)
 {
-	uint64_t wait_ms = l->response.retry_after_s * 1000;
+	uint64_t wait_s = l->response.retry_after_s, wait_ms;
 	char text[128];
 
-	if (wait_ms > WAIT_MAX_MS)
-		wait_ms = WAIT_MAX_MS;
+	wait_ms = wait_s < WAIT_MAX_MS / 1000 ? wait_s * 1000 : WAIT_MAX_MS;
 	switch (status) {
 	case 200 ... 299:
 		on_accepted(l);

@@ -1055,6 +1055,10 @@ TEST(https_statuses)
 		{ { .status = { 429 }, .extra = { "Retry-After: 99999999\r\n" } },
 		  3600000,
 		  "(429)" },
+		/* In milliseconds it would be more than 64 bits hold. */
+		{ { .status = { 429 }, .extra = { "Retry-After: 18446744073709552\r\n" } },
+		  3600000,
+		  "(429)" },
 		{ { .status = { 500 } }, 0, "it answers 500" },
 		{ { .status = { 403 } }, 0, "access refused (403)" },
 		{ { .status = { 404 } }, 0, "no intake there (404)" },
