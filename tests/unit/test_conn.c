@@ -1806,6 +1806,55 @@ TEST(an_end_before_ours_that_was_not_told_yet_is_no_receipt)
 	tls_client_free(tls);
 }
 
+/* New keys of its own accord, one byte, and then it reads nothing any more. */
+static int rekey_and_sleep(int listen_fd, const void *arg)
+{
+	SSL *ssl;
+	int fd;
+
+	(void)arg;
+	ssl = accept_tls(listen_fd, &fd);
+	if (!ssl || SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1 ||
+	    SSL_do_handshake(ssl) != 1 || SSL_write(ssl, "x", 1) != 1)
+		return 1;
+	nap_ms(10000);
+	return 0;
+}
+
+static void ask_on_data(void *arg, enum conn_event event)
+{
+	struct client *t = arg;
+
+	if (event != CONN_DATA)
+		return;
+	client_consume(t);
+	CHECK_INT(conn_receipts(t->c), 0);
+	buf_puts(conn_out(t->c), "hello");
+	conn_flush(t->c);
+	CHECK_INT(conn_ask_receipt(t->c), 0);
+	/* Does what came before count for what was asked after it? */
+	CHECK_INT(conn_receipts(t->c), 0);
+	loop_stop(t->loop, 0);
+}
+
+TEST(new_keys_that_nobody_asked_for_are_no_receipt)
+{
+	struct peer p = peer_start(rekey_and_sleep, NULL);
+	struct tls_client *tls = tls_with("ca", NULL);
+	struct conn_opts opts = opts_for(p.port, tls);
+	struct client t = { 0 };
+
+	CHECK_INT(loop_new(&t.loop), 0);
+	t.failsafe = (struct loop_timer){ .fn = on_failsafe, .arg = &t };
+	loop_timer_set(t.loop, &t.failsafe, loop_now_ms(t.loop) + FAILSAFE_MS);
+	CHECK_INT(conn_new(t.loop, &opts, ask_on_data, &t, &t.c), 0);
+	loop_run(t.loop);
+	conn_free(t.c);
+	loop_free(t.loop);
+	peer_kill(&p);
+	tls_client_free(tls);
+}
+
 TEST(a_peer_that_never_ends)
 {
 	static const struct server servers[] = { { .no_tls = true, .nap_before_read_ms = 5000 },
