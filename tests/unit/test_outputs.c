@@ -67,6 +67,8 @@ struct habits {
 	int poison_status;    /* or this */
 	uint32_t null_seq;    /* refused inside a 200 */
 	bool chunked, close_each, not_json, let_go;
+	bool to_eof;   /* no length, no close_notify: the answer ends where the connection does */
+	bool cut_json; /* in the midst of it */
 	uint32_t answer_slowly_ms;
 	bool parallel; /* several connections at a time, each served by a process of its own */
 };
@@ -362,6 +364,11 @@ static void answer_request(struct peer *p, uint32_t request, struct slice body)
 		peer_say(p, "%zx;x=y\r\n%.*s\r\n0\r\n\r\n", n - half, (int)(n - half), ids + half);
 		return;
 	}
+	if (h->to_eof) {
+		peer_say(p, "HTTP/1.0 %d Text\r\n\r\n%.*s", status, (int)(h->cut_json ? n / 2 : n),
+			 ids);
+		return;
+	}
 	peer_say(p, "HTTP/1.1 %d Text\r\n%s%sContent-Length: %zu\r\n\r\n", status, extra,
 		 h->close_each ? "Connection: close\r\n" : "", n);
 	SSL_write(p->ssl, ids, (int)n);
@@ -393,6 +400,8 @@ static void serve_https(struct peer *p)
 		answer_request(p, __atomic_fetch_add(&shared->requests, 1, __ATOMIC_SEQ_CST),
 			       body_of(p, head, len));
 		peer_consume(p, head + len);
+		if (h->to_eof)
+			return;
 		if (h->close_each) {
 			SSL_shutdown(p->ssl);
 			return;
@@ -1117,6 +1126,20 @@ TEST(https_connections_end)
 static void tune_rate(struct rig *r)
 {
 	r->config.output_requests_per_second = 10;
+}
+
+/* TLS can not say whether such an answer is all of it, but its JSON can. */
+TEST(https_an_answer_that_the_end_of_tcp_ends)
+{
+	run(&output_https, serve_https, (struct habits){ .to_eof = true }, 1000, tune_five_downs);
+	check_all(&rig);
+	CHECK_INT(repeats(&rig), 0);
+	CHECK_INT(rig.downs, 1);
+
+	run(&output_https, serve_https, (struct habits){ .to_eof = true, .cut_json = true }, 1000,
+	    tune_five_downs);
+	CHECK_INT(rig.settled, 0);
+	CHECK(strstr(rig.why, "without a TLS close_notify"));
 }
 
 TEST(https_few_requests_a_second)
