@@ -2,6 +2,7 @@
 # HTTPS to an intake whose answers come late: several requests wait for theirs at
 # the same time, and whoever dies meanwhile, nothing is lost and what comes twice
 # is what had no answer.
+# long: it waits for what takes time
 
 load ../lib/common
 load ../lib/faults
