@@ -16,8 +16,8 @@ teardown() {
 	common_teardown
 }
 
-# What one request holds at the most.
-BATCH=70
+# What the requests in flight hold at the most: four of 70 events.
+BATCH=280
 
 @test "https: the peer is slow" {
 	misbehaves https 500 0 --slow 5000000
