@@ -73,7 +73,7 @@ struct config {
 	/* [flows] */
 	bool flows;
 	bool flows_loopback;
-	bool flows_dns, flows_tls;
+	bool flows_dns, flows_tls, flows_nat;
 	uint64_t flows_active_timeout_ms;
 	uint64_t flows_idle_timeout_ms;
 	uint64_t flows_max;

@@ -211,6 +211,8 @@ const struct config_option config_options[] = {
 	  .help = "Name the destinations of flows as their processes asked the DNS for them" },
 	{ .key = "flows.tls", .type = CONFIG_BOOL, AT(flows_tls), .initial = "yes",
 	  .help = "Tell the server name, protocols and JA4 fingerprint of a TLS flow's client" },
+	{ .key = "flows.nat", .type = CONFIG_BOOL, AT(flows_nat), .initial = "yes",
+	  .help = "Tell which addresses and ports this host translated a flow's to, or from" },
 	{ .key = "flows.networks", .type = CONFIG_STRING, AT(flows_networks), .metavar = "LIST",
 	  .help = "Only flows with an end in one of these networks; with a !, none with an end there",
 	  .check = config_check_networks },

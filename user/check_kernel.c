@@ -155,6 +155,7 @@ static void check_programs(const struct check *c)
 			    [KERNEL_NAMES] =
 				    config->flows && (config->flows_dns || config->flows_tls) },
 		.events = source_events_classes(config),
+		.environment = config->events_environment,
 		.names_dns = config->flows_dns,
 		.names_tls = config->flows_tls,
 		.active_ns = config->flows_active_timeout_ms * 1000000,

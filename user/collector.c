@@ -34,6 +34,7 @@
 #include "user/losses.h"
 #include "user/monitor.h"
 #include "user/names.h"
+#include "user/nat.h"
 #include "user/probe.h"
 #include "user/process.h"
 #include "user/record.h"
@@ -274,6 +275,7 @@ static void read_books(void *arg, struct books *ret, enum books_extent extent)
 					   .sources = list,
 					   .n_sources = c->n_sources,
 					   .names = c->sink.names,
+					   .nat = c->sink.nat,
 					   .containers = c->containers,
 					   .losses = c->losses,
 					   .shipper = c->shipper,
@@ -432,6 +434,8 @@ static void on_tick(void *arg, uint64_t now_ms)
 	spool_tick(c->spool, now_ms);
 	tell_drops(c, now_ms);
 	shipper_check_view(c->shipper);
+	if (c->sink.nat)
+		kernel_set_nat(c->kernel, nat_is_used(c->sink.nat, now_ms));
 	refresh_rules(c);
 	c->appended[++c->ticks % (RATE_SECONDS + 1)] = appended_now(c);
 	if (!c->stuck_since_ms)
@@ -509,6 +513,22 @@ static void drain_until_quiet(struct collector *c, uint64_t now_ms)
 		drain_all(c, now_ms);
 		quiet = ring_samples(c) == before ? quiet + 1 : 0;
 	}
+}
+
+/* The tables may hold more flows than the ring: those that found no room come with the next sweep.
+ */
+static void sweep_until_empty(struct collector *c, uint64_t now_ms)
+{
+	struct kernel_counters before = { 0 }, after = { 0 };
+
+	do {
+		before = after;
+		kernel_sweep(c->kernel, true);
+		drain_all(c, now_ms);
+		if (kernel_get_counters(c->kernel, KERNEL_FLOWS, &after) < 0)
+			return;
+		/* The first time it is not known how many were put off before. */
+	} while (after.reports_put_off != before.reports_put_off && !c->stuck_since_ms);
 }
 
 /* Nothing more enters the spool: what is in the rings must outlive this process. */
@@ -619,7 +639,7 @@ static void on_signal(void *arg, int signo)
 			kernel_sweep(c->kernel, true);
 			kernel_detach(c->kernel);
 			drain_until_quiet(c, now_ms);
-			kernel_sweep(c->kernel, true);
+			sweep_until_empty(c, now_ms);
 		}
 		drain_all(c, now_ms);
 		flush_sources(c, true);
@@ -740,6 +760,7 @@ static int open_kernel(struct collector *c)
 			    [KERNEL_NAMES] =
 				    config->flows && (config->flows_dns || config->flows_tls) },
 		.events = source_events_classes(config),
+		.environment = config->events_environment,
 		.names_dns = config->flows_dns,
 		.names_tls = config->flows_tls,
 		.flow_ring_bytes = config->ring_flows_bytes,
@@ -1022,6 +1043,20 @@ static int open_containers(struct collector *c)
 	return 0;
 }
 
+/* Where no connection is tracked none is translated. */
+static void open_nat(struct collector *c)
+{
+	int err;
+
+	if (!c->kernel || !c->config->flows || !c->config->flows_nat || !nat_is_possible())
+		return;
+	err = nat_new(&c->sink.nat);
+	if (err)
+		log_warning("nat: %s; flows do not tell what this host translates",
+			    log_strerror(err));
+	kernel_set_nat(c->kernel, nat_is_used(c->sink.nat, loop_now_ms(c->loop)));
+}
+
 static int open_sink(struct collector *c)
 {
 	struct process_opts o = { .lookup = c->kernel ? find_exec : NULL,
@@ -1095,6 +1130,7 @@ static void done(struct collector *c)
 	users_free(c->sink.users);
 	routes_free(c->sink.routes);
 	names_free(c->sink.names);
+	nat_free(c->sink.nat);
 	container_names_free(c->containers);
 	free(c->sink.tasks);
 	losses_free(c->losses);
@@ -1150,6 +1186,7 @@ int collector_run(const struct config *config)
 		return EXIT_FAILURE;
 	c.appended_then = c.appended[0] = appended_now(&c);
 	open_monitor(&c);
+	open_nat(&c);
 	err = loop_signals(c.loop, signals, 4, on_signal, &c);
 	if (!err)
 		err = shipper_start(c.loop, config, &c.shipper);
