@@ -103,6 +103,10 @@ const struct config_option config_options[] = {
 	  .initial = "5", .min = 0, .max = 1000, .metavar = "N",
 	  .live = CONFIG_LIVE_SHIPPER,
 	  .help = "At most this many https requests a second; 0: no limit" },
+	{ .key = "output.requests_in_flight", .type = CONFIG_NUMBER, AT(output_requests_in_flight),
+	  .initial = "4", .min = 1, .max = CONFIG_REQUESTS_IN_FLIGHT_MAX, .metavar = "N",
+	  .live = CONFIG_LIVE_SHIPPER,
+	  .help = "So many full https requests may wait for their answers, each on a connection of its own" },
 
 	{ .key = "output.dead_letter_max_bytes", .type = CONFIG_BYTES, AT(output_dead_letter_max_bytes),
 	  .initial = "16M", .max = 1 * GIB, .metavar = "SIZE",
