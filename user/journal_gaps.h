@@ -25,9 +25,10 @@
 struct journal_gap {
 	char from_boot[JOURNAL_BOOT_SIZE]; /* empty: from_real_us is all that is known */
 	char to_boot[JOURNAL_BOOT_SIZE];
-	uint64_t from_ns;		 /* the last read that the tap saw before it */
-	uint64_t from_real_us;		 /* about the same */
-	uint64_t to_ns;			 /* what journald woke up for behind this was captured */
+	uint64_t from_ns;      /* the last read that the tap saw before it */
+	uint64_t from_real_us; /* about the same */
+	uint64_t
+		to_ns; /* what journald woke up for behind this was captured; UINT64_MAX: not yet */
 	char cursor[JOURNAL_CURSOR_MAX]; /* the entry that was taken last; empty: none */
 	uint64_t told;			 /* so many lines were missing */
 	uint64_t first_us, last_us;	 /* of them */

@@ -71,6 +71,7 @@ struct source_backfill {
 	bool too_old; /* journal.backfill left something out */
 	int run, n_runs;
 	uint64_t ready_ns; /* the tap's reads must be known up to here */
+	bool going;	   /* the journal is being read */
 	uint64_t teller_ns;
 	char buf[READ_BYTES];
 	struct slice rest; /* of buf */
@@ -219,6 +220,28 @@ static void on_note(struct source_backfill *b)
 static bool is_ready(const struct source_backfill *b)
 {
 	return b->reads.idle || b->reads.last_ns > b->ready_ns;
+}
+
+/*
+ * The ring was read to its end: what was lost there while it was full is a thing of the past,
+ * and so is the gap. Whoever reads the journal from here on finds all of it.
+ */
+static bool go(struct source_backfill *b)
+{
+	struct journal_gap *last = &b->gaps.list[b->gaps.n - 1];
+
+	if (b->going)
+		return true;
+	if (!b->reads.idle)
+		return false;
+	b->going = true;
+	if (last->to_ns == UINT64_MAX) {
+		last->to_ns = journal_reads_now_ns();
+		b->gaps.changes++;
+	}
+	b->ready_ns = last->to_ns;
+	journal_reader_go(&b->reader); /* if it is gone, nothing comes, and that is seen */
+	return true;
 }
 
 /* b->entry is the next one. False: not now, or b->at_end. */
@@ -380,7 +403,7 @@ static int backfill_take(struct source *s, struct sink *sink)
 	int r = 1;
 
 	/* A stop does not wait for what can be read again. Nor is a gap known before its end. */
-	if (!b->gaps.n || sink->stopping || !is_ready(b))
+	if (!b->gaps.n || sink->stopping || !go(b) || !is_ready(b))
 		return 0;
 	if (b->end == NOT_ENDED && b->told >= b->max_told)
 		b->end = ENDED_AT_MAX;
@@ -590,7 +613,6 @@ static int start_reading(struct source_backfill *b)
 		runs[0].boot = b->reads.boot;
 	else if (boot[0])
 		runs[b->n_runs++].boot = b->reads.boot;
-	b->ready_ns = b->gaps.list[b->gaps.n - 1].to_ns;
 	return journal_reader_start(runs, b->n_runs, &b->reader);
 }
 
@@ -611,8 +633,12 @@ static void find_gaps(struct source_backfill *b, const struct source_backfill_op
 		last.known = true;
 		last.real_us = now_us > back_us ? now_us - back_us : 1;
 	}
+	for (int i = 0; i < b->gaps.n; i++)
+		if (b->gaps.list[i].to_ns == UINT64_MAX &&
+		    !strcmp(b->gaps.list[i].to_boot, b->reads.boot))
+			b->gaps.list[i].to_ns = now_ns;
 	if (last.known && (o->is_new || o->has_lost))
-		add_gap(b, &last, now_ns);
+		add_gap(b, &last, o->is_new ? now_ns : UINT64_MAX);
 	/* What comes before now is a gap's, or nobody wants it; or the tap's. */
 	b->source.position = now_ns;
 	if (resume && resume->generation == b->source.generation && !o->is_new && !o->has_lost)
