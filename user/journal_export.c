@@ -320,7 +320,7 @@ static struct slice base_name(struct slice path)
 	const char *slash = path.len ? memrchr(path.p, '/', path.len) : NULL;
 	size_t skip = slash ? (size_t)(slash + 1 - path.p) : 0;
 
-	return (struct slice){ path.p + skip, path.len - skip };
+	return slash ? (struct slice){ path.p + skip, path.len - skip } : path;
 }
 
 /* As journald saw its sender when it read the message. */
@@ -340,7 +340,7 @@ static void parse_process(const struct fields *f, struct process_info *ret)
  */
 static void parse_audit(const struct fields *f, struct journal_entry *ret)
 {
-	struct slice text = f->message;
+	struct slice text = f->message.p ? f->message : SLICE("");
 	const char *blank = text.len ? memchr(text.p, ' ', text.len) : NULL;
 	struct slice type = { text.p, blank ? (size_t)(blank - text.p) : text.len };
 	uint64_t us = 0;
