@@ -101,6 +101,8 @@ struct config {
 	bool events;
 	bool events_exec, events_exit, events_modules, events_oom, events_signals, events_ptrace;
 	bool events_bpf, events_mounts, events_namespaces, events_credentials, events_listen;
+	bool events_files, events_environment;
+	char *events_paths;
 
 	/* [ring] */
 	uint64_t ring_flows_bytes;
@@ -109,6 +111,9 @@ struct config {
 	uint64_t ring_names_bytes;
 
 	/* [collector] */
+	bool containers_names;
+	char *containers_root;
+
 	char *bpf_dir;
 	char *btf;
 	char *hostname;

@@ -26,7 +26,9 @@
 #include "config/config.h"
 #include "output/spool.h"
 #include "user/books.h"
+#include "user/cgroup.h"
 #include "user/collector_sandbox.h"
+#include "user/container_names.h"
 #include "user/flow_rules.h"
 #include "user/host.h"
 #include "user/losses.h"
@@ -42,6 +44,7 @@
 #include "user/source.h"
 #include "user/source_backfill.h"
 #include "user/source_self.h"
+#include "user/task_ids.h"
 #include "user/users.h"
 #include "user/util/clock.h"
 #include "user/util/log.h"
@@ -88,6 +91,7 @@ struct collector {
 	char status[160];    /* what the service manager shows while all is well */
 	struct source *self; /* one of them */
 	struct losses *losses;
+	struct container_names *containers;  /* NULL: not wanted, or not to be had */
 	struct monitor *monitor;	     /* NULL: none */
 	struct books *books;		     /* as they were read last */
 	uint64_t run_id;		     /* CLOCK_BOOTTIME when we began */
@@ -270,6 +274,7 @@ static void read_books(void *arg, struct books *ret, enum books_extent extent)
 					   .sources = list,
 					   .n_sources = c->n_sources,
 					   .names = c->sink.names,
+					   .containers = c->containers,
 					   .losses = c->losses,
 					   .shipper = c->shipper,
 					   .hostname = c->host.name,
@@ -483,7 +488,8 @@ static uint64_t ring_samples(const struct collector *c)
 
 	for (int i = 0; i < c->n_sources; i++)
 		if (c->sources[i].source->ops->id != SOURCE_KERNEL_LOG &&
-		    c->sources[i].source->ops->id != SOURCE_BACKFILL)
+		    c->sources[i].source->ops->id != SOURCE_BACKFILL &&
+		    c->sources[i].source->ops->id != SOURCE_FILES)
 			n += c->sources[i].source->stats.samples;
 	return n;
 }
@@ -514,6 +520,19 @@ static void leave_to_the_next(struct collector *c, const char *which)
 		    c->config->spool_dir, which);
 }
 
+/* The kernel keeps nothing of these for the next one. */
+static void flush_files(struct collector *c)
+{
+	for (int i = 0; i < c->n_sources; i++) {
+		struct source *s = c->sources[i].source;
+
+		while (s->ops->id == SOURCE_FILES && !s->ops->flush(s, &c->sink, true))
+			if (commit(c))
+				return;
+	}
+	drain_all(c, c->sink.now_ms);
+}
+
 /*
  * For a successor, which is another version perhaps: the kernel goes on collecting.
  */
@@ -522,6 +541,7 @@ static void hand_over(struct collector *c, uint64_t now_ms)
 	c->handing_over = true;
 	log_info("handing over: the kernel goes on collecting for the next start");
 	drain_all(c, now_ms);
+	flush_files(c);
 	watch_sources(c, false);
 	loop_timer_cancel(&c->drain_timer);
 	/* Answers that are on their way save the next one from sending that again. */
@@ -732,11 +752,12 @@ static int open_kernel(struct collector *c)
 		.loopback = config->flows_loopback,
 	};
 	char text[400] = "";
+	bool is_root;
 	int err;
 
 	if (!config->flows && !config->journal && !o.events)
 		return 0;
-	c->cgroup_root_fd = cgroup_root_open(text, sizeof(text));
+	c->cgroup_root_fd = cgroup_root_open(text, sizeof(text), &is_root);
 	err = flow_rules_new(config, c->cgroup_root_fd, NULL, text, sizeof(text), &c->rules);
 	if (err) {
 		log_error("%s", text);
@@ -871,6 +892,25 @@ static int open_backfill(struct collector *c, struct source *tap, int n_rings)
 	return watch(c, err, s, "journal.backfill");
 }
 
+/* Behind the kernel events, so that an exec is known before what it did. */
+static int open_files(struct collector *c)
+{
+	struct spool_position at;
+	bool known = spool_position(c->spool, SOURCE_FILES, &at) == 0;
+	struct source *s = NULL;
+	char text[300] = "";
+
+	c->sink.tasks = calloc(1, sizeof(*c->sink.tasks));
+	if (!c->sink.tasks)
+		return watch(c, -ENOMEM, NULL, "files");
+	if (source_files_new(c->config, c->sink.tasks, known ? &at : NULL, text, sizeof(text),
+			     &s)) {
+		log_warning("files: %s; changes of files (events.files) are not captured", text);
+		return 0;
+	}
+	return watch(c, 0, s, "files");
+}
+
 static int open_sources(struct collector *c)
 {
 	struct kernel_ring rings[KERNEL_OLDER_MAX + 1];
@@ -905,6 +945,8 @@ static int open_sources(struct collector *c)
 		err = source_events_new(c->kernel, known ? &at : NULL, &s);
 		err = watch(c, err, s, "events");
 	}
+	if (!err && c->config->events && c->config->events_files)
+		err = open_files(c);
 	if (!err && c->config->kernel_log) {
 		known = spool_position(c->spool, SOURCE_KERNEL_LOG, &at) == 0;
 		err = source_kmsg_new("/dev/kmsg", known ? &at : NULL, &s);
@@ -939,6 +981,15 @@ static int find_exec(void *arg, uint32_t pid, uint64_t start_ns, struct process_
 	return 0;
 }
 
+/* One that is gone by now the kernel has seen when it was made, perhaps. */
+static int find_cgroup(void *arg, uint64_t cgroup_id, char *ret, size_t size)
+{
+	const struct collector *c = arg;
+	int err = cgroup_find_path(c->cgroup_root_fd, cgroup_id, ret, size);
+
+	return err && c->kernel ? kernel_find_cgroup(c->kernel, cgroup_id, ret, size) : err;
+}
+
 static void mask_args(void *arg, char *args, size_t len)
 {
 	const struct collector *c = arg;
@@ -946,10 +997,37 @@ static void mask_args(void *arg, char *args, size_t len)
 	secrets_mask(c->config, args, len);
 }
 
+static void name_container(void *arg, const struct container_info *info, struct container_name *ret)
+{
+	const struct collector *c = arg;
+
+	container_names_find(c->containers, info, c->sink.now_ms, ret);
+}
+
+/* Without them all is there but the names. */
+static int open_containers(struct collector *c)
+{
+	int err;
+
+	if (!c->config->containers_names)
+		return 0;
+	err = container_names_new(c->config->containers_root, 0, &c->containers);
+	if (err == -ENOMEM)
+		return err;
+	if (err)
+		log_warning("containers.root %s: %s; containers are told without their names",
+			    c->config->containers_root, log_strerror(err));
+	else
+		record_set_container_names(c->sink.record, name_container, c);
+	return 0;
+}
+
 static int open_sink(struct collector *c)
 {
 	struct process_opts o = { .lookup = c->kernel ? find_exec : NULL,
 				  .lookup_arg = c->kernel,
+				  .find_cgroup = find_cgroup,
+				  .find_cgroup_arg = c,
 				  .mask = mask_args,
 				  .mask_arg = c };
 	struct record_opts r = {
@@ -969,6 +1047,8 @@ static int open_sink(struct collector *c)
 		err = users_new(NULL, &c->sink.users);
 	if (!err)
 		err = routes_new(c->config->intake_routes, &c->sink.routes);
+	if (!err)
+		err = open_containers(c);
 	interfaces_init(&c->sink.interfaces);
 	c->sink.own.collector = (uint32_t)getpid();
 	c->sink.config = c->config;
@@ -991,6 +1071,7 @@ static int enter_sandbox(const struct collector *c)
 		.kernel_log = c->config->kernel_log,
 		.spool_dir = c->config->spool_dir,
 		.reader_uid = c->reader_uid,
+		.cgroup_root_fd = c->cgroup_root_fd,
 	};
 
 	return collector_sandbox_enter(&s);
@@ -1014,6 +1095,8 @@ static void done(struct collector *c)
 	users_free(c->sink.users);
 	routes_free(c->sink.routes);
 	names_free(c->sink.names);
+	container_names_free(c->containers);
+	free(c->sink.tasks);
 	losses_free(c->losses);
 	free(c->books);
 	spool_free(c->spool);

@@ -273,7 +273,7 @@ void journal_record_format(struct record *r, const struct journal_line *line,
 		json_object_end(&w);
 	}
 	if (p)
-		record_put_container(&w, &p->container);
+		record_put_container(r, &w, &p->container);
 	unit = journal_record_unit(line, p);
 	if (unit.len) {
 		json_object(&w, "service");

@@ -22,6 +22,7 @@ struct record;
 struct routes;
 struct sink;
 struct source;
+struct task_ids;
 struct users;
 
 /* The numbers in the spool: never give one to another source. */
@@ -32,9 +33,10 @@ enum source_id {
 	SOURCE_SELF = 4,
 	SOURCE_EVENTS = 5,
 	SOURCE_NAMES = 6,
-	SOURCE_BACKFILL = 7
+	SOURCE_BACKFILL = 7,
+	SOURCE_FILES = 8,
 };
-#define SOURCE_MAX 7
+#define SOURCE_MAX 8
 
 /* What stands beside the kernel's own counters in the books. */
 struct source_stats {
@@ -98,6 +100,7 @@ struct sink {
 	struct record *record; /* sink_begin() sets its seq */
 	struct process_cache *processes;
 	struct users *users;
+	struct task_ids *tasks; /* who executed a program; NULL: nobody asks */
 	struct routes *routes;
 	struct interfaces interfaces;
 	struct own own;		     /* who we are ourselves */
@@ -144,5 +147,9 @@ int source_names_new(const struct kernel *k, struct names *names, struct source 
 /* Where a journal's source notes what this host's journald has read: NULL, nowhere. */
 struct journal_reads;
 void source_journal_note_to(struct source *s, struct journal_reads *reads);
+/* text says why it can not be had. tasks is borrowed; the sources of execs fill it. */
+int source_files_new(const struct config *config, struct task_ids *tasks,
+		     const struct spool_position *resume, char *text, size_t text_size,
+		     struct source **ret);
 int source_kmsg_new(const char *path, const struct spool_position *resume, struct source **ret);
 void source_free(struct source *s);

@@ -5,10 +5,12 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -448,6 +450,52 @@ TEST(exec_is_remembered)
 	CHECK_STR(exec.args + 6, "0");
 	CHECK_INT(exec.ppid, getpid());
 	CHECK_INT(kernel_find_exec(kernel, (uint32_t)child, exec.start_ns + 1, &exec), -ENOENT);
+}
+
+/* The folder of the one capture that is there. */
+static bool find_capture(char ret[static 512])
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+
+	*ret = 0;
+	while (d && (e = readdir(d)))
+		if (e->d_name[0] != '.')
+			snprintf(ret, 512, "%s/%s", dir, e->d_name);
+	if (d)
+		closedir(d);
+	return *ret;
+}
+
+TEST(a_stop_that_was_killed_in_its_middle_is_no_capture_that_goes_on)
+{
+	static const char *const gone[] = { "tcp_set_state", "tcp_destroy", "tcp_reader" };
+	char at[512], path[640];
+	struct event_flow e;
+	struct pair p;
+
+	if (!usable)
+		return;
+	CHECK(find_capture(at));
+	snprintf(path, sizeof(path), "%s/stopped", at);
+	CHECK_INT(mkdir(path, 0700), 0);
+	for (int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/flows/links/%s", at, gone[i]);
+		CHECK_INT(unlink(path), 0);
+	}
+	leave();
+	attach();
+	if (!ring)
+		return;
+	CHECK(!kernel_was_adopted(kernel));
+	p = connect_pair(AF_INET);
+	close(p.client);
+	close(p.server);
+	nap();
+	CHECK_INT(find_flow(IPPROTO_TCP, p.client_port, p.server_port, &e), 1);
+	CHECK(kernel_has_older(kernel));
+	kernel_drop_older(kernel);
+	CHECK(!kernel_has_older(kernel));
 }
 
 TEST(cleanup_leaves_nothing)
