@@ -364,7 +364,7 @@ static void parse_audit(const struct fields *f, struct journal_entry *ret)
 	ret->line.pri = JOURNAL_PRI_AUDIT;
 	ret->line.identifier = SLICE("audit");
 	ret->line.pid = journal_audit_pid(ret->line.text);
-	ret->line.trusted_pid = 0;
+	ret->line.trusted_pid = ret->process.pid = 0; /* it is from the kernel */
 }
 
 /* An entry need not have a message; its sender's fields are the message then. */
@@ -458,6 +458,7 @@ int journal_entry_parse(const struct journal_export *x, struct journal_entry *re
 	uint64_t mono_us;
 
 	ret->is_line = ret->is_stream = false;
+	ret->process.pid = 0;
 	ret->note = ret->note_value = SLICE("");
 	ret->cursor = SLICE("");
 	while (at < end) {

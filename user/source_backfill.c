@@ -64,7 +64,7 @@ struct source_backfill {
 	struct buf held; /* of one time, waiting for the next one: lengths and fields */
 	struct journal_export replay; /* one of them */
 	char held_boot[JOURNAL_BOOT_SIZE];
-	uint64_t held_ns;
+	struct journal_read held_read;
 	enum journal_verdict held_verdict;
 	uint64_t synced_ns; /* what journald had read by then is in its files; 0: who knows */
 	uint64_t told, max_told;
@@ -323,19 +323,20 @@ static void take_held(struct source_backfill *b, struct sink *sink)
  * gaps that end in others is behind them.
  */
 static enum journal_verdict judge(const struct source_backfill *b, const char *boot,
-				  uint64_t mono_ns, uint64_t next_ns)
+				  const struct journal_read *of, uint64_t next_ns)
 {
 	const struct journal_gap *gap = &b->gaps.list[0];
 
 	if (!strcmp(boot, b->reads.boot) && strcmp(gap->to_boot, boot) != 0)
 		return JOURNAL_BEHIND;
-	return journal_gap_judge(gap, boot, mono_ns, next_ns);
+	return journal_gap_judge(gap, boot, of, next_ns);
 }
 
 /* 1: an entry was dealt with, or put aside; 0: there is none now; -ENODATA: there are no more. */
 static int step(struct source_backfill *b, struct sink *sink, bool *ret_behind)
 {
 	enum journal_verdict verdict;
+	struct journal_read read;
 	bool is_same;
 
 	*ret_behind = false;
@@ -348,31 +349,36 @@ static int step(struct source_backfill *b, struct sink *sink, bool *ret_behind)
 			return 0;
 		if (!b->held.len)
 			return -ENODATA;
-		b->held_verdict = judge(b, b->held_boot, b->held_ns,
+		b->held_verdict = judge(b, b->held_boot, &b->held_read,
 					b->synced_ns ? b->synced_ns : journal_reads_now_ns());
 		return 1;
 	}
-	is_same = b->held.len && b->entry.mono_ns == b->held_ns &&
+	is_same = b->held.len && b->entry.mono_ns == b->held_read.ns &&
 		  !strcmp(b->entry.boot, b->held_boot);
 	if (b->held.len && !is_same) {
 		uint64_t next_ns =
 			strcmp(b->entry.boot, b->held_boot) ? UINT64_MAX : b->entry.mono_ns;
 
-		b->held_verdict = judge(b, b->held_boot, b->held_ns, next_ns);
+		b->held_verdict = judge(b, b->held_boot, &b->held_read, next_ns);
 		return 1;
 	}
 	if (is_last_taken(b)) {
 		b->has_entry = false;
 		return 1;
 	}
-	verdict = judge(b, b->entry.boot, b->entry.mono_ns, 0);
+	read = (struct journal_read){
+		.ns = b->entry.mono_ns,
+		.pid = b->reads.has_pids ? b->entry.process.pid : 0,
+		.is_stream = b->entry.is_stream,
+	};
+	verdict = judge(b, b->entry.boot, &read, 0);
 	if (verdict == JOURNAL_BEHIND) {
 		*ret_behind = true;
 		return 1;
 	}
 	if (verdict == JOURNAL_ASK && hold(b) == 0) {
 		memcpy(b->held_boot, b->entry.boot, sizeof(b->held_boot));
-		b->held_ns = b->entry.mono_ns;
+		b->held_read = read;
 		b->held_verdict = JOURNAL_ASK;
 		b->has_entry = false;
 		return 1;

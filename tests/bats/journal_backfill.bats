@@ -45,14 +45,14 @@ teardown() {
 }
 
 @test "killed, with a ring that is too small for what comes: what had no room comes from the files" {
-	DAEMON_ARGS=(--flows-enable no --kernel-log no --ring-journal 256K)
+	DAEMON_ARGS=(--flows-enable no --kernel-log no --ring-journal 1M)
 	backfill_room
 	peer_start https
 	daemon_start https
 	senders_start
 	wait_until '[ "$(grep -c steady "$T/received")" -ge 100 ]'
 	daemon_kill
-	sleep 1.5
+	sleep 2
 	daemon_start https
 	sleep 1
 	senders_stop

@@ -75,8 +75,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (journal_gaps_restore(&g, (struct slice){ (const char *)data, size }) == 0) {
 		if (journal_gaps_save(&g, &b) < 0 || b.len != size)
 			abort();
-		for (int i = 0; i < g.n; i++)
-			journal_gap_judge(&g.list[i], g.list[i].to_boot, g.list[i].to_ns, 0);
+		for (int i = 0; i < g.n; i++) {
+			const struct journal_read of = { .ns = g.list[i].to_ns };
+
+			journal_gap_judge(&g.list[i], g.list[i].to_boot, &of, 0);
+			journal_gap_judge(&g.list[i], g.list[i].to_boot, &of, of.ns + 1);
+		}
 	}
 	journal_gaps_done(&g);
 	buf_done(&b);

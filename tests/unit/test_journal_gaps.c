@@ -23,7 +23,7 @@ TEST(verdicts)
 {
 	static const struct {
 		const char *from, *to;
-		uint64_t reads[4];
+		uint64_t reads[4]; /* of process 7 */
 		const char *boot;
 		uint64_t mono_ns, next_ns;
 		enum journal_verdict want;
@@ -61,29 +61,58 @@ TEST(verdicts)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct journal_gap gap = gap_of(cases[i].from, 1000, cases[i].to, 5000);
-		uint64_t reads[4];
+		const struct journal_read of = { cases[i].mono_ns, 7, 0 };
+		struct journal_read reads[4];
 
-		memcpy(reads, cases[i].reads, sizeof(reads));
 		gap.reads = reads;
-		while (gap.n_reads < 4 && reads[gap.n_reads])
-			gap.n_reads++;
-		if (journal_gap_judge(&gap, cases[i].boot, cases[i].mono_ns, cases[i].next_ns) !=
-		    cases[i].want)
+		for (; gap.n_reads < 4 && cases[i].reads[gap.n_reads]; gap.n_reads++)
+			reads[gap.n_reads] =
+				(struct journal_read){ cases[i].reads[gap.n_reads], 7, 0 };
+		if (journal_gap_judge(&gap, cases[i].boot, &of, cases[i].next_ns) != cases[i].want)
 			printf("# case %zu\n", i);
-		CHECK_INT(
-			journal_gap_judge(&gap, cases[i].boot, cases[i].mono_ns, cases[i].next_ns),
-			cases[i].want);
+		CHECK_INT(journal_gap_judge(&gap, cases[i].boot, &of, cases[i].next_ns),
+			  cases[i].want);
 	}
 }
 
 TEST(a_read_long_after_has_nothing_to_do_with_it)
 {
 	struct journal_gap gap = gap_of(A, 1000, A, 5000);
-	uint64_t read = 100000000000ull;
+	struct journal_read read = { 100000000000ull, 7, 0 }, of = { 4000, 7, 0 };
 
 	gap.reads = &read;
 	gap.n_reads = 1;
-	CHECK_INT(journal_gap_judge(&gap, A, 4000, 0), JOURNAL_MISSING);
+	CHECK_INT(journal_gap_judge(&gap, A, &of, 0), JOURNAL_MISSING);
+}
+
+TEST(a_read_is_of_its_sender)
+{
+	static const struct {
+		struct journal_read read, of;
+		enum journal_verdict want;
+	} cases[] = {
+		{ { 2050, 7, 0 }, { 2000, 7, 0 }, JOURNAL_CAPTURED },
+		{ { 2050, 8, 0 }, { 2000, 7, 0 }, JOURNAL_MISSING },
+		{ { 2050, 7, 1 }, { 2000, 7, 0 }, JOURNAL_MISSING },
+		{ { 2050, 0, 0 }, { 2000, 7, 0 }, JOURNAL_CAPTURED },
+		{ { 2050, 7, 0 }, { 2000, 0, 0 }, JOURNAL_CAPTURED },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct journal_gap gap = gap_of(A, 1000, A, 5000);
+		struct journal_read reads[] = { { 2010, 9, 1 }, cases[i].read };
+
+		gap.reads = reads;
+		gap.n_reads = 2;
+		CHECK_INT(journal_gap_judge(&gap, A, &cases[i].of, 2100), cases[i].want);
+	}
+}
+
+static void note(struct journal_gaps *g, const char *boot, uint64_t ns)
+{
+	const struct journal_read read = { ns, 7, 0 };
+
+	journal_gaps_note(g, boot, &read);
 }
 
 TEST(reads_are_noted_up_to_the_first_one_behind)
@@ -92,17 +121,17 @@ TEST(reads_are_noted_up_to_the_first_one_behind)
 	struct journal_gap gap = gap_of(A, 1000, A, 5000);
 
 	CHECK_INT(journal_gaps_add(&g, &gap), 0);
-	journal_gaps_note(&g, B, 2000); /* another boot's */
-	journal_gaps_note(&g, A, 900);	/* before the gap */
-	journal_gaps_note(&g, A, 2000);
-	journal_gaps_note(&g, A, 2000); /* the same again */
-	journal_gaps_note(&g, A, 3000);
+	note(&g, B, 2000); /* another boot's */
+	note(&g, A, 900);  /* before the gap */
+	note(&g, A, 2000);
+	note(&g, A, 2000); /* the same again */
+	note(&g, A, 3000);
 	CHECK(!g.list[0].closed);
-	journal_gaps_note(&g, A, 5001);
+	note(&g, A, 5001);
 	CHECK(g.list[0].closed);
-	journal_gaps_note(&g, A, 6000);
+	note(&g, A, 6000);
 	CHECK_INT(g.list[0].n_reads, 3);
-	CHECK_INT(g.list[0].reads[2], 5001);
+	CHECK_INT(g.list[0].reads[2].ns, 5001);
 	journal_gaps_done(&g);
 }
 
@@ -118,7 +147,7 @@ TEST(saved_and_restored)
 	journal_gaps_add(&g, &one);
 	journal_gaps_add(&g, &two);
 	for (uint64_t ns = 7001; ns < 7501; ns++)
-		journal_gaps_note(&g, B, ns);
+		note(&g, B, ns);
 	CHECK_INT(journal_gaps_save(&g, &b), 0);
 	CHECK_INT(journal_gaps_restore(&back, buf_slice(&b)), 0);
 	CHECK_INT(back.n, 2);
@@ -127,7 +156,7 @@ TEST(saved_and_restored)
 	CHECK_INT(back.list[0].closed, true);
 	CHECK_INT(back.list[0].n_reads, 1);
 	CHECK_INT(back.list[1].n_reads, 500);
-	CHECK_INT(back.list[1].reads[499], 7500);
+	CHECK_INT(back.list[1].reads[499].ns, 7500);
 	CHECK_INT(journal_gaps_restore(&back, (struct slice){ buf_data(&b), b.len - 1 }), -EBADMSG);
 	CHECK_INT(back.n, 0);
 	CHECK_INT(journal_gaps_restore(&back, SLICE("")), 0);
