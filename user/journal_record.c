@@ -26,6 +26,8 @@ static struct slice at_most(struct slice s, size_t max)
 
 struct slice journal_record_unit(const struct journal_line *line, const struct process_info *p)
 {
+	if (p && p->container.user_unit[0])
+		return slice_of(p->container.user_unit);
 	if (p && p->container.unit[0])
 		return slice_of(p->container.unit);
 	return at_most(line->unit, NAME_MAX_BYTES);
