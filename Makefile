@@ -194,7 +194,7 @@ reproducible: ## build the static binary twice, in two places: the same bytes
 	$(Q)tests/reproducible.sh
 
 VM_TESTS := $(patsubst tests/%.c,$(STATIC)/tests/%,$(wildcard tests/unit/test_capture*.c tests/unit/test_sandbox.c))
-VM_PEERS := $(addprefix $(STATIC)/tests/peers/,emit spoolmap)
+VM_PEERS := $(addprefix $(STATIC)/tests/peers/,emit spoolmap confine neighbour)
 test-kernels: static $(VM_TESTS) $(VM_PEERS) ## boot other kernels under qemu: exact bytes, crash, books, power loss, clock; KERNELS="6.1 6.12" or all; ARCH=arm64
 	$(Q)tests/vm/run.sh $(or $(KERNELS),$(ARCH))
 ifeq ($(ARCH),)

@@ -696,7 +696,12 @@ static int open_spool(struct collector *c)
 		log_error("spool %s: holds files that are not a spool's; choose another spool.dir",
 			  config->spool_dir);
 	else if (err)
-		log_error("spool %s: %s", config->spool_dir, log_strerror(err));
+		log_error("spool %s: %s; %s", config->spool_dir, log_strerror(err),
+			  err == -EROFS ? "choose a folder on a disk that can be written with "
+					  "spool.dir"
+			  : err == -ENOSPC
+				  ? "make room, or choose another disk with spool.dir"
+				  : "run as root, or choose another folder with spool.dir");
 	if (!err && spool_was_torn(c->spool))
 		log_warning("spool %s: the machine went down while it was in use: what was not on "
 			    "its disk yet (spool.sync) is lost; the ids of events begin anew",
