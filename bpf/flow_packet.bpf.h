@@ -13,7 +13,7 @@
 struct packet_key {
 	u64 cookie; /* of the socket */
 	u8 local[16], remote[16];
-	u16 local_port, remote_port; /* ICMP: type * 256 + code as sent by the initiator, 0 */
+	u16 local_port, remote_port; /* of ICMP, and of others without ports: 0 */
 	u8 protocol;
 	u8 ip_version;
 	u16 pad;
@@ -56,6 +56,42 @@ struct {
 			__uint(value_size, sizeof(struct packet_flow)); /* theirs */
 		});
 } packet_before SEC(".maps");
+
+/*
+ * Flows that found no room, summed up by where their packets came from. When this
+ * table is full, too, the rest goes to the entry of prefix_len 0 of its direction
+ * and IP version: those four are there from the start, and stay.
+ */
+#define FLOOD_PREFIX_V4 24
+#define FLOOD_PREFIX_V6 48
+
+struct flood {
+	u64 start_ns, last_ns; /* of what was not told yet */
+	u64 packets, bytes, flows;
+	u64 rep_packets, rep_bytes, rep_flows;
+	u32 ending; /* idle at the last sweep */
+	u32 pad;
+	EVENTS_EXTRA
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, FLOODS_MAX);
+	__uint(key_size, sizeof(struct flood_key));
+	__uint(value_size, sizeof(struct flood));
+} packet_floods SEC(".maps");
+
+/*
+ * Flows that were refused lately, each where its hash says: a flow of many packets
+ * is one flow, unless another one took its place in between.
+ */
+#define REFUSED_SLOTS 8192
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, REFUSED_SLOTS);
+	__type(key, u32);
+	__type(value, u64);
+} packet_refused SEC(".maps");
 
 /* Who made a socket, by its cookie: cgroup_skb runs in softirqs and can not ask. */
 struct {
@@ -152,6 +188,83 @@ static __always_inline u64 packet_seed(const struct packet_key *key)
 	       ((u64)key->remote_port << 40 | (u64)key->local_port << 16 | key->protocol);
 }
 
+static __always_inline u64 mix(u64 h, u64 word)
+{
+	h = (h ^ word) * 0x9e3779b97f4a7c15ull;
+	return h ^ h >> 32;
+}
+
+static __always_inline bool is_refused_anew(const struct packet_key *key)
+{
+	const u64 *words = (const u64 *)key;
+	u64 h = 0, *there;
+	u32 slot;
+
+	for (u32 i = 0; i < sizeof(*key) / 8; i++)
+		h = mix(h, words[i]);
+	slot = (u32)h % REFUSED_SLOTS;
+	there = bpf_map_lookup_elem(&packet_refused, &slot);
+	if (!there || *there == h)
+		return false;
+	*there = h;
+	return true;
+}
+
+static __always_inline struct flood *flood_find(struct flood_key *key, u64 now)
+{
+	struct flood *f = bpf_map_lookup_elem(&packet_floods, key);
+	struct flood fresh = {};
+
+	if (f)
+		return f;
+	fresh.start_ns = fresh.last_ns = now;
+	bpf_map_update_elem(&packet_floods, key, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&packet_floods, key);
+}
+
+/* The table of flows is full. The packet is counted all the same, with those of its origin. */
+static __always_inline void packet_refuse(const struct packet_key *key, bool out, u64 bytes,
+					  u64 packets, u64 now)
+{
+	struct flood_key network = { .ip_version = key->ip_version,
+				     .protocol = key->protocol,
+				     .direction = out ? FLOW_OUT : FLOW_IN };
+	const u32 *from = (const u32 *)(out ? key->local : key->remote);
+	bool anew = is_refused_anew(key);
+	struct flood *f;
+
+	if (key->ip_version == 4) {
+		network.prefix_len = FLOOD_PREFIX_V4;
+		network.address[0] = from[0] & bpf_htonl(0xffffff00);
+	} else {
+		network.prefix_len = FLOOD_PREFIX_V6;
+		network.address[0] = from[0];
+		network.address[1] = from[1] & bpf_htonl(0xffff0000);
+	}
+	if (anew) {
+		count(COUNT_SEEN);
+		lost(COUNT_NO_ROOM);
+	}
+	count_add(COUNT_SUMMED_PACKETS, packets);
+	count_add(COUNT_SUMMED_BYTES, bytes);
+	f = flood_find(&network, now);
+	if (!f) {
+		network.prefix_len = 0;
+		network.protocol = 0;
+		network.address[0] = network.address[1] = 0;
+		f = bpf_map_lookup_elem(&packet_floods, &network);
+		if (!f)
+			return; /* user space made it */
+	}
+	if (!f->start_ns)
+		f->start_ns = now;
+	__sync_fetch_and_add(&f->packets, packets);
+	__sync_fetch_and_add(&f->bytes, bytes);
+	if (anew)
+		__sync_fetch_and_add(&f->flows, 1);
+	f->last_ns = now;
+}
+
 static __always_inline int packet_count(struct __sk_buff *skb, bool out)
 {
 	struct packet_key key = {};
@@ -199,8 +312,7 @@ static __always_inline int packet_count(struct __sk_buff *skb, bool out)
 			count(COUNT_SEEN);
 		f = bpf_map_lookup_elem(&packet_flows, &key);
 		if (!f) {
-			count(COUNT_SEEN);
-			lost(COUNT_NO_ROOM);
+			packet_refuse(&key, out, bytes, packets, now);
 			return 1;
 		}
 	}
@@ -339,6 +451,60 @@ int packet_sweep(struct bpf_iter__bpf_map_elem *ctx)
 		bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
 	else
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+/* As packet_sweep, for what is summed up: one sample for each window. */
+SEC("iter/bpf_map_elem")
+int flood_sweep(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct flood_key *keyp = ctx->key, key;
+	struct event_flood *e;
+	struct flood *f;
+	bool idle;
+	u64 now;
+
+	if (!keyp)
+		return 0;
+	__builtin_memcpy(&key, keyp, sizeof(key));
+	f = bpf_map_lookup_elem(&packet_floods, &key);
+	if (!f)
+		return 0;
+	now = bpf_ktime_get_boot_ns();
+	idle = now > f->last_ns && now - f->last_ns > tunables.idle_ns;
+	if (f->packets == f->rep_packets) {
+		/* Told, and idle at two sweeps: a packet that is just being counted is not lost. */
+		if (!idle || !key.prefix_len)
+			return 0;
+		if (f->ending)
+			bpf_map_delete_elem(&packet_floods, &key);
+		else
+			f->ending = 1;
+		return 0;
+	}
+	f->ending = 0;
+	if (!tunables.flush && !idle && now - f->start_ns <= tunables.active_ns)
+		return 0;
+	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
+	if (!e) {
+		count(COUNT_REPORTS_RING_FULL);
+		return 0;
+	}
+	e->h.type = EVENT_FLOOD;
+	e->h.pad = 0;
+	e->h.size = sizeof(*e);
+	e->h.boot_ns = now;
+	e->start_ns = f->start_ns;
+	e->last_ns = f->last_ns;
+	e->packets = f->packets - f->rep_packets;
+	e->bytes = f->bytes - f->rep_bytes;
+	e->flows = f->flows - f->rep_flows;
+	f->rep_packets += e->packets;
+	f->rep_bytes += e->bytes;
+	f->rep_flows += e->flows;
+	f->start_ns = f->packets == f->rep_packets ? 0 : now;
+	__builtin_memcpy(&e->source, &key, sizeof(e->source));
+	bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
 	return 0;
 }
 

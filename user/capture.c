@@ -206,6 +206,8 @@ static int source_open(struct capture *c, enum kernel_source source)
 		s->map_fd = capture_open_map(c, source, "processes");
 		if (s->map_fd < 0)
 			return s->map_fd;
+		/* Made by a version that had none of these: then they are not known. */
+		s->cgroups_fd = capture_open_map(c, source, "cgroups");
 	}
 	if (source == KERNEL_JOURNAL) {
 		s->map_fd = capture_open_map(c, source, "readers");
@@ -246,6 +248,7 @@ static void capture_init(struct capture *c)
 		struct source_state *s = &c->source[i];
 
 		s->ring_fd = s->counters_fd = s->carried_fd = s->map_fd = s->bss_fd = -1;
+		s->cgroups_fd = -1;
 	}
 	for (size_t i = 0; i < KERNEL_PROGRAMS_MAX; i++)
 		c->program_fds[i] = -1;
@@ -314,6 +317,7 @@ void capture_close(struct capture *c)
 		close_fd(s->counters_fd);
 		close_fd(s->carried_fd);
 		close_fd(s->map_fd);
+		close_fd(s->cgroups_fd);
 	}
 	close_programs(c);
 	free(c->dir);

@@ -55,6 +55,7 @@ struct source_state {
 	bool attached; /* has links: it still sees what happens */
 	int ring_fd, counters_fd, carried_fd;
 	int map_fd; /* processes, or readers */
+	int cgroups_fd;
 	int bss_fd;
 	void *bss; /* mapped */
 	size_t bss_size;

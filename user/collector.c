@@ -26,7 +26,9 @@
 #include "config/config.h"
 #include "output/spool.h"
 #include "user/books.h"
+#include "user/cgroup.h"
 #include "user/collector_sandbox.h"
+#include "user/container_names.h"
 #include "user/flow_rules.h"
 #include "user/host.h"
 #include "user/losses.h"
@@ -40,7 +42,9 @@
 #include "user/secrets.h"
 #include "user/shipper_process.h"
 #include "user/source.h"
+#include "user/source_backfill.h"
 #include "user/source_self.h"
+#include "user/task_ids.h"
 #include "user/users.h"
 #include "user/util/clock.h"
 #include "user/util/log.h"
@@ -87,6 +91,7 @@ struct collector {
 	char status[160];    /* what the service manager shows while all is well */
 	struct source *self; /* one of them */
 	struct losses *losses;
+	struct container_names *containers;  /* NULL: not wanted, or not to be had */
 	struct monitor *monitor;	     /* NULL: none */
 	struct books *books;		     /* as they were read last */
 	uint64_t run_id;		     /* CLOCK_BOOTTIME when we began */
@@ -269,6 +274,7 @@ static void read_books(void *arg, struct books *ret, enum books_extent extent)
 					   .sources = list,
 					   .n_sources = c->n_sources,
 					   .names = c->sink.names,
+					   .containers = c->containers,
 					   .losses = c->losses,
 					   .shipper = c->shipper,
 					   .hostname = c->host.name,
@@ -481,7 +487,9 @@ static uint64_t ring_samples(const struct collector *c)
 	uint64_t n = 0;
 
 	for (int i = 0; i < c->n_sources; i++)
-		if (c->sources[i].source->ops->id != SOURCE_KERNEL_LOG)
+		if (c->sources[i].source->ops->id != SOURCE_KERNEL_LOG &&
+		    c->sources[i].source->ops->id != SOURCE_BACKFILL &&
+		    c->sources[i].source->ops->id != SOURCE_FILES)
 			n += c->sources[i].source->stats.samples;
 	return n;
 }
@@ -512,6 +520,19 @@ static void leave_to_the_next(struct collector *c, const char *which)
 		    c->config->spool_dir, which);
 }
 
+/* The kernel keeps nothing of these for the next one. */
+static void flush_files(struct collector *c)
+{
+	for (int i = 0; i < c->n_sources; i++) {
+		struct source *s = c->sources[i].source;
+
+		while (s->ops->id == SOURCE_FILES && !s->ops->flush(s, &c->sink, true))
+			if (commit(c))
+				return;
+	}
+	drain_all(c, c->sink.now_ms);
+}
+
 /*
  * For a successor, which is another version perhaps: the kernel goes on collecting.
  */
@@ -520,6 +541,7 @@ static void hand_over(struct collector *c, uint64_t now_ms)
 	c->handing_over = true;
 	log_info("handing over: the kernel goes on collecting for the next start");
 	drain_all(c, now_ms);
+	flush_files(c);
 	watch_sources(c, false);
 	loop_timer_cancel(&c->drain_timer);
 	/* Answers that are on their way save the next one from sending that again. */
@@ -573,7 +595,7 @@ static void on_signal(void *arg, int signo)
 	}
 
 	if (signo == SIGUSR2 && !c->stopping) {
-		c->stopping = true;
+		c->stopping = c->sink.stopping = true;
 		hand_over(c, now_ms);
 		return;
 	}
@@ -582,7 +604,7 @@ static void on_signal(void *arg, int signo)
 		shipper_stop(c->shipper, now_ms, on_shipper_stopped, c);
 		return;
 	}
-	c->stopping = true;
+	c->stopping = c->sink.stopping = true;
 	/* Longer than the manager would wait by itself, perhaps. */
 	notify_send(&c->notify, "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%llu",
 		    (unsigned long long)(c->config->stop_timeout_ms + STOP_SPARE_MS) * 1000);
@@ -852,6 +874,48 @@ static void open_monitor(struct collector *c)
 			    log_strerror(err));
 }
 
+/* What journald stored while its messages were not captured. tap is the journal's source. */
+static int open_backfill(struct collector *c, struct source *tap, int n_rings)
+{
+	struct source_backfill_opts o = { .config = c->config,
+					  .next_seq = spool_next_seq(c->spool) };
+	struct kernel_counters counters;
+	struct spool_position at;
+	struct source *s = NULL;
+	bool known;
+	int err;
+
+	if (!kernel_has(c->kernel, KERNEL_JOURNAL))
+		return 0;
+	known = spool_position(c->spool, SOURCE_BACKFILL, &at) == 0;
+	o.is_new = !kernel_was_adopted(c->kernel) && n_rings == 1;
+	o.has_lost = !o.is_new && kernel_get_counters(c->kernel, KERNEL_JOURNAL, &counters) == 0 &&
+		     counters.ring_full;
+	err = source_backfill_new(&o, known ? &at : NULL, &s);
+	if (!err)
+		source_journal_note_to(tap, source_backfill_reads(s));
+	return watch(c, err, s, "journal.backfill");
+}
+
+/* Behind the kernel events, so that an exec is known before what it did. */
+static int open_files(struct collector *c)
+{
+	struct spool_position at;
+	bool known = spool_position(c->spool, SOURCE_FILES, &at) == 0;
+	struct source *s = NULL;
+	char text[300] = "";
+
+	c->sink.tasks = calloc(1, sizeof(*c->sink.tasks));
+	if (!c->sink.tasks)
+		return watch(c, -ENOMEM, NULL, "files");
+	if (source_files_new(c->config, c->sink.tasks, known ? &at : NULL, text, sizeof(text),
+			     &s)) {
+		log_warning("files: %s; changes of files (events.files) are not captured", text);
+		return 0;
+	}
+	return watch(c, 0, s, "files");
+}
+
 static int open_sources(struct collector *c)
 {
 	struct kernel_ring rings[KERNEL_OLDER_MAX + 1];
@@ -878,12 +942,16 @@ static int open_sources(struct collector *c)
 		err = source_journal_new(c->kernel, c->config, known ? &at : NULL,
 					 spool_next_seq(c->spool), &s);
 		err = watch(c, err, s, "journal");
+		if (!err)
+			err = open_backfill(c, s, kernel_rings(c->kernel, KERNEL_JOURNAL, rings));
 	}
 	if (!err && c->kernel && kernel_rings(c->kernel, KERNEL_EVENTS, rings)) {
 		known = spool_position(c->spool, SOURCE_EVENTS, &at) == 0;
 		err = source_events_new(c->kernel, known ? &at : NULL, &s);
 		err = watch(c, err, s, "events");
 	}
+	if (!err && c->config->events && c->config->events_files)
+		err = open_files(c);
 	if (!err && c->config->kernel_log) {
 		known = spool_position(c->spool, SOURCE_KERNEL_LOG, &at) == 0;
 		err = source_kmsg_new("/dev/kmsg", known ? &at : NULL, &s);
@@ -918,6 +986,15 @@ static int find_exec(void *arg, uint32_t pid, uint64_t start_ns, struct process_
 	return 0;
 }
 
+/* One that is gone by now the kernel has seen when it was made, perhaps. */
+static int find_cgroup(void *arg, uint64_t cgroup_id, char *ret, size_t size)
+{
+	const struct collector *c = arg;
+	int err = cgroup_find_path(c->cgroup_root_fd, cgroup_id, ret, size);
+
+	return err && c->kernel ? kernel_find_cgroup(c->kernel, cgroup_id, ret, size) : err;
+}
+
 static void mask_args(void *arg, char *args, size_t len)
 {
 	const struct collector *c = arg;
@@ -925,10 +1002,37 @@ static void mask_args(void *arg, char *args, size_t len)
 	secrets_mask(c->config, args, len);
 }
 
+static void name_container(void *arg, const struct container_info *info, struct container_name *ret)
+{
+	const struct collector *c = arg;
+
+	container_names_find(c->containers, info, c->sink.now_ms, ret);
+}
+
+/* Without them all is there but the names. */
+static int open_containers(struct collector *c)
+{
+	int err;
+
+	if (!c->config->containers_names)
+		return 0;
+	err = container_names_new(c->config->containers_root, 0, &c->containers);
+	if (err == -ENOMEM)
+		return err;
+	if (err)
+		log_warning("containers.root %s: %s; containers are told without their names",
+			    c->config->containers_root, log_strerror(err));
+	else
+		record_set_container_names(c->sink.record, name_container, c);
+	return 0;
+}
+
 static int open_sink(struct collector *c)
 {
 	struct process_opts o = { .lookup = c->kernel ? find_exec : NULL,
 				  .lookup_arg = c->kernel,
+				  .find_cgroup = find_cgroup,
+				  .find_cgroup_arg = c,
 				  .mask = mask_args,
 				  .mask_arg = c };
 	struct record_opts r = {
@@ -948,6 +1052,8 @@ static int open_sink(struct collector *c)
 		err = users_new(NULL, &c->sink.users);
 	if (!err)
 		err = routes_new(c->config->intake_routes, &c->sink.routes);
+	if (!err)
+		err = open_containers(c);
 	interfaces_init(&c->sink.interfaces);
 	c->sink.own.collector = (uint32_t)getpid();
 	c->sink.config = c->config;
@@ -970,6 +1076,7 @@ static int enter_sandbox(const struct collector *c)
 		.kernel_log = c->config->kernel_log,
 		.spool_dir = c->config->spool_dir,
 		.reader_uid = c->reader_uid,
+		.cgroup_root_fd = c->cgroup_root_fd,
 	};
 
 	return collector_sandbox_enter(&s);
@@ -993,6 +1100,8 @@ static void done(struct collector *c)
 	users_free(c->sink.users);
 	routes_free(c->sink.routes);
 	names_free(c->sink.names);
+	container_names_free(c->containers);
+	free(c->sink.tasks);
 	losses_free(c->losses);
 	free(c->books);
 	spool_free(c->spool);

@@ -19,6 +19,7 @@ enum event_kind {
 	EVENT_IS_EXIT,
 	EVENT_IS_ACTION,
 	EVENT_IS_PACKET,
+	EVENT_IS_FLOOD,
 };
 
 struct task_ref {
@@ -127,6 +128,16 @@ struct packet_sample {
 	struct slice data;
 };
 
+/* Flows that were not followed one by one, by where their packets came from. */
+struct flood_sample {
+	uint64_t start_ns, last_ns; /* CLOCK_BOOTTIME */
+	uint64_t packets, bytes, flows;
+	uint8_t network[16]; /* network order; IPv4 in the first four */
+	uint8_t prefix_len;  /* 0: from anywhere, of any protocol */
+	uint8_t ip_version, protocol;
+	bool outbound;
+};
+
 struct event {
 	enum event_kind kind;
 	uint64_t boot_ns;
@@ -137,6 +148,7 @@ struct event {
 		struct exit_event exit;
 		struct action_event action;
 		struct packet_sample packet;
+		struct flood_sample flood;
 	};
 };
 

@@ -49,6 +49,11 @@ static const char *const transport_names[256] = {
 	[PROTO_UDPLITE] = "udplite",
 };
 
+const char *flow_transport_name(uint8_t protocol)
+{
+	return transport_names[protocol];
+}
+
 /* Linux's numbers, spelled out: they cross the ring, and strerror() follows the locale. */
 static const struct {
 	uint32_t number;
@@ -311,7 +316,7 @@ static void put_process(struct record *r, struct json_writer *w, const struct ta
 	if (d->process && d->process->pid == who->pid) {
 		record_put_process(r, w, d->process);
 		record_put_user(w, who->uid, d->user_name);
-		record_put_container(w, &d->process->container);
+		record_put_container(r, w, &d->process->container);
 		return;
 	}
 	bare = (struct process_info){

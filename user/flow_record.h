@@ -46,6 +46,9 @@ struct flow_details {
 /* Whom the record names: who used the socket, else who opened it. pid 0: nobody is known. */
 const struct task_ref *flow_process(const struct flow *f);
 
+/* "udp"; NULL for a protocol that has only its number. */
+const char *flow_transport_name(uint8_t protocol);
+
 /* 0, or -EMSGSIZE when it does not fit (no flow of ours is that large). */
 int flow_record_format(struct record *r, const struct flow *f, const struct flow_details *d,
 		       struct msg *ret);

@@ -50,6 +50,7 @@ const struct program_row kernel_programs[] = {
 	{ KERNEL_FLOWS, "packet_ingress", ATTACH_CGROUP, NULL, "packet" },
 	{ KERNEL_FLOWS, "packet_socket", ATTACH_CGROUP, NULL, "packet" },
 	{ KERNEL_FLOWS, "packet_sweep", ATTACH_SWEEP, "packet_flows", "packet" },
+	{ KERNEL_FLOWS, "flood_sweep", ATTACH_SWEEP, "packet_floods", "packet" },
 	{ KERNEL_FLOWS, "packet_show", ATTACH_SHOW, "packet_flows", "packet" },
 	{ KERNEL_FLOWS, "packet_take_over", ATTACH_TAKE_OVER, "packet_flows", "packet" },
 	{ KERNEL_JOURNAL, "journal_read", ATTACH_AUTO, NULL, "dynptr" },
@@ -58,6 +59,7 @@ const struct program_row kernel_programs[] = {
 	{ KERNEL_JOURNAL, "journal_exec", ATTACH_AUTO, NULL, "dynptr pages linear" },
 	{ KERNEL_JOURNAL, "journal_exit", ATTACH_AUTO, NULL, "dynptr pages linear" },
 	{ KERNEL_PROCESSES, "process_exec", ATTACH_AUTO, NULL, "exec" },
+	{ KERNEL_PROCESSES, "process_cgroup", ATTACH_AUTO, NULL, "cgroup" },
 	EVENT_ROW("event_exec", CLASS_EXEC, "exec"),
 	EVENT_ROW("event_exit", CLASS_EXIT, "exit"),
 	EVENT_ROW("event_exit_threads", CLASS_EXIT, "exit", "event_exit"),
@@ -103,7 +105,10 @@ static const struct variant_row variants[] = {
 	{ KERNEL_JOURNAL, "linear",
 	  "journal messages of more than 3 to 15 KiB, or parts of them: no "
 	  "bpf_dynptr_from_skb, and no kernel symbols (kernel.kptr_restrict=2?)" },
-	{ KERNEL_PROCESSES, "exec", NULL },
+	{ KERNEL_PROCESSES, "exec cgroup", NULL },
+	{ KERNEL_PROCESSES, "exec",
+	  "units and containers of processes whose cgroup ended with them: no BTF tracepoint "
+	  "cgroup/cgroup_mkdir" },
 	{ KERNEL_EVENTS, "any", NULL },
 	{ KERNEL_NAMES, "names", NULL },
 };
@@ -479,6 +484,24 @@ static int set_before_tables(struct bpf_object *obj, const struct capture *befor
 	return 0;
 }
 
+/* What is summed up when the table of sources is full, too: always there. */
+static int make_flood_rest(struct bpf_object *obj)
+{
+	struct bpf_map *m = bpf_object__find_map_by_name(obj, "packet_floods");
+	_cleanup_free_ void *nothing = calloc(1, bpf_map__value_size(m));
+
+	if (!nothing)
+		return -ENOMEM;
+	for (int i = 0; i < 4; i++) {
+		struct flood_key key = { .ip_version = i & 1 ? 6 : 4,
+					 .direction = i & 2 ? FLOW_OUT : FLOW_IN };
+
+		if (bpf_map_update_elem(bpf_map__fd(m), &key, nothing, BPF_ANY) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 /* The tunables are set before anything can run. */
 static int set_tunables(struct bpf_object *obj, enum kernel_source source,
 			const struct kernel_opts *o, const struct capture *before,
@@ -518,6 +541,8 @@ static int set_tunables(struct bpf_object *obj, enum kernel_source source,
 
 			err = flow_rules_apply(o->rules, &maps, &t);
 		}
+		if (!err)
+			err = make_flood_rest(obj);
 		if (!err)
 			err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
 	} else if (bss && source == KERNEL_JOURNAL) {

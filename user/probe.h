@@ -72,6 +72,7 @@ struct kernel_counters {
 	uint64_t skipped; /* runs that the kernel did not make: a program does not nest */
 	uint64_t missed;  /* flows that ended unseen, found when their socket's place was taken */
 	uint64_t live;	  /* seen and not yet accounted for */
+	uint64_t summed_packets, summed_bytes; /* of flows without room, by source network */
 };
 
 /*
@@ -168,6 +169,12 @@ struct kernel_exec {
 };
 int kernel_find_exec(const struct kernel *k, uint32_t pid, uint64_t start_ns,
 		     struct kernel_exec *ret);
+
+/*
+ * The path of a cgroup of v2, "/system.slice/ssh.service", that was made since the capture
+ * began, also when it is gone by now. 0; -ENOENT: not known, or forgotten; -ENAMETOOLONG.
+ */
+int kernel_find_cgroup(const struct kernel *k, uint64_t cgroup_id, char *ret, size_t size);
 
 /* What became of one program when it was tried. Valid during the call. */
 struct kernel_trial {

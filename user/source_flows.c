@@ -6,6 +6,7 @@
 
 #include "output/spool.h"
 #include "user/event.h"
+#include "user/flood_record.h"
 #include "user/flow_record.h"
 #include "user/names.h"
 #include "user/probe.h"
@@ -35,8 +36,17 @@ static int flows_take(struct source *s, struct sink *sink)
 		return 0;
 	}
 	s->stats.samples++;
-	if (event_decode(sample, size, &e) < 0 || e.kind != EVENT_IS_FLOW) {
+	if (event_decode(sample, size, &e) < 0 ||
+	    (e.kind != EVENT_IS_FLOW && e.kind != EVENT_IS_FLOOD)) {
 		s->stats.bad++;
+		goto taken;
+	}
+	if (e.kind == EVENT_IS_FLOOD) {
+		sink_begin(sink);
+		if (flood_record_format(sink->record, &e.flood, &m) < 0)
+			s->stats.too_large++;
+		else
+			sink_add(s, sink, &m);
 		goto taken;
 	}
 	/* What there is to know of it was there before it was reported. */

@@ -40,6 +40,8 @@ static void fill(void)
 		[BOOKS_RING] = "flows",
 		[BOOKS_SOURCE] = "self",
 		[BOOKS_NAMES] = "",
+		[BOOKS_CONTAINERS] = "",
+		[BOOKS_UNOWNED] = "udp",
 		[BOOKS_SPOOL] = "",
 		[BOOKS_OUTPUT] = "https",
 		[BOOKS_LOSS] = "kernel.flows.ring_full",

@@ -84,6 +84,9 @@ static int find_flow(uint8_t protocol, uint16_t local, uint16_t remote, struct e
 	while (ring_next(ring, &sample, &size) > 0) {
 		struct event_flow e;
 
+		/* Another test's flood of flows is the host's, too. */
+		if (((const struct event_header *)sample)->type == EVENT_FLOOD)
+			continue;
 		CHECK_INT(size, sizeof(e));
 		memcpy(&e, sample, sizeof(e));
 		if (e.protocol != protocol || e.local_port != local || e.remote_port != remote)
@@ -255,6 +258,8 @@ TEST(tcp_refused)
 	close(fd);
 	nap();
 	while (ring_next(ring, &sample, &size) > 0) {
+		if (size < sizeof(e))
+			continue;
 		memcpy(&e, sample, sizeof(e));
 		if (e.remote_port != 1)
 			continue;

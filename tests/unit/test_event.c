@@ -568,3 +568,48 @@ TEST(a_packet)
 	b.e.ip_version = 5;
 	CHECK_INT(event_decode(&b, sizeof(b), &ev), -EBADMSG);
 }
+
+TEST(a_flood)
+{
+	struct event_flood e = {
+		.h = { .type = EVENT_FLOOD, .size = sizeof(e), .boot_ns = 90 },
+		.start_ns = 10,
+		.last_ns = 80,
+		.packets = 5,
+		.bytes = 600,
+		.flows = 4,
+		.source = { .address = { 0x01020304 },
+			    .prefix_len = 24,
+			    .ip_version = 4,
+			    .protocol = 17,
+			    .direction = FLOW_OUT },
+	};
+	struct event ev;
+
+	CHECK_INT(event_decode(&e, sizeof(e), &ev), 0);
+	CHECK_INT(ev.kind, EVENT_IS_FLOOD);
+	CHECK_INT(ev.flood.start_ns, 10);
+	CHECK_INT(ev.flood.last_ns, 80);
+	CHECK_INT(ev.flood.packets, 5);
+	CHECK_INT(ev.flood.bytes, 600);
+	CHECK_INT(ev.flood.flows, 4);
+	CHECK(!memcmp(ev.flood.network, e.source.address, 16));
+	CHECK_INT(ev.flood.prefix_len, 24);
+	CHECK_INT(ev.flood.ip_version, 4);
+	CHECK_INT(ev.flood.protocol, 17);
+	CHECK(ev.flood.outbound);
+	for (size_t n = 0; n < sizeof(e); n++)
+		CHECK_INT(event_decode(&e, n, &ev), -EBADMSG);
+	/* One that was told while it began. */
+	e.start_ns = 0;
+	CHECK_INT(event_decode(&e, sizeof(e), &ev), 0);
+	CHECK_INT(ev.flood.start_ns, 80);
+	e.source.prefix_len = 33;
+	CHECK_INT(event_decode(&e, sizeof(e), &ev), -EBADMSG);
+	e.source.prefix_len = 0;
+	e.source.ip_version = 5;
+	CHECK_INT(event_decode(&e, sizeof(e), &ev), -EBADMSG);
+	e.source.ip_version = 6;
+	e.source.direction = 2;
+	CHECK_INT(event_decode(&e, sizeof(e), &ev), -EBADMSG);
+}
