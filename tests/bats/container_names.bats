@@ -25,10 +25,10 @@ setup() {
 }
 
 teardown() {
-	if [ -n "${SLICE:-}" ]; then
-		rmdir "$SLICE"/*/ "$SLICE" 2>/dev/null || true
-	fi
 	common_teardown
+	[ -n "${SLICE:-}" ] || return 0
+	# What is left in our cgroups is ours; who was killed is there for another moment.
+	wait_until 'kill -KILL $(cat "$SLICE"/*/cgroup.procs 2>/dev/null) 2>/dev/null; rmdir "$SLICE"/*/ 2>/dev/null; rmdir "$SLICE" 2>/dev/null || [ ! -d "$SLICE" ]' 10
 }
 
 # config ID NAME: what containerd's shim is given for a container of this pod.
@@ -76,13 +76,10 @@ finish() {
 	KEEP_PIDS+=($!)
 	wait_until '[ -n "$(ss -Hltn src 127.$NET.0.1:4321)" ]' 5
 	in_container "$ID" nc -z -s "127.$NET.0.2" "127.$NET.0.1" 4321
-	in_container "$ID" nsenter -m -t "$ROOM_PID" -- systemd-cat -t "names-$NET" sh -c 'echo hello; exec sleep 60' &
-	LOGGER=$!
-	KEEP_PIDS+=("$LOGGER")
+	in_container "$ID" nsenter -m -t "$ROOM_PID" -- systemd-cat -t "names-$NET" sh -c 'echo hello; exec sleep 60' 3>&- &
 	# Its sandbox has neither a log nor a name.
 	in_container "$ID2" true
 	wait_until 'grep -q "\"appname\":\"names-$NET\"" "$T/received"' 15
-	kill "$LOGGER"
 	finish
 	local all="$ID web containerd registry.local:5000/shop/web 1.25 shop-$NET web-5d8f"
 	[ "$(told '.event.action == "network_flow" and .flowDirection == 1')" = "$all" ]
