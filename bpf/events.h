@@ -179,7 +179,7 @@ struct event_flood {
 	struct event_header h;
 	__u64 start_ns, last_ns; /* CLOCK_BOOTTIME */
 	__u64 packets, bytes;	 /* of IP, headers included */
-	__u64 flows;		 /* at the most: one that is refused again much later counts again */
+	__u64 flows; /* at the most: one that is refused again much later counts again */
 	struct flood_key source;
 	__u32 pad;
 	EVENTS_EXTRA

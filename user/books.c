@@ -44,7 +44,7 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 #define LOSS(f)	      .scope = BOOKS_LOSS, .offset = offsetof(struct books_loss, f)
 #define PROCESS(f)    .scope = BOOKS_PROCESS, .offset = offsetof(struct books_process, f)
 #define PROGRAM(f)    .scope = BOOKS_PROGRAM, .offset = offsetof(struct kernel_program, f)
-#define NAT(f)	   .scope = BOOKS_NAT, .offset = offsetof(struct nat_stats, f)
+#define NAT(f)	      .scope = BOOKS_NAT, .offset = offsetof(struct nat_stats, f)
 #define UNOWNED(f)    .scope = BOOKS_UNOWNED, .offset = offsetof(struct unowned_packets, f)
 
 /* A row is read as a row. */
