@@ -173,7 +173,7 @@ const struct books_row books_rows[] = {
 	{ NAT(translated), .key = "translated", .always = true,
 	  .help = "Those that were translated" },
 	{ NAT(unanswered), .key = "unanswered",
-	  .help = "Not answered within 20 ms: such a report lacks what there may have been to tell" },
+	  .help = "Not answered within 20 ms, or not asked within a second of such a failure: the reports lack what there may have been to tell" },
 
 	{ UNOWNED(sent), .key = "sent",
 	  .help = "Sent by the kernel itself: resets of TCP, those of sockets too; errors, answers and neighbour messages of ICMP, which are flows as well; packets that were forwarded" },
