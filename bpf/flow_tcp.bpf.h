@@ -624,6 +624,12 @@ static __always_inline void tcp_flow_end(struct sock *sk, struct tcp_flow *f, in
 	if (!tp)
 		return;
 	tcp_read_numbers(&f->final, sk, tp, bpf_ktime_get_boot_ns(), f->direction);
+	if (oldstate == TCP_SYN_SENT && !f->final.out_packets) {
+		/* connect() failed before anything was sent: no address was free, say. No flow. */
+		if (tcp_take(key, f))
+			count_back(COUNT_SEEN);
+		return;
+	}
 	tcp_read_end(f, sk, tp, oldstate);
 	f->closing = 1;
 	barrier_full(f);

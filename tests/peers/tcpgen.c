@@ -644,8 +644,11 @@ static int client_socket(struct side *s, uint32_t i, uint32_t round, int *ret, u
 		n = connect(fd, &to.sa, truth_addr_len(&to));
 	*ret_error = n < 0 ? errno : 0;
 	*ret_sent = n > 0 ? (uint64_t)n : 0;
-	if (*ret_error == EADDRNOTAVAIL && !round) /* in TIME_WAIT since an earlier run */
+	if (*ret_error == EADDRNOTAVAIL) { /* in TIME_WAIT since an earlier run, */
+		if (round)
+			usleep(2000); /* or its own last FIN was lost, and is sent again */
 		return -EAGAIN;
+	}
 	e->client_opener = (uint32_t)getpid();
 	*ret = TAKE_FD(fd);
 	return 0;
