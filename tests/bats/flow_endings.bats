@@ -29,7 +29,8 @@ ended() {
 	local d m
 	flows_world
 	peer_start https
-	daemon_start https --flows-loopback yes --flows-active-timeout 1s --journal-enable no --kernel-log no
+	daemon_start https --flows-loopback yes --flows-active-timeout 1s --journal-enable no --kernel-log no \
+		--flows-networks "$FLOWS_NETWORKS"
 	flows_make lo all 250
 	[ "$(jq .fast_opened "$T/made.1")" -gt 0 ] || ! grep -q fast-open "$T/truth.1"
 	flows_make lo prefork 30

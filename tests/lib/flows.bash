@@ -4,10 +4,12 @@
 # other test has, and the verdict on their records. Needs tests/lib/common.bash.
 
 # flows_world: three namespaces: ${WORLD}l by itself, ${WORLD}a and ${WORLD}b joined by a veth pair.
+# FLOWS_NETWORKS: all addresses there; what else goes on on this host is not this test's.
 flows_world() {
 	take_net
 	WORLD=skf$NET
 	FLOW_RUNS=()
+	FLOWS_NETWORKS=127.$NET.0.0/16,10.98.$NET.0/24,fd98:$NET::/32
 	netns_pair "$WORLD"
 	NETNS+=("${WORLD}l")
 	ip netns add "${WORLD}l"

@@ -196,8 +196,8 @@ static bool is_resetter(const struct end *x)
 {
 	if (x->e->mode == RESET_UNREAD)
 		return !x->side->client;
-	/* Each end in turn. */
-	return x->side->client == !(x->e->sport & 1);
+	/* Each end in turn, of either family. */
+	return x->side->client == !((x->e - x->side->truth->entries) & 2);
 }
 
 static void end_finish(struct end *x, const char *error)

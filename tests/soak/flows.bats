@@ -23,7 +23,7 @@ teardown() {
 	flows_world
 	peer_start https
 	daemon_start https --flows-loopback yes --flows-active-timeout 1s --journal-enable no --kernel-log no \
-		--spool-max-bytes 4G
+		--flows-networks "$FLOWS_NETWORKS"
 	flows_make lo all $((n * 30 / 100)) --timeout 600
 	flows_make veth all $((n * 30 / 100)) --timeout 600
 	flows_make lo all $((n * 5 / 100)) --timeout 600 --pause-ms 2500 --parallel 1000
