@@ -223,6 +223,12 @@ struct filter_owner {
 	__u64 value[2]; /* uid, cgroup id, or the bytes of comm */
 };
 
+enum flow_phase {
+	FLOWS_CAPTURED,
+	FLOWS_ADOPTED, /* a walk looks for TCP flows that were there before us */
+	FLOWS_ENDING,  /* the end of TCP flows alone: what begins now is not ours any more */
+};
+
 /* What the user space sets in the .bss of the flow objects, at any time. */
 struct flow_tunables {
 	struct capture_tunables capture;
@@ -234,7 +240,7 @@ struct flow_tunables {
 	__u32 direction;    /* enum flow_direction: the wanted one of FILTER_DIRECTION */
 	__u64 protocols[4]; /* a bitmap of those that are wanted */
 	__u32 sample_rate;  /* one flow in so many; 0 and 1: all */
-	__u32 adopting;	    /* a walk looks for flows that were there before us */
+	__u32 phase;	    /* enum flow_phase */
 	__u64 loss_epoch;
 };
 

@@ -45,7 +45,8 @@ struct tcp_flow {
 	u8 ended; /* reported, but the table would not let go of it, or an adopted one was not in it
 		   */
 	u8 used;  /* the user was seen to read */
-	u8 pad[3];
+	u8 crossed; /* SYNs crossed: it goes through SYN_RECV, but it is no accepted one */
+	u8 pad[2];
 	struct event_task user; /* of one that we connected, if it is not task; tgid 0: it is */
 	u64 unacknowledged;	/* of final.out_bytes */
 	EVENTS_EXTRA
@@ -519,6 +520,8 @@ static __always_inline void tcp_flow_begin(struct sock *sk, u8 direction)
 	u64 now;
 	int err;
 
+	if (tunables.phase == FLOWS_ENDING)
+		return;
 	count(COUNT_SEEN);
 	now = bpf_ktime_get_boot_ns();
 	if (!tcp_is_wanted(sk, direction, &flags) || !filter_samples(now)) {
@@ -535,7 +538,7 @@ static __always_inline void tcp_flow_begin(struct sock *sk, u8 direction)
 	f->tcp_flags = 0x02; /* SYN */
 	f->sweeping = f->closing = f->report = f->error = 0;
 	f->tcp_state = 0;
-	f->ended = f->used = 0;
+	f->ended = f->used = f->crossed = 0;
 	f->user.tgid = 0;
 	f->unacknowledged = 0;
 	__builtin_memset(&f->reported, 0, sizeof(f->reported));
@@ -548,6 +551,10 @@ static __always_inline void tcp_flow_begin(struct sock *sk, u8 direction)
 	if (err == -EEXIST) {
 		struct tcp_flow *old = bpf_map_lookup_elem(&tcp_flows, &key);
 
+		if (old && old->crossed && direction == FLOW_IN) {
+			count_back(COUNT_SEEN);
+			return;
+		}
 		/* The socket that was here went away while no program of ours ran. */
 		if (!old || !old->ended)
 			lost(COUNT_MISSED);
@@ -656,6 +663,9 @@ static __always_inline bool tcp_flow_adopt(struct sock *sk, int oldstate)
 	f = bpf_map_lookup_elem(&tcp_scratch, &at);
 	if (!tp || !f)
 		return true;
+	/* Reported already: a stop ends all flows. */
+	if (tunables.phase == FLOWS_ENDING)
+		return true;
 	/* One that was filtered at its start was counted then. These do not decide alike now: */
 	if (tunables.sample_rate > 1 || tunables.filter & (FILTER_DIRECTION | FILTER_PORTS))
 		return true;
@@ -665,7 +675,7 @@ static __always_inline bool tcp_flow_adopt(struct sock *sk, int oldstate)
 	if (!tcp_is_wanted(sk, direction, &flags))
 		return true;
 	__builtin_memset(f, 0, sizeof(*f));
-	if (tunables.adopting) {
+	if (tunables.phase == FLOWS_ADOPTED) {
 		/* The walk that looks for such flows must not find this one. */
 		f->ended = 1;
 		if (bpf_map_update_elem(&tcp_flows, &key, f, BPF_NOEXIST) == -EEXIST)
@@ -749,6 +759,14 @@ int BPF_PROG(tcp_set_state, struct sock *sk, int oldstate, int newstate)
 		if (oldstate != TCP_SYN_RECV || handover_is_others(key))
 			return 0;
 		tcp_flow_begin(sk, FLOW_IN);
+		handover_mark(key);
+		return 0;
+	case TCP_SYN_RECV:
+		if (oldstate != TCP_SYN_SENT || handover_is_others(key))
+			return 0;
+		f = tcp_find(key);
+		if (f)
+			f->crossed = 1;
 		handover_mark(key);
 		return 0;
 	case TCP_CLOSE_WAIT:

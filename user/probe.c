@@ -472,7 +472,7 @@ static int set_tunables(struct bpf_object *obj, enum kernel_source source,
 					   .active_ns = o->active_ns,
 					   .idle_ns = o->idle_ns,
 					   .loopback = o->loopback,
-					   .adopting = !before };
+					   .phase = before ? FLOWS_CAPTURED : FLOWS_ADOPTED };
 
 		if (o->rules) {
 			struct flow_rules_maps maps = {
@@ -550,7 +550,7 @@ static void walk_once(const struct program_row *row, struct bpf_object *obj)
 	bpf_link__destroy(link);
 	if (bss && bpf_map__value_size(bss) == sizeof(t) &&
 	    bpf_map_lookup_elem(bpf_map__fd(bss), &zero, &t) == 0) {
-		t.adopting = 0;
+		t.phase = FLOWS_CAPTURED;
 		bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
 	}
 }

@@ -103,6 +103,28 @@ except OSError as e:
 		.process.pid == '"$CLIENT" "$T/record"
 }
 
+@test "endings: SYNs that cross are one connection, also with itself" {
+	take_net
+	peer_start https
+	daemon_start https --flows-loopback yes --journal-enable no --kernel-log no
+	python3 -c 'import socket, sys
+s = socket.socket()
+s.bind((sys.argv[1], 17004))
+s.connect((sys.argv[1], 17004))
+s.sendall(bytes(100))
+while len(s.recv(100, socket.MSG_PEEK)) < 100: pass
+s.recv(100)
+s.close()' "127.$NET.0.1"
+	daemon_stop
+	peer_stop
+	assert_all_delivered
+	[ "$(books kernel.flows missed)" -eq 0 ]
+	jq -c "select(.sourceIPv4Address == \"127.$NET.0.1\" and .sourceTransportPort == 17004)" "$T/received" >"$T/record"
+	cat "$T/record"
+	[ "$(wc -l <"$T/record")" -eq 1 ]
+	jq -e '.flowDirection == 1 and .initiatorOctets == 100 and .responderOctets == 100 and .flowEndReason == 3' "$T/record"
+}
+
 # nc to nc on 127.$NET.0.0/16, kept open by fifos: talk_open, then talk_say "up" or "down" BYTES.
 talk_open() {
 	mkfifo "$T/up" "$T/down"
