@@ -262,6 +262,8 @@ struct flow_tunables {
 	__u32 sample_rate;  /* one flow in so many; 0 and 1: all */
 	__u32 pad;
 	__u64 loss_epoch;
+	__u32 nat; /* this host translates addresses: see packet_unmask() */
+	__u32 pad2;
 };
 
 /* What exec saw: for processes that are gone when their events are read. */
@@ -438,7 +440,8 @@ struct names_tunables {
 
 /*
  * The payload of a packet that says what flows are called: a DNS answer to a question
- * that was seen, or the first bytes of a TLS connection's client.
+ * that was seen, or the first bytes of a TLS or QUIC connection's client. Which of them it
+ * is, the ports say: a DNS answer comes from port 53, QUIC goes to port 443.
  */
 struct event_packet {
 	struct event_header h;
@@ -446,8 +449,9 @@ struct event_packet {
 	__u8 local[16], remote[16]; /* IPv4 in the first four bytes; network order */
 	__u16 local_port, remote_port;
 	__u8 ip_version; /* 4 or 6 */
-	__u8 protocol; /* IPPROTO_TCP: a client hello, or a further part of one; IPPROTO_UDP: DNS */
-	__u8 outbound; /* sent by this host */
+	__u8 protocol;	 /* IPPROTO_TCP: DNS, or a part of a client hello; IPPROTO_UDP: DNS, or QUIC
+			  */
+	__u8 outbound;	 /* sent by this host */
 	__u8 pad;
 	__u32 seq;	/* TCP: of its first byte */
 	__u32 full_len; /* of the payload */

@@ -99,12 +99,24 @@ struct dst_entry {
 	struct net_device *dev;
 };
 
+struct cgroup;
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+};
+
+/* Before 5.15: a pointer with two flags, or something else than a cgroup's. */
+struct sock_cgroup_data___before {
+	u64 val;
+};
+
 struct sock {
 	struct sock_common __sk_common;
 	struct dst_entry *sk_dst_cache;
 	u16 sk_type;
 	u16 sk_protocol;
 	int sk_err;
+	struct sock_cgroup_data sk_cgrp_data;
 };
 
 struct inet_sock {

@@ -32,7 +32,7 @@ destination.port event.action event.category event.code event.end event.id event
 event.provider event.reason event.start event.type group.id host.hostname host.ip host.name host.os.name
 host.os.type host.os.version log.hostname log.level log.logger log.syslog.appname
 log.syslog.facility.code log.syslog.facility.name log.syslog.procid log.syslog.severity.code
-log.syslog.severity.name network.bytes network.community_id network.direction network.iana_number
+log.syslog.severity.name log.syslog.structured_data network.bytes network.community_id network.direction network.iana_number
 network.packets network.transport network.type observer.egress.interface.id
 observer.egress.interface.name observer.ingress.interface.id observer.ingress.interface.name
 orchestrator.namespace orchestrator.resource.id orchestrator.resource.name orchestrator.resource.type orchestrator.type process.args
@@ -41,7 +41,8 @@ process.parent.executable process.parent.name process.parent.pid process.pid pro
 destination.domain dns.question.name dns.question.type dns.resolved_ip dns.response_code dns.type
 tls.client.server_name tls.next_protocol file.directory file.gid file.inode file.mode file.mtime file.name
 file.owner file.path file.size file.type file.uid error.code event.duration process.end process.exit_code process.working_directory user.effective.id
-user.effective.name user.group.id service.name source.bytes source.ip source.packets source.port user.id user.name
+user.effective.name user.group.id service.name destination.nat.ip
+destination.nat.port source.nat.ip source.nat.port source.bytes source.ip source.packets source.port user.id user.name
 """.split()
 
 # What we send and do not map, and why.

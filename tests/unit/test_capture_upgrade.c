@@ -59,6 +59,7 @@ static int take_over(uint64_t flows_max, struct kernel **ret)
 		.wanted = { true, true, true, true, true },
 		.names_dns = true,
 		.names_tls = true,
+		.names_quic = true,
 		.names_ring_bytes = 1 << 20,
 		.flow_ring_bytes = 16 << 20,
 		.journal_ring_bytes = 32 << 20,
@@ -189,6 +190,9 @@ static void read_flows(struct ring *ring)
 		struct event_flow e;
 		uint32_t i;
 
+		/* Another test's flood of flows is the host's, too. */
+		if (((const struct event_header *)sample)->type == EVENT_FLOOD)
+			continue;
 		CHECK_INT(size, sizeof(e));
 		memcpy(&e, sample, sizeof(e));
 		memcpy(&i, e.local, sizeof(i));
