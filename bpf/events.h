@@ -262,6 +262,8 @@ struct flow_tunables {
 	__u32 sample_rate;  /* one flow in so many; 0 and 1: all */
 	__u32 pad;
 	__u64 loss_epoch;
+	__u32 nat; /* this host translates addresses: see packet_unmask() */
+	__u32 pad2;
 };
 
 /* What exec saw: for processes that are gone when their events are read. */
@@ -329,8 +331,9 @@ struct events_tunables {
 	__u64 loss_epoch;
 };
 
-#define EVENT_PATH_MAX 1024 /* of each path */
-#define EVENT_ARGS_MAX 8192 /* of all arguments together */
+#define EVENT_PATH_MAX	      1024 /* of each path */
+#define EVENT_ARGS_MAX	      8192 /* of all arguments together */
+#define EVENT_ENVIRONMENT_MAX 2048 /* of all names of variables, with their NULs */
 
 enum exec_flag {
 	EXEC_ARGS_CUT = 1 << 0, /* there were more than args has */
@@ -341,7 +344,8 @@ enum exec_flag {
 	EXEC_DELETED = 1 << 5,	/* it has no name in any folder any more */
 	EXEC_PRIVILEGED =
 		1 << 6, /* it gave rights that its caller did not have: setuid, capabilities */
-	EXEC_NO_ARGS = 1 << 7, /* they could not be read */
+	EXEC_NO_ARGS = 1 << 7,	       /* they could not be read */
+	EXEC_ENVIRONMENT_CUT = 1 << 8, /* there were more names, or more than was looked at */
 };
 
 /* A process became another program: that program, and how it was called. */
@@ -358,11 +362,13 @@ struct event_exec {
 	__u32 cwd_len;	/* the working directory */
 	__u32 args_len; /* NUL between them */
 	char parent_comm[EVENT_COMM_SIZE];
+	__u32 environment_len; /* names of variables, a NUL behind each: before the other bytes */
+	__u32 pad;
 	EVENTS_EXTRA
 	/* and these bytes, the last ones of the sample's h.size */
 };
 #define EVENT_EXEC_MIN (16 + 48 + 8 + 16 + 16 + 16) /* of the first version */
-_Static_assert(sizeof(struct event_exec) == EVENT_EXEC_MIN + EVENTS_EXTRA_BYTES, "wire");
+_Static_assert(sizeof(struct event_exec) == EVENT_EXEC_MIN + 8 + EVENTS_EXTRA_BYTES, "wire");
 
 enum exit_flag {
 	EXIT_NO_EXEC = 1 << 0, /* it was forked, and never executed a program of its own */
@@ -434,7 +440,8 @@ struct names_tunables {
 
 /*
  * The payload of a packet that says what flows are called: a DNS answer to a question
- * that was seen, or the first bytes of a TLS connection's client.
+ * that was seen, or the first bytes of a TLS or QUIC connection's client. Which of them it
+ * is, the ports say: a DNS answer comes from port 53, QUIC goes to port 443.
  */
 struct event_packet {
 	struct event_header h;
@@ -442,8 +449,9 @@ struct event_packet {
 	__u8 local[16], remote[16]; /* IPv4 in the first four bytes; network order */
 	__u16 local_port, remote_port;
 	__u8 ip_version; /* 4 or 6 */
-	__u8 protocol; /* IPPROTO_TCP: a client hello, or a further part of one; IPPROTO_UDP: DNS */
-	__u8 outbound; /* sent by this host */
+	__u8 protocol;	 /* IPPROTO_TCP: DNS, or a part of a client hello; IPPROTO_UDP: DNS, or QUIC
+			  */
+	__u8 outbound;	 /* sent by this host */
 	__u8 pad;
 	__u32 seq;	/* TCP: of its first byte */
 	__u32 full_len; /* of the payload */

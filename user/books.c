@@ -16,6 +16,8 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 			  "What flows are called, since the collector was started." },
 	[BOOKS_CONTAINERS] = { "containers", NULL, true,
 			       "What containers are called, since the collector was started." },
+	[BOOKS_NAT] = { "nat", NULL, true,
+			"What this host translates of its flows, since the collector was started." },
 	[BOOKS_UNOWNED] = { "unowned", "protocol", false,
 			    "Packets of no socket, as the kernel itself counts them in the "
 			    "collector's network namespace." },
@@ -42,6 +44,7 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 #define LOSS(f)	      .scope = BOOKS_LOSS, .offset = offsetof(struct books_loss, f)
 #define PROCESS(f)    .scope = BOOKS_PROCESS, .offset = offsetof(struct books_process, f)
 #define PROGRAM(f)    .scope = BOOKS_PROGRAM, .offset = offsetof(struct kernel_program, f)
+#define NAT(f)	   .scope = BOOKS_NAT, .offset = offsetof(struct nat_stats, f)
 #define UNOWNED(f)    .scope = BOOKS_UNOWNED, .offset = offsetof(struct unowned_packets, f)
 
 /* A row is read as a row. */
@@ -131,13 +134,13 @@ const struct books_row books_rows[] = {
 	{ NAMES(answers), .key = "answers", .always = true,
 	  .help = "DNS answers that were understood" },
 	{ NAMES(hellos), .key = "hellos", .always = true,
-	  .help = "TLS client hellos that were understood" },
+	  .help = "TLS and QUIC client hellos that were understood" },
 	{ NAMES(parts), .key = "parts",
-	  .help = "Packets with a part of a hello, beside the one that completed it" },
+	  .help = "Packets with a part of a hello, or of an answer over TCP, beside the one that completed it" },
 	{ NAMES(malformed), .key = "malformed", .always = true,
 	  .help = "Packets from which no sense could be made, or whose names no host can have" },
 	{ NAMES(incomplete), .key = "incomplete",
-	  .help = "Hellos of which a part was missing: their flows have no tls" },
+	  .help = "Hellos, and answers over TCP, of which a part was missing: they name nothing" },
 	{ NAMES(flows_named), .key = "flows_named", .always = true,
 	  .help = "Reports of flows that got a destination.domain" },
 	{ NAMES(flows_with_hello), .key = "flows_with_tls", .always = true,
@@ -165,6 +168,13 @@ const struct books_row books_rows[] = {
 	  .help = "Folders and files of which there was more than what is looked at" },
 	{ CONTAINERS(evicted), .key = "evicted",
 	  .help = "Containers that were forgotten, the least recently used ones, for others" },
+	{ NAT(asked), .key = "asked", .always = true,
+	  .help = "Reports of flows of which the kernel's connection tracking was asked" },
+	{ NAT(translated), .key = "translated", .always = true,
+	  .help = "Those that were translated" },
+	{ NAT(unanswered), .key = "unanswered",
+	  .help = "Not answered within 20 ms: such a report lacks what there may have been to tell" },
+
 	{ UNOWNED(sent), .key = "sent",
 	  .help = "Sent by the kernel itself: resets of TCP, those of sockets too; errors, answers and neighbour messages of ICMP, which are flows as well; packets that were forwarded" },
 	{ UNOWNED(received), .key = "received",

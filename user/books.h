@@ -22,6 +22,7 @@
 #include "user/container_names.h"
 #include "user/kernel_meters.h"
 #include "user/names.h"
+#include "user/nat.h"
 #include "user/probe.h"
 #include "user/snmp.h"
 #include "user/source.h"
@@ -40,6 +41,7 @@ enum books_scope {
 	BOOKS_SOURCE,
 	BOOKS_NAMES,
 	BOOKS_CONTAINERS,
+	BOOKS_NAT,
 	BOOKS_UNOWNED,
 	BOOKS_SPOOL,
 	BOOKS_OUTPUT,
@@ -119,6 +121,7 @@ struct books_item {
 		struct source_stats source;
 		struct names_stats names;
 		struct container_names_stats containers;
+		struct nat_stats nat;
 		struct unowned_packets unowned;
 		struct books_spool spool;
 		struct books_output output;
@@ -131,7 +134,7 @@ struct books_item {
 	char error[192];
 };
 
-#define BOOKS_ITEMS  160
+#define BOOKS_ITEMS  192
 #define BOOKS_WRONGS 8
 
 struct books {
@@ -153,6 +156,7 @@ struct books_inputs {
 	struct source *const *sources;
 	int n_sources;
 	const struct names *names;
+	const struct nat *nat;
 	const struct container_names *containers;
 	const struct losses *losses;
 	const struct shipper_process *shipper;

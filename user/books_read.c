@@ -274,6 +274,12 @@ static void read_process(struct books *b, const char *name, pid_t pid)
 	};
 }
 
+static void read_nat(struct books *b, const struct books_inputs *in)
+{
+	if (in->nat)
+		nat_get_stats(in->nat, &add(b, BOOKS_NAT, "", 0)->nat);
+}
+
 static void read_unowned(struct books *b)
 {
 	struct unowned_packets packets[UNOWNED_KINDS];
@@ -342,6 +348,7 @@ void books_read(struct books *b, const struct books_inputs *in, enum books_exten
 		shipper_get_stats(in->shipper, &shipper);
 	read_rings(b, in);
 	read_names(b, in);
+	read_nat(b, in);
 	read_containers(b, in);
 	if (in->kernel && kernel_has(in->kernel, KERNEL_FLOWS))
 		read_unowned(b);

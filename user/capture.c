@@ -865,6 +865,14 @@ void kernel_set_timing(struct kernel *k, uint64_t active_ns, uint64_t idle_ns, b
 	t->loopback = loopback;
 }
 
+void kernel_set_nat(struct kernel *k, bool on)
+{
+	struct flow_tunables *t = k->now.source[KERNEL_FLOWS].bss;
+
+	if (t && t->nat != on)
+		t->nat = on;
+}
+
 int kernel_set_rules(struct kernel *k, const struct flow_rules *rules)
 {
 	_cleanup_close_ int networks = -1, ports = -1, owners = -1;

@@ -34,6 +34,7 @@
 #include "user/losses.h"
 #include "user/monitor.h"
 #include "user/names.h"
+#include "user/nat.h"
 #include "user/probe.h"
 #include "user/process.h"
 #include "user/record.h"
@@ -52,18 +53,19 @@
 #include "user/util/notify.h"
 #include "user/util/privs.h"
 
-#define DRAIN_MS      100	  /* how long an event waits at the most */
-#define TICK_MS	      1000	  /* clocks, users, spool, sweeps */
-#define COMMIT_BYTES  (512 << 10) /* a batch is committed when it has this much, */
-#define COMMIT_PART   8		  /* or this part of a small spool: a batch is half of it at most */
-#define DRAIN_SAMPLES 20000	  /* per turn of the loop, so that signals get their turn */
-#define QUIET_MS      5
-#define QUIET_TURNS   100 /* on stopping */
-#define STUCK_LOG_MS  60000
-#define RELOAD_MS     1000 /* for the goodbyes of a shipper that is replaced */
-#define HAND_OVER_MS  500
-#define STOP_SPARE_MS 15000 /* what a stop takes beside its waiting, on a slow host */
-#define RATE_SECONDS  60
+#define DRAIN_MS	    100		/* how long an event waits at the most */
+#define TICK_MS		    1000	/* clocks, users, spool, sweeps */
+#define SWEEPS_LEFT_OUT_MAX 4		/* in a row, where no flow goes on */
+#define COMMIT_BYTES	    (512 << 10) /* a batch is committed when it has this much, */
+#define COMMIT_PART	    8	  /* or this part of a small spool: a batch is half of it at most */
+#define DRAIN_SAMPLES	    20000 /* per turn of the loop, so that signals get their turn */
+#define QUIET_MS	    5
+#define QUIET_TURNS	    100 /* on stopping */
+#define STUCK_LOG_MS	    60000
+#define RELOAD_MS	    1000 /* for the goodbyes of a shipper that is replaced */
+#define HAND_OVER_MS	    500
+#define STOP_SPARE_MS	    15000 /* what a stop takes beside its waiting, on a slow host */
+#define RATE_SECONDS	    60
 
 struct watched {
 	struct source *source;
@@ -100,6 +102,7 @@ struct collector {
 	uint64_t ticks;
 	pid_t shipper_pid; /* as sink.own knows it */
 	struct loop_timer drain_timer, tick_timer, watchdog_timer;
+	unsigned sweeps_left_out;
 	uint64_t next_sweep_ms, sweep_every_ms;
 	uint64_t commit_bytes;
 	uint64_t stuck_since_ms; /* 0: commits go through */
@@ -274,6 +277,7 @@ static void read_books(void *arg, struct books *ret, enum books_extent extent)
 					   .sources = list,
 					   .n_sources = c->n_sources,
 					   .names = c->sink.names,
+					   .nat = c->sink.nat,
 					   .containers = c->containers,
 					   .losses = c->losses,
 					   .shipper = c->shipper,
@@ -421,6 +425,23 @@ static void refresh_rules(struct collector *c)
 	c->rules = TAKE_PTR(now);
 }
 
+/*
+ * A walk looks into each place of the tables: half of what a host with nothing to do costs. Where
+ * no flow goes on it is left out, but now and then, for nothing hangs on a number alone.
+ */
+static void sweep(struct collector *c)
+{
+	struct kernel_counters now;
+
+	if (c->sweeps_left_out < SWEEPS_LEFT_OUT_MAX &&
+	    kernel_get_counters(c->kernel, KERNEL_FLOWS, &now) == 0 && !now.live) {
+		c->sweeps_left_out++;
+		return;
+	}
+	c->sweeps_left_out = 0;
+	kernel_sweep(c->kernel, false);
+}
+
 static void on_tick(void *arg, uint64_t now_ms)
 {
 	struct collector *c = arg;
@@ -432,13 +453,15 @@ static void on_tick(void *arg, uint64_t now_ms)
 	spool_tick(c->spool, now_ms);
 	tell_drops(c, now_ms);
 	shipper_check_view(c->shipper);
+	if (c->sink.nat)
+		kernel_set_nat(c->kernel, nat_is_used(c->sink.nat, now_ms));
 	refresh_rules(c);
 	c->appended[++c->ticks % (RATE_SECONDS + 1)] = appended_now(c);
 	if (!c->stuck_since_ms)
 		source_self_look(c->self, &c->sink);
 	if (c->kernel && now_ms >= c->next_sweep_ms) {
 		c->next_sweep_ms = now_ms + c->sweep_every_ms;
-		kernel_sweep(c->kernel, false);
+		sweep(c);
 	}
 }
 
@@ -509,6 +532,22 @@ static void drain_until_quiet(struct collector *c, uint64_t now_ms)
 		drain_all(c, now_ms);
 		quiet = ring_samples(c) == before ? quiet + 1 : 0;
 	}
+}
+
+/* The tables may hold more flows than the ring: those that found no room come with the next sweep.
+ */
+static void sweep_until_empty(struct collector *c, uint64_t now_ms)
+{
+	struct kernel_counters before = { 0 }, after = { 0 };
+
+	do {
+		before = after;
+		kernel_sweep(c->kernel, true);
+		drain_all(c, now_ms);
+		if (kernel_get_counters(c->kernel, KERNEL_FLOWS, &after) < 0)
+			return;
+		/* The first time it is not known how many were put off before. */
+	} while (after.reports_put_off != before.reports_put_off && !c->stuck_since_ms);
 }
 
 /* Nothing more enters the spool: what is in the rings must outlive this process. */
@@ -619,7 +658,7 @@ static void on_signal(void *arg, int signo)
 			kernel_sweep(c->kernel, true);
 			kernel_detach(c->kernel);
 			drain_until_quiet(c, now_ms);
-			kernel_sweep(c->kernel, true);
+			sweep_until_empty(c, now_ms);
 		}
 		drain_all(c, now_ms);
 		flush_sources(c, true);
@@ -718,7 +757,12 @@ static int open_spool(struct collector *c)
 		log_error("spool %s: holds files that are not a spool's; choose another spool.dir",
 			  config->spool_dir);
 	else if (err)
-		log_error("spool %s: %s", config->spool_dir, log_strerror(err));
+		log_error("spool %s: %s; %s", config->spool_dir, log_strerror(err),
+			  err == -EROFS ? "choose a folder on a disk that can be written with "
+					  "spool.dir"
+			  : err == -ENOSPC
+				  ? "make room, or choose another disk with spool.dir"
+				  : "run as root, or choose another folder with spool.dir");
 	if (!err && spool_was_torn(c->spool))
 		log_warning("spool %s: the machine went down while it was in use: what was not on "
 			    "its disk yet (spool.sync) is lost; the ids of events begin anew",
@@ -738,10 +782,13 @@ static int open_kernel(struct collector *c)
 						 source_events_classes(config),
 			    [KERNEL_EVENTS] = source_events_classes(config),
 			    [KERNEL_NAMES] =
-				    config->flows && (config->flows_dns || config->flows_tls) },
+				    config->flows && (config->flows_dns || config->flows_tls ||
+						      config->flows_quic) },
 		.events = source_events_classes(config),
+		.environment = config->events_environment,
 		.names_dns = config->flows_dns,
 		.names_tls = config->flows_tls,
+		.names_quic = config->flows_quic,
 		.flow_ring_bytes = config->ring_flows_bytes,
 		.journal_ring_bytes = config->ring_journal_bytes,
 		.events_ring_bytes = config->ring_events_bytes,
@@ -922,7 +969,12 @@ static int open_sources(struct collector *c)
 	int err = 0;
 
 	if (c->kernel && kernel_has(c->kernel, KERNEL_NAMES)) {
-		err = names_new(NULL, &c->sink.names);
+		err = names_new(&(struct names_opts){ .quic = c->config->flows_quic },
+				&c->sink.names);
+		if (!err && names_lacks_quic(c->sink.names))
+			log_warning(
+				"flows.quic: OpenSSL has no AES-128-GCM here; what QUIC's clients "
+				"say is not read");
 		if (!err)
 			err = source_names_new(c->kernel, c->sink.names, &s);
 		err = watch(c, err, s, "names");
@@ -1024,6 +1076,20 @@ static int open_containers(struct collector *c)
 	return 0;
 }
 
+/* Where no connection is tracked none is translated. */
+static void open_nat(struct collector *c)
+{
+	int err;
+
+	if (!c->kernel || !c->config->flows || !c->config->flows_nat || !nat_is_possible())
+		return;
+	err = nat_new(&c->sink.nat);
+	if (err)
+		log_warning("nat: %s; flows do not tell what this host translates",
+			    log_strerror(err));
+	kernel_set_nat(c->kernel, nat_is_used(c->sink.nat, loop_now_ms(c->loop)));
+}
+
 static int open_sink(struct collector *c)
 {
 	struct process_opts o = { .lookup = c->kernel ? find_exec : NULL,
@@ -1097,6 +1163,7 @@ static void done(struct collector *c)
 	users_free(c->sink.users);
 	routes_free(c->sink.routes);
 	names_free(c->sink.names);
+	nat_free(c->sink.nat);
 	container_names_free(c->containers);
 	free(c->sink.tasks);
 	losses_free(c->losses);
@@ -1152,6 +1219,7 @@ int collector_run(const struct config *config)
 		return EXIT_FAILURE;
 	c.appended_then = c.appended[0] = appended_now(&c);
 	open_monitor(&c);
+	open_nat(&c);
 	err = loop_signals(c.loop, signals, 4, on_signal, &c);
 	if (!err)
 		err = shipper_start(c.loop, config, &c.shipper);

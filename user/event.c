@@ -153,6 +153,9 @@ static int decode_exec(const void *sample, size_t size, struct exec_event *ret)
 		return -EBADMSG;
 	copy_known(&e, sizeof(e), sample, size - left);
 	at = base + size - left;
+	if (e.environment_len > EVENT_ENVIRONMENT_MAX ||
+	    e.environment_len > size - left - EVENT_EXEC_MIN)
+		return -EBADMSG;
 
 	*ret = (struct exec_event){
 		.euid = e.euid,
@@ -161,6 +164,8 @@ static int decode_exec(const void *sample, size_t size, struct exec_event *ret)
 		.path_cut = e.flags & EXEC_PATH_CUT,
 		.cwd_cut = e.flags & EXEC_CWD_CUT,
 		.no_args = e.flags & EXEC_NO_ARGS,
+		.environment_cut = e.flags & EXEC_ENVIRONMENT_CUT,
+		.environment = { at - e.environment_len, e.environment_len },
 		.script = e.flags & EXEC_SCRIPT,
 		.memfd = e.flags & EXEC_MEMFD,
 		.deleted = e.flags & EXEC_DELETED,

@@ -67,6 +67,7 @@ struct exec_event {
 	uint32_t euid, egid;
 	bool args_cut, path_cut, cwd_cut; /* paths have their end only */
 	bool no_args;			  /* they could not be read */
+	bool environment_cut;		  /* there are more names */
 	bool script;			  /* path is the interpreter, file the script */
 	bool memfd, deleted, privileged;
 	uint32_t args_total; /* bytes, before they were cut */
@@ -74,6 +75,8 @@ struct exec_event {
 	struct slice file;   /* as it was given to execve() */
 	struct slice cwd;    /* absolute */
 	struct slice args;   /* each ended by a NUL; the last one perhaps not */
+	struct slice
+		environment; /* names of variables, each ended by a NUL; empty: not asked for */
 };
 
 struct exit_event {
@@ -121,7 +124,7 @@ struct packet_sample {
 	struct task_ref asker; /* of a DNS answer: whose question it answers */
 	uint8_t local[16], remote[16];
 	uint16_t local_port, remote_port;
-	uint8_t ip_version, protocol; /* TCP: of a client hello; UDP: a DNS answer */
+	uint8_t ip_version, protocol; /* TCP: DNS, or of a client hello; UDP: DNS, or QUIC */
 	bool outbound;
 	uint32_t seq; /* TCP's, of the first byte */
 	uint32_t full_len;

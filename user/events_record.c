@@ -85,6 +85,23 @@ static void put_cgroup(struct json_writer *w, const struct task_ref *task)
 		json_u64(w, "cgroup_id", task->cgroup_id);
 }
 
+/* A NUL behind each. */
+static void put_names(struct json_writer *w, const char *key, struct slice names)
+{
+	if (!names.len)
+		return;
+	json_array(w, key);
+	while (names.len) {
+		size_t n = strnlen(names.p, names.len);
+
+		json_slice(w, NULL, (struct slice){ names.p, n });
+		n += n < names.len;
+		names.p += n;
+		names.len -= n;
+	}
+	json_array_end(w);
+}
+
 static void put_exec(struct record *r, struct json_writer *w, const struct event *e,
 		     const struct event_details *d)
 {
@@ -110,6 +127,8 @@ static void put_exec(struct record *r, struct json_writer *w, const struct event
 		json_u64(w, "args_cut", x->args_total - x->args.len);
 	put_bool(w, "path_cut", x->path_cut);
 	put_bool(w, "working_directory_cut", x->cwd_cut);
+	put_names(w, "environment", x->environment);
+	put_bool(w, "environment_cut", x->environment_cut);
 	json_object_end(w);
 	put_cgroup(w, &x->task);
 	json_object_end(w);

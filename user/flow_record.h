@@ -24,12 +24,18 @@
  *     "process" (the process that listened, not seen to use the connection),
  *     "start" (the flow was there before us; flowStart is when we came), "domain"
  *     (its process is not known to have asked for that name, but another one).
+ *   - Addresses and ports are those that the socket sees. Where this host translates
+ *     them on their way out, source.nat, destination.nat and the postNAT... elements
+ *     (IANA 225 to 228, 281, 282) say to what; where it did so on their way
+ *     in, sekoia_ebpf.before_nat says from what. Only ends that changed are told.
+ *   - sekoia_ebpf.no_socket: the kernel itself sent it, as it answers and reports by ICMP.
  *   - tls{} is what the client said. next_protocol is there when it offered one alone.
  */
 #pragma once
 
 #include "user/event.h"
 #include "user/names.h"
+#include "user/nat.h"
 #include "user/record.h"
 
 struct flow_details {
@@ -41,6 +47,7 @@ struct flow_details {
 	bool domain_by_other;		    /* another process asked for it, for all we know */
 	const struct tls_hello *hello;	    /* what its client said; may be NULL */
 	const struct names_answer *answer;  /* a DNS flow's transaction; may be NULL */
+	const struct nat_view *nat;	    /* what this host made of its addresses; may be NULL */
 };
 
 /* Whom the record names: who used the socket, else who opened it. pid 0: nobody is known. */

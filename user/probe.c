@@ -276,7 +276,9 @@ uint32_t layout_id(const struct kernel_opts *o)
 			     round_up_pow2(o->journal_ring_bytes),
 			     round_up_pow2(o->events_ring_bytes),
 			     round_up_pow2(o->names_ring_bytes),
-			     (uint64_t)o->names_dns | (uint64_t)o->names_tls << 1,
+			     (uint64_t)o->names_dns | (uint64_t)o->names_tls << 1 |
+				     (uint64_t)o->names_quic << 2 |
+				     (uint64_t)o->environment << 3,
 			     o->flows_max,
 			     0,
 			     0 };
@@ -313,6 +315,26 @@ static int set_names(struct bpf_object *obj, const struct kernel_opts *o)
 	memcpy(wants, rodata, size);
 	wants->want_dns = o->names_dns;
 	wants->want_tls = o->names_tls;
+	wants->want_quic = o->names_quic;
+	return bpf_map__set_initial_value(m, wants, size);
+}
+
+static int set_environment(struct bpf_object *obj, bool wanted)
+{
+	struct bpf_map *m = bpf_object__find_map_by_name(obj, ".rodata");
+	_cleanup_free_ struct kernel_bpf__rodata *wants = NULL;
+	const void *rodata;
+	size_t size = 0;
+
+	if (!wanted)
+		return bpf_map__set_autocreate(bpf_object__find_map_by_name(obj, "environment"),
+					       false);
+	rodata = m ? bpf_map__initial_value(m, &size) : NULL;
+	wants = rodata && size >= sizeof(*wants) ? malloc(size) : NULL;
+	if (!wants)
+		return -ENOMEM;
+	memcpy(wants, rodata, size);
+	wants->want_environment = true;
 	return bpf_map__set_initial_value(m, wants, size);
 }
 
@@ -337,6 +359,8 @@ static int set_sizes(struct bpf_object *obj, enum kernel_source source, const st
 	} else if (source == KERNEL_EVENTS) {
 		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "events_ring"),
 					       (uint32_t)round_up_pow2(o->events_ring_bytes));
+		if (!err)
+			err = set_environment(obj, o->environment);
 	} else if (source == KERNEL_NAMES) {
 		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "names_ring"),
 					       (uint32_t)round_up_pow2(o->names_ring_bytes));
@@ -404,7 +428,7 @@ static int pin_maps(struct bpf_object *obj, const char *dir)
 
 	bpf_object__for_each_map(map, obj)
 	{
-		if (!strcmp(map_pin_name(map), "rodata"))
+		if (!strcmp(map_pin_name(map), "rodata") || !bpf_map__autocreate(map))
 			continue;
 		at(&place, "%s/%s", dir, map_pin_name(map));
 		err = bpf_map__pin(map, place.path);

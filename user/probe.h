@@ -53,13 +53,14 @@ struct kernel_opts {
 	const char *dir; /* collector.bpf_dir */
 	const char *btf; /* NULL: the running kernel's own */
 	bool wanted[KERNEL_SOURCES];
-	uint32_t events; /* enum kernel_class: which of KERNEL_EVENTS */
+	uint32_t events;  /* enum kernel_class: which of KERNEL_EVENTS */
+	bool environment; /* of CLASS_EXEC: with names of variables */
 	uint64_t flow_ring_bytes, journal_ring_bytes, events_ring_bytes, names_ring_bytes;
 	uint64_t flows_max;
 	uint64_t active_ns, idle_ns;
 	bool loopback;
-	bool names_dns, names_tls;	/* of KERNEL_NAMES: which */
-	const struct flow_rules *rules; /* which flows; NULL: all */
+	bool names_dns, names_tls, names_quic; /* of KERNEL_NAMES: which */
+	const struct flow_rules *rules;	       /* which flows; NULL: all */
 };
 
 struct flow_rules;
@@ -118,6 +119,9 @@ int kernel_ring_fd(const struct kernel *k, enum kernel_source source);
 
 /* From here on; reports that are due by them come with the next sweep. */
 void kernel_set_timing(struct kernel *k, uint64_t active_ns, uint64_t idle_ns, bool loopback);
+
+/* This host translates addresses, or it does not any more. */
+void kernel_set_nat(struct kernel *k, bool on);
 
 /*
  * The rings of a source: those of captures that were replaced, the oldest first, and

@@ -17,6 +17,7 @@
 struct config;
 struct kernel;
 struct names;
+struct nat;
 struct process_cache;
 struct record;
 struct routes;
@@ -106,6 +107,7 @@ struct sink {
 	struct own own;		     /* who we are ourselves */
 	const struct config *config; /* as it is now: what is secret is in no event */
 	struct names *names;	     /* what flows are called; NULL: not wanted */
+	struct nat *nat;	     /* what this host translates; NULL: not wanted, or nothing */
 	struct source *names_source; /* where that comes from: asked before a flow is told */
 	uint64_t now_ms;
 	bool stopping; /* what can be had again later is left for the next start */

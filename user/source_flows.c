@@ -9,6 +9,7 @@
 #include "user/flood_record.h"
 #include "user/flow_record.h"
 #include "user/names.h"
+#include "user/nat.h"
 #include "user/probe.h"
 #include "user/process.h"
 #include "user/rings.h"
@@ -25,6 +26,7 @@ static int flows_take(struct source *s, struct sink *sink)
 	struct source_flows *f = (struct source_flows *)s;
 	struct source *names = sink->names_source;
 	struct flow_details d = { 0 };
+	struct nat_view nat;
 	const struct task_ref *who;
 	const void *sample;
 	struct event e;
@@ -57,6 +59,8 @@ static int flows_take(struct source *s, struct sink *sink)
 		s->stats.own++;
 		goto forget;
 	}
+	if (nat_find(sink->nat, &e.flow, sink->now_ms, &nat))
+		d.nat = &nat;
 	who = flow_process(&e.flow);
 	if (who->pid) {
 		d.process = process_find(sink->processes, who, e.flow.last_ns, sink->now_ms);

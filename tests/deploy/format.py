@@ -41,7 +41,8 @@ process.parent.executable process.parent.name process.parent.pid process.pid pro
 destination.domain dns.question.name dns.question.type dns.resolved_ip dns.response_code dns.type
 tls.client.server_name tls.next_protocol file.directory file.gid file.inode file.mode file.mtime file.name
 file.owner file.path file.size file.type file.uid error.code event.duration process.end process.exit_code process.working_directory user.effective.id
-user.effective.name user.group.id service.name source.bytes source.ip source.packets source.port user.id user.name
+user.effective.name user.group.id service.name destination.nat.ip
+destination.nat.port source.nat.ip source.nat.port source.bytes source.ip source.packets source.port user.id user.name
 """.split()
 
 # What we send and do not map, and why.

@@ -46,18 +46,21 @@ static const char help[] =
 	"  segments   one send is cut into many datagrams, and put together again (GSO, GRO)\n"
 	"  raw        raw sockets of an IP protocol\n"
 	"  pause      two datagrams from one socket with so many milliseconds between: two flows\n"
-	"  flood      datagrams from as many sources as there are addresses and ports\n\n"
+	"  flood      datagrams from as many sources as there are addresses and ports\n"
+	"  send       one datagram from a socket without a peer, without truth\n\n"
 	"  --net N          of 127.N.0.0/16 (1)\n"
 	"  --v6 PREFIX      IPv6 instead, of this prefix (\"fd00:1::\"), routed to lo as local\n"
 	"  --packets N      of a flood, all together (100000)\n"
 	"  --networks N     of a flood: source networks, 1 to 256 (16)\n"
 	"  --from ADDR --interface NUMBER  where multicast leaves: not on lo\n"
+	"  --from ADDR --port N --to ADDR --to-port N  of send\n"
 	"  --ms N           of a pause (3000)\n"
 	"  --protocol N     of raw sockets (253)\n";
 
 struct options {
 	unsigned net, packets, networks, ms, protocol, interface;
-	const char *v6, *from;
+	unsigned port, to_port;
+	const char *v6, *from, *to;
 };
 
 static char payload[65536];
@@ -340,6 +343,16 @@ static void pause_between(const struct options *o)
 	}
 }
 
+static void send_one(const struct options *o)
+{
+	union truth_addr at, to;
+
+	if (!o->from || !o->to || !truth_parse_addr(o->from, (uint16_t)o->port, &at) ||
+	    !truth_parse_addr(o->to, (uint16_t)o->to_port, &to))
+		die("--from, --to");
+	send_to(bound(&at, SOCK_DGRAM, 0), &to, 10);
+}
+
 /* ------------------------------------------------------------------ the flood */
 
 /* Reads so that the sender is not held up. What finds no room is counted by the kernel. */
@@ -480,7 +493,7 @@ static const struct {
 } modes[] = {
 	{ "peers", peers }, { "empty", empty },		{ "multicast", multicast },
 	{ "raw", raw },	    { "pause", pause_between }, { "segments", segments },
-	{ "flood", flood },
+	{ "flood", flood }, { "send", send_one },
 };
 
 static unsigned number(const char *text, unsigned min, unsigned max)
@@ -502,7 +515,10 @@ int main(int argc, char **argv)
 		{ "net", 1, NULL, 'n' },       { "v6", 1, NULL, '6' },
 		{ "packets", 1, NULL, 'p' },   { "networks", 1, NULL, 'w' },
 		{ "ms", 1, NULL, 'm' },	       { "from", 1, NULL, 'f' },
-		{ "interface", 1, NULL, 'i' }, { "protocol", 1, NULL, 'r' },
+		{ "interface", 1, NULL, 'i' }, { "port", 1, NULL, 'P' },
+		{ "to", 1, NULL, 't' },	       { "to-port", 1, NULL, 'T' },
+		{ "port", 1, NULL, 'P' },      { "to", 1, NULL, 't' },
+		{ "to-port", 1, NULL, 'T' },   { "protocol", 1, NULL, 'r' },
 		{ "help", 0, NULL, 'h' },      { 0 },
 	};
 	struct options o = { .net = 1,
@@ -530,6 +546,15 @@ int main(int argc, char **argv)
 			break;
 		case 'f':
 			o.from = optarg;
+			break;
+		case 't':
+			o.to = optarg;
+			break;
+		case 'P':
+			o.port = number(optarg, 1, 65535);
+			break;
+		case 'T':
+			o.to_port = number(optarg, 1, 65535);
 			break;
 		case 'i':
 			o.interface = number(optarg, 1, 100000);

@@ -41,6 +41,7 @@ static void fill(void)
 		[BOOKS_SOURCE] = "self",
 		[BOOKS_NAMES] = "",
 		[BOOKS_CONTAINERS] = "",
+		[BOOKS_NAT] = "",
 		[BOOKS_UNOWNED] = "udp",
 		[BOOKS_SPOOL] = "",
 		[BOOKS_OUTPUT] = "https",

@@ -33,6 +33,7 @@ static struct kernel_opts options(void)
 		.events = CLASS_ALL,
 		.names_dns = true,
 		.names_tls = true,
+		.names_quic = true,
 		.names_ring_bytes = 1 << 20,
 		.flow_ring_bytes = 1 << 20,
 		.journal_ring_bytes = 1 << 20,
@@ -434,6 +435,67 @@ TEST(the_counters_balance)
 	       (unsigned long long)c.filtered, (long long)c.live, (unsigned long long)c.skipped);
 	/* Other programs of this host may have flows open. */
 	CHECK((long long)c.live >= 0);
+}
+
+/* More peers than flows.max: none of their packets is left out. */
+TEST(a_flood_is_summed_up)
+{
+	const uint32_t peers = 6000, ours = htonl(0x7f4d0001); /* 127.77.0.1 */
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = ours };
+	uint64_t kept = 0, packets = 0, bytes = 0, flows = 0, taken;
+	const void *sample;
+	size_t size;
+	int fd;
+
+	if (!usable)
+		return;
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	CHECK(bind(fd, (void *)&at, sizeof(at)) == 0);
+	at.sin_port = htons(9);
+	for (uint32_t i = 0; i < 2 * peers; i++) {
+		at.sin_addr.s_addr = htonl(0x7f4e0000 + i / 2); /* each twice */
+		/* Refused before: nobody listens there. */
+		if (sendto(fd, "hello", 5, 0, (void *)&at, sizeof(at)) < 0)
+			CHECK(sendto(fd, "hello", 5, 0, (void *)&at, sizeof(at)) == 5);
+	}
+	/* The ring is smaller than the table. */
+	do {
+		taken = 0;
+		CHECK_INT(kernel_sweep(kernel, true), 0);
+		while (ring_next(ring, &sample, &size) > 0) {
+			struct event_header h;
+			struct event_flow e;
+			struct event_flood f;
+
+			memcpy(&h, sample, sizeof(h));
+			taken++;
+			if (h.type == EVENT_FLOOD && size == sizeof(f)) {
+				memcpy(&f, sample, sizeof(f));
+				if (f.source.address[0] != (ours & htonl(0xffffff00)) ||
+				    f.source.protocol != IPPROTO_UDP)
+					continue;
+				CHECK_INT(f.source.prefix_len, 24);
+				CHECK_INT(f.source.direction, FLOW_OUT);
+				packets += f.packets;
+				bytes += f.bytes;
+				flows += f.flows;
+			} else if (h.type == EVENT_FLOW && size == sizeof(e)) {
+				memcpy(&e, sample, sizeof(e));
+				if (memcmp(e.local, &ours, 4) || e.protocol != IPPROTO_UDP)
+					continue;
+				kept++;
+				packets += e.out_packets;
+				bytes += e.out_bytes;
+			}
+		}
+		ring_release(ring, ring_position(ring));
+	} while (taken);
+	CHECK_INT(packets, 2 * peers);
+	CHECK_INT(bytes, 2 * peers * 33);
+	CHECK(kept > 0 && flows > 0);
+	/* The other side of a packet was refused between two of one flow, perhaps. */
+	CHECK(kept + flows >= peers && kept + flows <= 2 * peers);
+	close(fd);
 }
 
 TEST(exec_is_remembered)

@@ -292,9 +292,11 @@ TEST(every_field_of_an_exec)
 	CHECK_MEM(ev.exec.cwd.p, ev.exec.cwd.len, "/tmp");
 	CHECK_INT(ev.exec.args.len, 6);
 	CHECK(memcmp(ev.exec.args.p, "a\0b c", 6) == 0);
-	for (unsigned bit = 0; bit < 9; bit++) {
+	CHECK_INT(ev.exec.environment.len, 0);
+	for (unsigned bit = 0; bit < 10; bit++) {
 		b.e.flags = 1u << bit;
 		CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
+		CHECK_INT(ev.exec.environment_cut, bit == 8);
 		CHECK_INT(ev.exec.args_cut, bit == 0);
 		CHECK_INT(ev.exec.path_cut, bit == 1);
 		CHECK_INT(ev.exec.cwd_cut, bit == 2);
@@ -304,6 +306,28 @@ TEST(every_field_of_an_exec)
 		CHECK_INT(ev.exec.privileged, bit == 6);
 		CHECK_INT(ev.exec.no_args, bit == 7);
 	}
+}
+
+/* They are before the other bytes, where a version that does not know them does not look. */
+TEST(an_exec_with_names_of_variables)
+{
+	static const char names[] = "HOME\0PATH";
+	union exec_bytes b = good_exec();
+	size_t data = b.e.h.size - sizeof(b.e);
+	struct event ev;
+
+	memmove(b.bytes + sizeof(b.e) + sizeof(names), b.bytes + sizeof(b.e), data);
+	memcpy(b.bytes + sizeof(b.e), names, sizeof(names));
+	b.e.environment_len = sizeof(names);
+	b.e.h.size += (uint32_t)sizeof(names);
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
+	CHECK_INT(ev.exec.environment.len, sizeof(names));
+	CHECK(memcmp(ev.exec.environment.p, names, sizeof(names)) == 0);
+	CHECK_MEM(ev.exec.path.p, ev.exec.path.len, "/bin/a");
+	b.e.environment_len = 200;
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), -EBADMSG);
+	b.e.environment_len = EVENT_ENVIRONMENT_MAX + 1;
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), -EBADMSG);
 }
 
 TEST(an_exec_whose_lengths_do_not_fit)

@@ -110,6 +110,8 @@ TEST(an_exec_with_all_its_marks)
 	e.exec.euid = 0;
 	e.exec.script = e.exec.memfd = e.exec.deleted = e.exec.privileged = true;
 	e.exec.args_cut = e.exec.path_cut = e.exec.cwd_cut = true;
+	e.exec.environment_cut = true;
+	e.exec.environment = (struct slice){ "HOME\0PATH", 10 };
 	e.exec.args_total = 10006;
 	e.exec.args = (struct slice){ "ls\0-l", 6 };
 	o = record_of(&e, &d, &m);
@@ -122,6 +124,8 @@ TEST(an_exec_with_all_its_marks)
 	CHECK(json_is(o, "sekoia_ebpf.exec.args_cut", "10000"));
 	CHECK(json_is(o, "sekoia_ebpf.exec.path_cut", "true"));
 	CHECK(json_is(o, "sekoia_ebpf.exec.working_directory_cut", "true"));
+	CHECK(json_is(o, "sekoia_ebpf.exec.environment", "[\"HOME\",\"PATH\"]"));
+	CHECK(json_is(o, "sekoia_ebpf.exec.environment_cut", "true"));
 	CHECK_INT(m.pri, 10 * 8 + 5);
 	json_object_put(o);
 }
