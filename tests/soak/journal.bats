@@ -86,7 +86,7 @@ judge() {
 @test "BACKFILL_ROUNDS (12) stops and kills of the collector while three senders write" {
 	local i
 
-	DAEMON_ARGS=(--flows-enable no --kernel-log no --ring-journal 2M)
+	DAEMON_ARGS=(--flows-enable no --kernel-log no --ring-journal 8M)
 	backfill_room
 	peer_start https
 	daemon_start https
@@ -95,7 +95,7 @@ judge() {
 		sleep 1
 		# A ring that is full while the collector is away, one that is not, and none.
 		case $((i % 3)) in
-		0) daemon_kill && sleep 4 ;;
+		0) daemon_kill && sleep 12 ;;
 		1) daemon_kill ;;
 		2) daemon_stop && sleep 2 ;;
 		esac
