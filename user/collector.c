@@ -53,19 +53,18 @@
 #include "user/util/notify.h"
 #include "user/util/privs.h"
 
-#define DRAIN_MS	    100		/* how long an event waits at the most */
-#define TICK_MS		    1000	/* clocks, users, spool, sweeps */
-#define SWEEPS_LEFT_OUT_MAX 4		/* in a row, where no flow goes on */
-#define COMMIT_BYTES	    (512 << 10) /* a batch is committed when it has this much, */
-#define COMMIT_PART	    8	  /* or this part of a small spool: a batch is half of it at most */
-#define DRAIN_SAMPLES	    20000 /* per turn of the loop, so that signals get their turn */
-#define QUIET_MS	    5
-#define QUIET_TURNS	    100 /* on stopping */
-#define STUCK_LOG_MS	    60000
-#define RELOAD_MS	    1000 /* for the goodbyes of a shipper that is replaced */
-#define HAND_OVER_MS	    500
-#define STOP_SPARE_MS	    15000 /* what a stop takes beside its waiting, on a slow host */
-#define RATE_SECONDS	    60
+#define DRAIN_MS      100	  /* how long an event waits at the most */
+#define TICK_MS	      1000	  /* clocks, users, spool, sweeps */
+#define COMMIT_BYTES  (512 << 10) /* a batch is committed when it has this much, */
+#define COMMIT_PART   8		  /* or this part of a small spool: a batch is half of it at most */
+#define DRAIN_SAMPLES 20000	  /* per turn of the loop, so that signals get their turn */
+#define QUIET_MS      5
+#define QUIET_TURNS   100 /* on stopping */
+#define STUCK_LOG_MS  60000
+#define RELOAD_MS     1000 /* for the goodbyes of a shipper that is replaced */
+#define HAND_OVER_MS  500
+#define STOP_SPARE_MS 15000 /* what a stop takes beside its waiting, on a slow host */
+#define RATE_SECONDS  60
 
 struct watched {
 	struct source *source;
@@ -102,7 +101,6 @@ struct collector {
 	uint64_t ticks;
 	pid_t shipper_pid; /* as sink.own knows it */
 	struct loop_timer drain_timer, tick_timer, watchdog_timer;
-	unsigned sweeps_left_out;
 	uint64_t next_sweep_ms, sweep_every_ms;
 	uint64_t commit_bytes;
 	uint64_t stuck_since_ms; /* 0: commits go through */
@@ -425,23 +423,6 @@ static void refresh_rules(struct collector *c)
 	c->rules = TAKE_PTR(now);
 }
 
-/*
- * A walk looks into each place of the tables: half of what a host with nothing to do costs. Where
- * no flow goes on it is left out, but now and then, for nothing hangs on a number alone.
- */
-static void sweep(struct collector *c)
-{
-	struct kernel_counters now;
-
-	if (c->sweeps_left_out < SWEEPS_LEFT_OUT_MAX &&
-	    kernel_get_counters(c->kernel, KERNEL_FLOWS, &now) == 0 && !now.live) {
-		c->sweeps_left_out++;
-		return;
-	}
-	c->sweeps_left_out = 0;
-	kernel_sweep(c->kernel, false);
-}
-
 static void on_tick(void *arg, uint64_t now_ms)
 {
 	struct collector *c = arg;
@@ -461,7 +442,7 @@ static void on_tick(void *arg, uint64_t now_ms)
 		source_self_look(c->self, &c->sink);
 	if (c->kernel && now_ms >= c->next_sweep_ms) {
 		c->next_sweep_ms = now_ms + c->sweep_every_ms;
-		sweep(c);
+		kernel_sweep(c->kernel, false);
 	}
 }
 

@@ -17,7 +17,7 @@ set -uo pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
 vm=${VM_DIR:-$top/build/vm}
-seconds=${VM_SECONDS:-300}
+seconds=${VM_SECONDS:-900}
 jobs=${VM_JOBS:-$(nproc)}
 rows=$top/tests/vm/kernels
 
