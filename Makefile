@@ -63,7 +63,7 @@ UNIT := $(patsubst tests/unit/%.c,$(O)/tests/unit/%,$(wildcard tests/unit/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,$(O)/tests/fuzz/%,$(filter-out tests/fuzz/driver.c,$(wildcard tests/fuzz/*.c)))
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(filter-out tests/fuzz/driver.c,$(wildcard tests/fuzz/*.c)))
 PEERS := $(patsubst tests/peers/%.c,$(O)/tests/peers/%,$(wildcard tests/peers/*.c))
-BENCHES := $(patsubst tests/bench/%.c,$(O)/tests/bench/%,$(wildcard tests/bench/*.c))
+BENCHES := $(patsubst tests/bench/%.c,$(O)/tests/bench/%,$(filter-out %.bpf.c,$(wildcard tests/bench/*.c)))
 ALL_TEXTS := $(O)/man/sekoia-ebpf.8 $(O)/completions/sekoia-ebpf.bash $(O)/completions/_sekoia-ebpf
 GROWN := $(O)/grown
 PROGRAMS := $(UNIT) $(FUZZ) $(PEERS) $(BENCHES) $(GROWN)/sekoia-ebpf
@@ -79,14 +79,14 @@ C_FILES := $(wildcard bpf/*.[ch] user/*.[ch] user/util/*.[ch] output/*.[ch] conf
 all: $(O)/sekoia-ebpf ## build/sekoia-ebpf
 
 # ------------------------------------------------------------------ rules
-$(O)/obj/bpf/%.bpf.o: bpf/%.bpf.c
+$(O)/obj/%.bpf.o: %.bpf.c
 	@mkdir -p $(@D)
 	$(call say,BPF,$<)$(CLANG) $(BPF_CFLAGS) $(DEPFLAGS) -c $< -o $@
 	$(Q)llvm-strip -g $@ 2>/dev/null || llvm-strip-14 -g $@
 
-$(O)/gen/bpf/%.skel.h: $(O)/obj/bpf/%.bpf.o
+$(O)/gen/%.skel.h: $(O)/obj/%.bpf.o
 	@mkdir -p $(@D)
-	$(call say,SKEL,$@)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+	$(call say,SKEL,$@)$(BPFTOOL) gen skeleton $< name $(notdir $*)_bpf > $@
 
 # The compiler's flags are a prerequisite: another CFLAGS rebuilds.
 FLAGS_NOW := $(CC) $(CPPFLAGS) $(CFLAGS)
@@ -124,6 +124,9 @@ $(GROWN)/obj/%.o: %.c $(O)/flags | $(SKEL:$(O)/%=$(GROWN)/%)
 
 $(GROWN)/sekoia-ebpf: $(MAIN_OBJ) $(GROWN_OBJ) $(LIB)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
+
+# A peer at the traffic-control hooks, to be measured beside.
+$(O)/obj/tests/bench/bench_capture.o: $(O)/gen/tests/bench/tc_flows.skel.h
 
 $(O)/tests/fuzz/%: $(O)/obj/tests/fuzz/%.o $(O)/obj/tests/fuzz/driver.o $(LIB)
 	@mkdir -p $(@D)
@@ -168,6 +171,7 @@ check: programs ## every test that needs no privilege and no peer
 programs: $(O)/sekoia-ebpf $(PROGRAMS) $(ALL_TEXTS)
 
 bench: all programs ## measure ourselves beside a named peer, in the same minute
+	$(Q)deploy/deps.sh bench
 	$(Q)tests/bench/run.sh $(BENCH)
 
 lab: all programs ## the fault laboratory, ours beside rsyslog, ~40 min; LAB="net_cut kills:relp"

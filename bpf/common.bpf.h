@@ -25,12 +25,17 @@ struct {
 } counters SEC(".maps");
 
 /* Atomic although it is per CPU: a softirq may interrupt us between load and store. */
-static __always_inline void count(u32 which)
+static __always_inline void count_add(u32 which, u64 n)
 {
 	u64 *c = bpf_map_lookup_elem(&counters, &which);
 
 	if (c)
-		__sync_fetch_and_add(c, 1);
+		__sync_fetch_and_add(c, n);
+}
+
+static __always_inline void count(u32 which)
+{
+	count_add(which, 1);
 }
 
 /* What was counted is the other capture's to count. */

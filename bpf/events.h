@@ -8,7 +8,7 @@
  * binary, older or newer, it drains and replaces. So that it can read them:
  *
  *   - the structs of samples, and the values of the tables that are taken over
- *     (tcp_flow, packet_flow, event_task, process_exec_info), only ever grow, at
+ *     (tcp_flow, packet_flow, event_task, process_exec_info, process_cgroup), only ever grow, at
  *     their end; an event_task, being a part of others, does not. Who reads one
  *     takes what both know: what an older one lacks is zero, what a newer one has
  *     beyond is not looked at. A new flag is a new bit; a reader masks what it
@@ -44,6 +44,7 @@ enum event_type {
 	EVENT_EXIT,	   /* struct event_exit */
 	EVENT_ACTION,	   /* struct event_action and the texts behind it */
 	EVENT_PACKET = 16, /* struct event_packet and the bytes behind it */
+	EVENT_FLOOD = 17,  /* struct event_flood */
 };
 
 struct event_header {
@@ -81,8 +82,10 @@ enum counter {
 	COUNT_TRUNCATED,	 /* submitted, but not with all of its bytes */
 	COUNT_REPORTS,		 /* samples of flows that go on */
 	COUNT_REPORTS_RING_FULL, /* put off: such a report had no room, the next one has it all */
-	COUNT_ADOPTED, /* begun before we were there: found at our start, or seen at their end */
-	COUNT_MISSED,  /* lost: the kernel did not show us how the flow ended */
+	COUNT_ADOPTED,	      /* begun before we were there: found at our start, or at their end */
+	COUNT_MISSED,	      /* lost: the kernel did not show us how the flow ended */
+	COUNT_SUMMED_PACKETS, /* of flows that found no room, and are in samples of floods: */
+	COUNT_SUMMED_BYTES,
 	COUNTERS,
 };
 
@@ -160,6 +163,31 @@ struct event_flow {
 };
 #define EVENT_FLOW_MIN (16 + 80 + 96 + 32 + 8 + 4 + 28) /* of the first version */
 _Static_assert(sizeof(struct event_flow) == EVENT_FLOW_MIN + 8 + EVENTS_EXTRA_BYTES, "wire");
+
+/* Where packets came from. Never changes: it is the key of a table. */
+struct flood_key {
+	__u32 address[4]; /* network order; what is behind the prefix is 0 */
+	__u8 prefix_len;  /* 0: from anywhere, and then of any protocol, which is 0, too */
+	__u8 ip_version;
+	__u8 protocol;
+	__u8 direction; /* enum flow_direction */
+};
+_Static_assert(sizeof(struct flood_key) == 20, "wire");
+
+#define FLOODS_MAX 2048
+
+/* Flows that the table had no room for, summed up since the last sample of this source. */
+struct event_flood {
+	struct event_header h;
+	__u64 start_ns, last_ns; /* CLOCK_BOOTTIME */
+	__u64 packets, bytes;	 /* of IP, headers included */
+	__u64 flows; /* at the most: one that is refused again much later counts again */
+	struct flood_key source;
+	__u32 pad;
+	EVENTS_EXTRA
+};
+#define EVENT_FLOOD_MIN (16 + 40 + 24) /* of the first version */
+_Static_assert(sizeof(struct event_flood) == EVENT_FLOOD_MIN + EVENTS_EXTRA_BYTES, "wire");
 
 /*
  * Who else captures. At a handover the programs of two captures are attached for a
@@ -242,6 +270,8 @@ struct flow_tunables {
 	__u32 sample_rate;  /* one flow in so many; 0 and 1: all */
 	__u32 phase;	    /* enum flow_phase */
 	__u64 loss_epoch;
+	__u32 nat; /* this host translates addresses: see packet_unmask() */
+	__u32 pad2;
 };
 
 /* What exec saw: for processes that are gone when their events are read. */
@@ -256,6 +286,14 @@ struct process_exec_info {
 	EVENTS_EXTRA
 };
 _Static_assert(sizeof(struct process_exec_info) == 16 + 256 + 512 + EVENTS_EXTRA_BYTES, "wire");
+
+/* The path of a cgroup of v2, from the root: for those that are gone when they are asked for. */
+#define PROCESS_CGROUP_SIZE 384
+struct process_cgroup {
+	char path[PROCESS_CGROUP_SIZE]; /* terminated; a longer one is not kept */
+	EVENTS_EXTRA
+};
+_Static_assert(sizeof(struct process_cgroup) == 384 + EVENTS_EXTRA_BYTES, "wire");
 
 /*
  * The log daemons that the journal tap listens to: those of these names, as in
@@ -301,8 +339,9 @@ struct events_tunables {
 	__u64 loss_epoch;
 };
 
-#define EVENT_PATH_MAX 1024 /* of each path */
-#define EVENT_ARGS_MAX 8192 /* of all arguments together */
+#define EVENT_PATH_MAX	      1024 /* of each path */
+#define EVENT_ARGS_MAX	      8192 /* of all arguments together */
+#define EVENT_ENVIRONMENT_MAX 2048 /* of all names of variables, with their NULs */
 
 enum exec_flag {
 	EXEC_ARGS_CUT = 1 << 0, /* there were more than args has */
@@ -313,7 +352,8 @@ enum exec_flag {
 	EXEC_DELETED = 1 << 5,	/* it has no name in any folder any more */
 	EXEC_PRIVILEGED =
 		1 << 6, /* it gave rights that its caller did not have: setuid, capabilities */
-	EXEC_NO_ARGS = 1 << 7, /* they could not be read */
+	EXEC_NO_ARGS = 1 << 7,	       /* they could not be read */
+	EXEC_ENVIRONMENT_CUT = 1 << 8, /* there were more names, or more than was looked at */
 };
 
 /* A process became another program: that program, and how it was called. */
@@ -330,11 +370,13 @@ struct event_exec {
 	__u32 cwd_len;	/* the working directory */
 	__u32 args_len; /* NUL between them */
 	char parent_comm[EVENT_COMM_SIZE];
+	__u32 environment_len; /* names of variables, a NUL behind each: before the other bytes */
+	__u32 pad;
 	EVENTS_EXTRA
 	/* and these bytes, the last ones of the sample's h.size */
 };
 #define EVENT_EXEC_MIN (16 + 48 + 8 + 16 + 16 + 16) /* of the first version */
-_Static_assert(sizeof(struct event_exec) == EVENT_EXEC_MIN + EVENTS_EXTRA_BYTES, "wire");
+_Static_assert(sizeof(struct event_exec) == EVENT_EXEC_MIN + 8 + EVENTS_EXTRA_BYTES, "wire");
 
 enum exit_flag {
 	EXIT_NO_EXEC = 1 << 0, /* it was forked, and never executed a program of its own */

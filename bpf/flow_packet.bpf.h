@@ -7,16 +7,28 @@
  */
 #pragma once
 
-#define NEXTHDR_FRAGMENT 44
-#define IP_OFFSET	 0x1fff
+#define IP_OFFSET	0x1fff
+#define IPPROTO_DCCP	33
+#define IPPROTO_SCTP	132
+#define IPPROTO_UDPLITE 136
+#define UDP_HEADER	8
+#define SCTP_HEADER	12
+#define EXTENSIONS_MAX	4 /* headers between IPv6 and what it carries */
+enum {
+	NEXTHDR_HOP = 0,
+	NEXTHDR_ROUTING = 43,
+	NEXTHDR_FRAGMENT = 44,
+	NEXTHDR_AUTH = 51,
+	NEXTHDR_DEST = 60
+};
 
 struct packet_key {
 	u64 cookie; /* of the socket */
 	u8 local[16], remote[16];
-	u16 local_port, remote_port; /* ICMP: type * 256 + code as sent by the initiator, 0 */
+	u16 local_port, remote_port; /* of ICMP, and of others without ports: 0 */
 	u8 protocol;
 	u8 ip_version;
-	u16 pad;
+	u16 icmp; /* 1 + the type, of an answer its question's: one flow for both; 0: no ICMP */
 };
 
 struct packet_flow {
@@ -32,6 +44,7 @@ struct packet_flow {
 	u8 direction;
 	u8 ending; /* idle at the last sweep */
 	u32 pad;
+	u64 tick; /* of last_ns: a busy flow's clock is read once a tick, which is 1 to 10 ms */
 	EVENTS_EXTRA
 };
 
@@ -57,6 +70,42 @@ struct {
 		});
 } packet_before SEC(".maps");
 
+/*
+ * Flows that found no room, summed up by where their packets came from. When this
+ * table is full, too, the rest goes to the entry of prefix_len 0 of its direction
+ * and IP version: those four are there from the start, and stay.
+ */
+#define FLOOD_PREFIX_V4 24
+#define FLOOD_PREFIX_V6 48
+
+struct flood {
+	u64 start_ns, last_ns; /* of what was not told yet */
+	u64 packets, bytes, flows;
+	u64 rep_packets, rep_bytes, rep_flows;
+	u32 ending; /* idle at the last sweep */
+	u32 pad;
+	EVENTS_EXTRA
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, FLOODS_MAX);
+	__uint(key_size, sizeof(struct flood_key));
+	__uint(value_size, sizeof(struct flood));
+} packet_floods SEC(".maps");
+
+/*
+ * Flows that were refused lately, each where its hash says: a flow of many packets
+ * is one flow, unless another one took its place in between.
+ */
+#define REFUSED_SLOTS 8192
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, REFUSED_SLOTS);
+	__type(key, u32);
+	__type(value, u64);
+} packet_refused SEC(".maps");
+
 /* Who made a socket, by its cookie: cgroup_skb runs in softirqs and can not ask. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -65,67 +114,97 @@ struct {
 	__type(value, struct event_task);
 } socket_owners SEC(".maps");
 
+static __always_inline u8 icmp_question(u8 protocol, u8 type)
+{
+	if (protocol == IPPROTO_ICMP)
+		return type == 0 ? 8 : type == 14 || type == 16 || type == 18 ? type - 1 : type;
+	return type == 129 || type == 134 || type == 136 ? type - 1 : type;
+}
+
+/* What is behind the extension headers of IPv6. *first: not a later fragment. */
+static __always_inline u8 packet_skip_extensions(struct __sk_buff *skb, u8 protocol, u32 *offset,
+						 bool *first)
+{
+	u8 header[4];
+
+#pragma unroll
+	for (int i = 0; i < EXTENSIONS_MAX; i++) {
+		if (protocol != NEXTHDR_HOP && protocol != NEXTHDR_ROUTING &&
+		    protocol != NEXTHDR_FRAGMENT && protocol != NEXTHDR_AUTH &&
+		    protocol != NEXTHDR_DEST)
+			break;
+		if (bpf_skb_load_bytes(skb, *offset, header, 4))
+			break;
+		if (protocol == NEXTHDR_FRAGMENT) {
+			*first = !(header[2] | header[3] >> 3);
+			*offset += 8;
+		} else if (protocol == NEXTHDR_AUTH) {
+			*offset += (header[1] + 2) * 4;
+		} else {
+			*offset += (header[1] + 1) * 8;
+		}
+		protocol = header[0];
+		if (!*first)
+			break;
+	}
+	return protocol;
+}
+
 /*
- * Reads the addresses and, where there are any, the ports. False: not an IP
- * packet that a flow can be made of.
+ * Reads the addresses and, where there are any, the ports; later fragments have
+ * none. *offset: where the payload of IP begins. False: TCP, or not IP.
  */
 static __always_inline bool packet_parse(struct __sk_buff *skb, struct packet_key *key, bool out,
-					 u16 *icmp)
+					 u16 *icmp, u32 *offset)
 {
-	u8 *source = out ? key->local : key->remote;
-	u8 *destination = out ? key->remote : key->local;
-	u8 first, protocol, type_code[2];
-	u16 fragment, ports[2];
-	u32 offset;
+	const u8 *ip = (void *)(long)skb->data, *end = (void *)(long)skb->data_end, *behind;
+	u32 *source = (u32 *)(out ? key->local : key->remote);
+	u32 *destination = (u32 *)(out ? key->remote : key->local);
+	bool first = true;
+	u8 protocol;
+	union {
+		u16 ports[2];
+		u8 bytes[4];
+	} head = {};
 
-	if (bpf_skb_load_bytes(skb, 0, &first, 1))
+	if (ip + 20 > end)
 		return false;
-	if (first >> 4 == 4) {
+	if (ip[0] >> 4 == 4) {
 		key->ip_version = 4;
-		offset = (first & 15) * 4;
-		if (bpf_skb_load_bytes(skb, 9, &protocol, 1) ||
-		    bpf_skb_load_bytes(skb, 6, &fragment, 2) ||
-		    bpf_skb_load_bytes(skb, 12, source, 4) ||
-		    bpf_skb_load_bytes(skb, 16, destination, 4))
-			return false;
-		/* Later fragments have no ports; sockets get them reassembled. */
-		if (bpf_ntohs(fragment) & IP_OFFSET)
-			return false;
-	} else if (first >> 4 == 6) {
+		protocol = ip[9];
+		*offset = (ip[0] & 15) * 4;
+		source[0] = *(const u32 *)(ip + 12);
+		destination[0] = *(const u32 *)(ip + 16);
+		first = !(*(const u16 *)(ip + 6) & bpf_htons(IP_OFFSET));
+	} else if (ip[0] >> 4 == 6 && ip + 40 <= end) {
 		key->ip_version = 6;
-		offset = 40;
-		if (bpf_skb_load_bytes(skb, 6, &protocol, 1) ||
-		    bpf_skb_load_bytes(skb, 8, source, 16) ||
-		    bpf_skb_load_bytes(skb, 24, destination, 16))
-			return false;
-		if (protocol == NEXTHDR_FRAGMENT) {
-			if (bpf_skb_load_bytes(skb, offset, &protocol, 1) ||
-			    bpf_skb_load_bytes(skb, offset + 2, &fragment, 2) ||
-			    bpf_ntohs(fragment) >> 3)
-				return false;
-			offset += 8;
-		}
+		protocol = ip[6];
+		*offset = 40;
+		__builtin_memcpy(source, ip + 8, 16);
+		__builtin_memcpy(destination, ip + 24, 16);
+		if (protocol != IPPROTO_UDP && protocol != IPPROTO_ICMPV6)
+			protocol = packet_skip_extensions(skb, protocol, offset, &first);
 	} else {
 		return false;
 	}
 	key->protocol = protocol;
-	switch (protocol) {
-	case IPPROTO_TCP:
+	if (protocol == IPPROTO_TCP)
 		return false;
-	case IPPROTO_UDP:
-	case 132: /* SCTP */
-	case 136: /* UDP-Lite */
-		if (bpf_skb_load_bytes(skb, offset, ports, 4))
-			return false;
-		key->local_port = bpf_ntohs(ports[out ? 0 : 1]);
-		key->remote_port = bpf_ntohs(ports[out ? 1 : 0]);
-		break;
-	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6:
-		if (bpf_skb_load_bytes(skb, offset, type_code, 2))
-			return false;
-		*icmp = type_code[0] << 8 | type_code[1];
-		break;
+	if (!first ||
+	    (protocol != IPPROTO_UDP && protocol != IPPROTO_ICMP && protocol != IPPROTO_ICMPV6 &&
+	     protocol != IPPROTO_SCTP && protocol != IPPROTO_UDPLITE && protocol != IPPROTO_DCCP))
+		return true;
+	behind = ip + (*offset & 0xff);
+	if (*offset <= 60 && behind + 4 <= end)
+		*(u32 *)&head = *(const u32 *)behind;
+	else if (bpf_skb_load_bytes(skb, *offset, &head, 4))
+		return true; /* too short to have any */
+	if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) {
+		*icmp = head.bytes[0] << 8 | head.bytes[1];
+		key->icmp = 1 + icmp_question(protocol, head.bytes[0]);
+	} else {
+		key->local_port = bpf_ntohs(head.ports[out ? 0 : 1]);
+		key->remote_port = bpf_ntohs(head.ports[out ? 1 : 0]);
 	}
 	return true;
 }
@@ -152,30 +231,140 @@ static __always_inline u64 packet_seed(const struct packet_key *key)
 	       ((u64)key->remote_port << 40 | (u64)key->local_port << 16 | key->protocol);
 }
 
+/*
+ * What leaves is seen behind the translation, what arrives is, too; a socket sees neither. One
+ * that is connected says what it sees. (If it sends elsewhere by sendto() all the same,
+ * that is told as sent to its peer: hence only where addresses are translated at all.)
+ */
+static __always_inline void packet_unmask(struct __sk_buff *skb, struct packet_key *key)
+{
+	u32 *local = (u32 *)key->local, *remote = (u32 *)key->remote;
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk || !sk->dst_port)
+		return;
+	if (key->ip_version == 4) {
+		remote[0] = sk->dst_ip4;
+		local[0] = sk->src_ip4;
+	} else {
+		remote[0] = sk->dst_ip6[0];
+		remote[1] = sk->dst_ip6[1];
+		remote[2] = sk->dst_ip6[2];
+		remote[3] = sk->dst_ip6[3];
+		local[0] = sk->src_ip6[0];
+		local[1] = sk->src_ip6[1];
+		local[2] = sk->src_ip6[2];
+		local[3] = sk->src_ip6[3];
+	}
+	key->remote_port = bpf_ntohs((u16)sk->dst_port);
+	key->local_port = (u16)sk->src_port;
+}
+
+static __always_inline u64 mix(u64 h, u64 word)
+{
+	h = (h ^ word) * 0x9e3779b97f4a7c15ull;
+	return h ^ h >> 32;
+}
+
+static __always_inline bool is_refused_anew(const struct packet_key *key)
+{
+	const u64 *words = (const u64 *)key;
+	u64 h = 0, *there;
+	u32 slot;
+
+	for (u32 i = 0; i < sizeof(*key) / 8; i++)
+		h = mix(h, words[i]);
+	slot = (u32)h % REFUSED_SLOTS;
+	there = bpf_map_lookup_elem(&packet_refused, &slot);
+	if (!there || *there == h)
+		return false;
+	*there = h;
+	return true;
+}
+
+static __always_inline struct flood *flood_find(struct flood_key *key, u64 now)
+{
+	struct flood *f = bpf_map_lookup_elem(&packet_floods, key);
+	struct flood fresh = {};
+
+	if (f)
+		return f;
+	fresh.start_ns = fresh.last_ns = now;
+	bpf_map_update_elem(&packet_floods, key, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&packet_floods, key);
+}
+
+/* The table of flows is full. The packet is counted all the same, with those of its origin. */
+static __always_inline void packet_refuse(const struct packet_key *key, bool out, u64 bytes,
+					  u64 packets, u64 now)
+{
+	struct flood_key network = { .ip_version = key->ip_version,
+				     .protocol = key->protocol,
+				     .direction = out ? FLOW_OUT : FLOW_IN };
+	const u32 *from = (const u32 *)(out ? key->local : key->remote);
+	bool anew = is_refused_anew(key);
+	struct flood *f;
+
+	if (key->ip_version == 4) {
+		network.prefix_len = FLOOD_PREFIX_V4;
+		network.address[0] = from[0] & bpf_htonl(0xffffff00);
+	} else {
+		network.prefix_len = FLOOD_PREFIX_V6;
+		network.address[0] = from[0];
+		network.address[1] = from[1] & bpf_htonl(0xffff0000);
+	}
+	if (anew) {
+		count(COUNT_SEEN);
+		lost(COUNT_NO_ROOM);
+	}
+	count_add(COUNT_SUMMED_PACKETS, packets);
+	count_add(COUNT_SUMMED_BYTES, bytes);
+	f = flood_find(&network, now);
+	if (!f) {
+		network.prefix_len = 0;
+		network.protocol = 0;
+		network.address[0] = network.address[1] = 0;
+		f = bpf_map_lookup_elem(&packet_floods, &network);
+		if (!f)
+			return; /* user space made it */
+	}
+	if (!f->start_ns)
+		f->start_ns = now;
+	__sync_fetch_and_add(&f->packets, packets);
+	__sync_fetch_and_add(&f->bytes, bytes);
+	if (anew)
+		__sync_fetch_and_add(&f->flows, 1);
+	f->last_ns = now;
+}
+
 static __always_inline int packet_count(struct __sk_buff *skb, bool out)
 {
 	struct packet_key key = {};
+	u64 now, tick, bytes, packets;
 	struct packet_flow *f;
-	u64 now, bytes, packets;
+	u32 offset = 0;
 	u16 icmp = 0;
 
 	if (packet_is_tcp(skb))
 		return 1;
-	if (!packet_parse(skb, &key, out, &icmp))
+	if (!packet_parse(skb, &key, out, &icmp, &offset))
 		return 1;
+	if (tunables.nat && out && key.protocol == IPPROTO_UDP)
+		packet_unmask(skb, &key);
 	key.cookie = bpf_get_socket_cookie(skb);
-	now = bpf_ktime_get_boot_ns();
 	packets = skb->gso_segs ? skb->gso_segs : 1;
 	bytes = skb->len;
-	/* Each segment after the first brings its own IP and UDP headers. */
+	/* Each segment after the first brings its own headers. */
 	if (packets > 1)
-		bytes += (packets - 1) * (key.ip_version == 4 ? 28 : 48);
+		bytes += (packets - 1) *
+			 (offset + (key.protocol == IPPROTO_SCTP ? SCTP_HEADER : UDP_HEADER));
 
 	f = bpf_map_lookup_elem(&packet_flows, &key);
 	if (!f) {
 		struct packet_flow fresh = {};
 		bool wanted = true;
 
+		now = bpf_ktime_get_boot_ns();
 		if (is_local_pair(key.ip_version, (u32 *)key.local, (u32 *)key.remote)) {
 			fresh.flags = FLOW_LOOPBACK;
 			wanted = tunables.loopback;
@@ -199,8 +388,7 @@ static __always_inline int packet_count(struct __sk_buff *skb, bool out)
 			count(COUNT_SEEN);
 		f = bpf_map_lookup_elem(&packet_flows, &key);
 		if (!f) {
-			count(COUNT_SEEN);
-			lost(COUNT_NO_ROOM);
+			packet_refuse(&key, out, bytes, packets, now);
 			return 1;
 		}
 	}
@@ -211,7 +399,11 @@ static __always_inline int packet_count(struct __sk_buff *skb, bool out)
 		__sync_fetch_and_add(&f->in_bytes, bytes);
 		__sync_fetch_and_add(&f->in_packets, packets);
 	}
-	f->last_ns = now;
+	tick = bpf_jiffies64();
+	if (f->tick != tick) {
+		f->last_ns = bpf_ktime_get_boot_ns();
+		f->tick = tick;
+	}
 	return 1;
 }
 
@@ -339,6 +531,60 @@ int packet_sweep(struct bpf_iter__bpf_map_elem *ctx)
 		bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
 	else
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+/* As packet_sweep, for what is summed up: one sample for each window. */
+SEC("iter/bpf_map_elem")
+int flood_sweep(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct flood_key *keyp = ctx->key, key;
+	struct event_flood *e;
+	struct flood *f;
+	bool idle;
+	u64 now;
+
+	if (!keyp)
+		return 0;
+	__builtin_memcpy(&key, keyp, sizeof(key));
+	f = bpf_map_lookup_elem(&packet_floods, &key);
+	if (!f)
+		return 0;
+	now = bpf_ktime_get_boot_ns();
+	idle = now > f->last_ns && now - f->last_ns > tunables.idle_ns;
+	if (f->packets == f->rep_packets) {
+		/* Told, and idle at two sweeps: a packet that is just being counted is not lost. */
+		if (!idle || !key.prefix_len)
+			return 0;
+		if (f->ending)
+			bpf_map_delete_elem(&packet_floods, &key);
+		else
+			f->ending = 1;
+		return 0;
+	}
+	f->ending = 0;
+	if (!tunables.flush && !idle && now - f->start_ns <= tunables.active_ns)
+		return 0;
+	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
+	if (!e) {
+		count(COUNT_REPORTS_RING_FULL);
+		return 0;
+	}
+	e->h.type = EVENT_FLOOD;
+	e->h.pad = 0;
+	e->h.size = sizeof(*e);
+	e->h.boot_ns = now;
+	e->start_ns = f->start_ns;
+	e->last_ns = f->last_ns;
+	e->packets = f->packets - f->rep_packets;
+	e->bytes = f->bytes - f->rep_bytes;
+	e->flows = f->flows - f->rep_flows;
+	f->rep_packets += e->packets;
+	f->rep_bytes += e->bytes;
+	f->rep_flows += e->flows;
+	f->start_ns = f->packets == f->rep_packets ? 0 : now;
+	__builtin_memcpy(&e->source, &key, sizeof(e->source));
+	bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
 	return 0;
 }
 

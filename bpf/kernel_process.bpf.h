@@ -27,68 +27,94 @@ struct {
 	__type(value, struct exec_scratch);
 } scratch SEC(".maps");
 
+/* What putting a name before what s->path has comes to. */
+enum walk { WALK_ON, WALK_WHOLE, WALK_CUT };
+
+static __always_inline enum walk path_prepend(struct exec_scratch *s, u32 len,
+					      const unsigned char *name, bool is_last)
+{
+	volatile u32 *path_at = &s->path_at;
+	u32 at = *path_at;
+
+	if (len > 255 || at > EVENT_PATH_MAX || at < len + 1)
+		return WALK_CUT;
+	at -= len;
+	asm volatile("" : "+r"(at));
+	asm volatile("" : "+r"(len));
+	if (at > EVENT_PATH_MAX || len > 255 || bpf_probe_read_kernel(&s->path[at], len, name))
+		return WALK_CUT;
+	/* A file that no folder ever had: in memory, a name and no path. */
+	if (is_last) {
+		*path_at = at;
+		return WALK_WHOLE;
+	}
+	at--;
+	asm volatile("" : "+r"(at));
+	if (at > EVENT_PATH_MAX)
+		return WALK_CUT;
+	s->path[at] = '/';
+	*path_at = at;
+	return WALK_ON;
+}
+
 /*
  * An absolute path, as its own namespace sees it, right-aligned in s->path. Returns
- * where it begins; *cut when there is more before it.
+ * where it begins; *cut when there is more before it. mnt and dentry are typed pointers:
+ * up to the first mount they are read directly, which most paths never leave; what a
+ * mount is on is known by its address alone, and takes a helper's call for each word.
  */
 static __always_inline u32 path_walk(struct exec_scratch *s, struct vfsmount *mnt,
 				     struct dentry *dentry, bool *cut)
 {
-	volatile u32 *path_at = &s->path_at;
-	bool whole = false;
+	struct dentry *root = mnt->mnt_root, *there = NULL;
+	enum walk walk = WALK_CUT;
 	u32 at;
 
-	*path_at = EVENT_PATH_MAX;
+	*(volatile u32 *)&s->path_at = EVENT_PATH_MAX;
 	for (int i = 0; i < COMPONENTS; i++) {
-		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
-		struct dentry *root = BPF_CORE_READ(mnt, mnt_root);
-		const unsigned char *name;
-		u32 len;
+		struct dentry *parent;
 
 		if (dentry == root) {
+			there = dentry;
+			break;
+		}
+		parent = dentry->d_parent;
+		walk = path_prepend(s, dentry->d_name.len, dentry->d_name.name, dentry == parent);
+		if (walk != WALK_ON)
+			break;
+		walk = WALK_CUT;
+		dentry = parent;
+	}
+	for (int i = 0; there && i < COMPONENTS; i++) {
+		struct dentry *parent;
+
+		if (there == BPF_CORE_READ(mnt, mnt_root)) {
 			struct mount *m = (void *)mnt - bpf_core_field_offset(struct mount, mnt);
 			struct mount *up = BPF_CORE_READ(m, mnt_parent);
 
 			if (m == up) {
-				whole = true;
+				walk = WALK_WHOLE;
 				break;
 			}
-			dentry = BPF_CORE_READ(m, mnt_mountpoint);
+			there = BPF_CORE_READ(m, mnt_mountpoint);
 			mnt = (void *)up + bpf_core_field_offset(struct mount, mnt);
 			continue;
 		}
-		len = BPF_CORE_READ(dentry, d_name.len);
-		name = BPF_CORE_READ(dentry, d_name.name);
-		at = *path_at;
-		if (len > 255 || at > EVENT_PATH_MAX || at < len + 1)
+		parent = BPF_CORE_READ(there, d_parent);
+		walk = path_prepend(s, BPF_CORE_READ(there, d_name.len),
+				    BPF_CORE_READ(there, d_name.name), there == parent);
+		if (walk != WALK_ON)
 			break;
-		at -= len;
-		asm volatile("" : "+r"(at));
-		asm volatile("" : "+r"(len));
-		if (at > EVENT_PATH_MAX || len > 255 ||
-		    bpf_probe_read_kernel(&s->path[at], len, name))
-			break;
-		/* A file that no folder ever had: in memory, a name and no path. */
-		if (dentry == parent) {
-			*path_at = at;
-			whole = true;
-			break;
-		}
-		at--;
-		asm volatile("" : "+r"(at));
-		if (at > EVENT_PATH_MAX)
-			break;
-		s->path[at] = '/';
-		*path_at = at;
-		dentry = parent;
+		walk = WALK_CUT;
+		there = parent;
 	}
-	at = *path_at;
+	at = *(volatile u32 *)&s->path_at;
 	/* The root itself. */
-	if (at == EVENT_PATH_MAX && whole) {
+	if (at == EVENT_PATH_MAX && walk == WALK_WHOLE) {
 		at--;
 		s->path[at] = '/';
 	}
-	*cut = !whole;
+	*cut = walk != WALK_WHOLE;
 	return at;
 }
 
@@ -114,6 +140,134 @@ static __always_inline bool is_memfd(const char *path)
 	       path[4] == 'd' && path[5] == ':';
 }
 
+/* events.environment; else none of this is loaded, and there is no such map. */
+const volatile bool want_environment;
+
+#define VARIABLES     128  /* that are looked at */
+#define VARIABLE_MAX  8192 /* bytes, with its value */
+#define VARIABLE_NAME 64   /* bytes that a name and its = have */
+
+struct environment {
+	u8 sample[sizeof(struct event_exec) + EVENT_ENVIRONMENT_MAX + 3 * EVENT_PATH_MAX +
+		  EVENT_ARGS_MAX];
+	u8 names[EVENT_ENVIRONMENT_MAX + VARIABLE_NAME];
+	/* In memory, so that old verifiers do not follow each value it may have. */
+	u32 len;
+	u32 pad;
+	union {
+		char bytes[VARIABLE_MAX];
+		u64 words[VARIABLE_NAME / 8];
+	} variable; /* with its value: zeroes between two uses */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct environment);
+} environment SEC(".maps");
+
+/* Bytes before the first =, of eight: 8 if there is none. Without a loop or a jump. */
+static __always_inline u64 bytes_to_equals(u64 word)
+{
+	const u64 ones = 0x0101010101010101ull;
+	u64 x = word ^ '=' * ones, found = ((x - ones) & ~x & 0x80 * ones) >> 7;
+
+	return (((found - 1) & ~found & ones) * ones) >> 56;
+}
+
+/*
+ * Names alone: a value is read, for there is no other way to its end, and overwritten. What
+ * has no = is no variable, and not told.
+ */
+static __always_inline void read_names(struct environment *env, struct task_struct *task,
+				       u32 *flags)
+{
+	unsigned long from = BPF_CORE_READ(task, mm, env_start);
+	unsigned long to = BPF_CORE_READ(task, mm, env_end);
+	volatile u32 *len = &env->len;
+
+	*len = 0;
+	for (int i = 0; i < VARIABLES; i++) {
+		u64 name_len = 0, more = 1;
+		u32 at = *len, n;
+		long size;
+
+		if (from >= to)
+			break;
+		size = bpf_probe_read_user_str(env->variable.bytes, VARIABLE_MAX, (void *)from);
+		if (size <= 0)
+			break;
+		from += size;
+		/* Longer than that: this one is told, the next would be a piece of its value. */
+		if (size == VARIABLE_MAX) {
+			*flags |= EXEC_ENVIRONMENT_CUT;
+			to = from;
+		}
+#pragma unroll
+		for (int k = 0; k < VARIABLE_NAME / 8; k++) {
+			u64 here = bytes_to_equals(env->variable.words[k]);
+
+			name_len += here & -more;
+			more &= here >> 3;
+		}
+		n = name_len;
+		if (more && size > VARIABLE_NAME)
+			*flags |= EXEC_ENVIRONMENT_CUT;
+		if (more || n + 1 >= size)
+			continue;
+		if (at + n + 1 > EVENT_ENVIRONMENT_MAX) {
+			*flags |= EXEC_ENVIRONMENT_CUT;
+			break;
+		}
+		asm volatile("" : "+r"(at));
+		asm volatile("" : "+r"(n));
+		if (at >= EVENT_ENVIRONMENT_MAX || n >= VARIABLE_NAME)
+			break;
+		bpf_probe_read_kernel(env->names + at, n, env->variable.bytes);
+		env->names[at + n] = 0;
+		*len = at + n + 1;
+	}
+	if (from < to)
+		*flags |= EXEC_ENVIRONMENT_CUT;
+	/* A read that fails leaves zeroes. */
+	bpf_probe_read_user(env->variable.bytes, VARIABLE_MAX, NULL);
+}
+
+/* The sample of s->data's first data_len bytes, with names of variables. */
+static __always_inline int submit_with_names(struct exec_scratch *s, struct task_struct *task,
+					     u32 data_len)
+{
+	struct environment *env;
+	u32 zero = 0, n, at, len;
+
+	env = bpf_map_lookup_elem(&environment, &zero);
+	if (!env)
+		return -1;
+	read_names(env, task, &s->e.flags);
+	n = *(volatile u32 *)&env->len;
+	if (n > EVENT_ENVIRONMENT_MAX)
+		n = 0;
+	s->e.environment_len = n;
+	at = sizeof(s->e) + n;
+	len = at + data_len;
+	s->e.h.size = len;
+	__builtin_memcpy(env->sample, &s->e, sizeof(s->e));
+	asm volatile("" : "+r"(n));
+	if (n > EVENT_ENVIRONMENT_MAX ||
+	    bpf_probe_read_kernel(env->sample + sizeof(s->e), n, env->names))
+		return -1;
+	asm volatile("" : "+r"(at));
+	asm volatile("" : "+r"(data_len));
+	if (at > sizeof(s->e) + EVENT_ENVIRONMENT_MAX || data_len > sizeof(s->data) ||
+	    bpf_probe_read_kernel(env->sample + at, data_len, s->data))
+		return -1;
+	asm volatile("" : "+r"(len));
+	if (len > sizeof(env->sample))
+		return -1;
+	return bpf_ringbuf_output(&events_ring, env->sample, len, wake_flags(&events_ring, len));
+}
+
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(event_exec, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 {
@@ -133,22 +287,22 @@ int BPF_PROG(event_exec, struct task_struct *task, pid_t old_pid, struct linux_b
 		return 0;
 	s->e.h.type = EVENT_EXEC;
 	s->e.h.pad = 0;
+	s->e.pad = 0;
 	s->e.h.boot_ns = bpf_ktime_get_boot_ns();
 	s->e.flags = 0;
 	task_current(&s->e.task);
 	task_parent(task, &s->e.parent_start_ns, s->e.parent_comm);
 	cred = task->real_cred;
-	s->e.euid = BPF_CORE_READ(cred, euid.val);
-	s->e.egid = BPF_CORE_READ(cred, egid.val);
+	s->e.euid = cred->euid.val;
+	s->e.egid = cred->egid.val;
 	if (BPF_CORE_READ_BITFIELD_PROBED(bprm, secureexec))
 		s->e.flags |= EXEC_PRIVILEGED;
 
-	file = BPF_CORE_READ(bprm, file);
-	from = path_walk(s, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry),
-			 &cut);
+	file = bprm->file;
+	from = path_walk(s, file->f_path.mnt, file->f_path.dentry, &cut);
 	if (cut)
 		s->e.flags |= EXEC_PATH_CUT;
-	if (!BPF_CORE_READ(file, f_inode, i_nlink)) {
+	if (!file->f_inode->i_nlink) {
 		s->e.flags |= EXEC_DELETED;
 		if (from <= EVENT_PATH_MAX && is_memfd(&s->path[from]))
 			s->e.flags |= EXEC_MEMFD;
@@ -156,24 +310,23 @@ int BPF_PROG(event_exec, struct task_struct *task, pid_t old_pid, struct linux_b
 	s->e.path_len = path_append(s, &size, from);
 
 	/* The kernel takes a copy when an interpreter takes the file's place. */
-	if (BPF_CORE_READ(bprm, interp) != BPF_CORE_READ(bprm, filename))
+	if (bprm->interp != bprm->filename)
 		s->e.flags |= EXEC_SCRIPT;
 	at = size;
 	asm volatile("" : "+r"(at));
 	if (at > EVENT_PATH_MAX)
 		at = EVENT_PATH_MAX;
-	n = bpf_probe_read_kernel_str(&s->data[at], EVENT_PATH_MAX, BPF_CORE_READ(bprm, filename));
+	n = bpf_probe_read_kernel_str(&s->data[at], EVENT_PATH_MAX, bprm->filename);
 	s->e.file_len = n > 0 ? n - 1 : 0;
 	size = at + s->e.file_len;
 
-	from = path_walk(s, BPF_CORE_READ(task, fs, pwd.mnt), BPF_CORE_READ(task, fs, pwd.dentry),
-			 &cut);
+	from = path_walk(s, task->fs->pwd.mnt, task->fs->pwd.dentry, &cut);
 	if (cut)
 		s->e.flags |= EXEC_CWD_CUT;
 	s->e.cwd_len = path_append(s, &size, from);
 
-	args_from = BPF_CORE_READ(task, mm, arg_start);
-	args_to = BPF_CORE_READ(task, mm, arg_end);
+	args_from = task->mm->arg_start;
+	args_to = task->mm->arg_end;
 	s->e.args_total = args_to - args_from;
 	len = s->e.args_total;
 	if (len > EVENT_ARGS_MAX) {
@@ -192,7 +345,16 @@ int BPF_PROG(event_exec, struct task_struct *task, pid_t old_pid, struct linux_b
 	if (s->e.flags & EXEC_NO_ARGS)
 		lost(COUNT_TRUNCATED);
 	s->e.args_len = len;
-	len += at + sizeof(s->e);
+	len += at;
+	s->e.environment_len = 0;
+	if (want_environment) {
+		if (submit_with_names(s, task, len))
+			lost(COUNT_RING_FULL);
+		else
+			count(COUNT_SUBMITTED);
+		return 0;
+	}
+	len += sizeof(s->e);
 	asm volatile("" : "+r"(len));
 	if (len > sizeof(s->e) + sizeof(s->data))
 		return 0;
@@ -217,10 +379,8 @@ static __always_inline int process_exit(struct task_struct *task)
 
 	if (!event_begin(event_key(EVENT_EXIT, bpf_get_current_pid_tgid())))
 		return 0;
-	code = BPF_CORE_READ(signal, flags) & SIGNAL_GROUP_EXIT
-		       ? BPF_CORE_READ(signal, group_exit_code)
-		       : BPF_CORE_READ(leader, exit_code);
-	if (BPF_CORE_READ(leader, flags) & PF_FORKNOEXEC)
+	code = signal->flags & SIGNAL_GROUP_EXIT ? signal->group_exit_code : leader->exit_code;
+	if (leader->flags & PF_FORKNOEXEC)
 		flags |= EXIT_NO_EXEC;
 	/* A subshell, or the like, that ended as it should. */
 	if ((flags & EXIT_NO_EXEC) && !(code & 0x7f)) {
@@ -238,12 +398,11 @@ static __always_inline int process_exit(struct task_struct *task)
 	e->h.boot_ns = bpf_ktime_get_boot_ns();
 	task_current(&e->task);
 	task_parent(task, &e->parent_start_ns, e->parent_comm);
-	cpu_ns =
-		BPF_CORE_READ(signal, sum_sched_runtime) + BPF_CORE_READ(task, se.sum_exec_runtime);
+	cpu_ns = signal->sum_sched_runtime + task->se.sum_exec_runtime;
 	if (leader != task)
-		cpu_ns += BPF_CORE_READ(leader, se.sum_exec_runtime);
+		cpu_ns += leader->se.sum_exec_runtime;
 	e->cpu_ns = cpu_ns;
-	e->max_rss_pages = BPF_CORE_READ(signal, maxrss);
+	e->max_rss_pages = signal->maxrss;
 	e->code = code;
 	e->flags = flags;
 	count(COUNT_SUBMITTED);

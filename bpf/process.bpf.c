@@ -3,6 +3,9 @@
  * Remembers what each process executed, so that a flow or a log line of a
  * process that is long gone still gets its executable and arguments. The least
  * recently used are forgotten; for those that live, /proc knows better.
+ *
+ * The same of the cgroups that are made: one that lasted for a moment has no path any more
+ * when somebody asks which unit or container its number was.
  */
 #include "vmlinux.h"
 
@@ -22,6 +25,13 @@ struct {
 	__type(key, u32);
 	__type(value, struct process_exec_info);
 } scratch SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, u64);
+	__type(value, struct process_cgroup);
+} cgroups SEC(".maps");
 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(process_exec, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
@@ -51,5 +61,23 @@ int BPF_PROG(process_exec, struct task_struct *task, pid_t old_pid, struct linux
 		count(COUNT_NO_ROOM);
 	else
 		count(COUNT_SUBMITTED);
+	return 0;
+}
+
+SEC("tp_btf/cgroup_mkdir")
+int BPF_PROG(process_cgroup, struct cgroup *cgroup, const char *path)
+{
+	struct process_cgroup value = {};
+	int n;
+	u64 id;
+
+	/* Of v1's hierarchies the numbers mean other cgroups. */
+	if (BPF_CORE_READ(cgroup, root, hierarchy_id))
+		return 0;
+	id = BPF_CORE_READ(cgroup, kn, id);
+	/* The end of a path is what counts: one that does not fit is of no use. */
+	n = bpf_probe_read_kernel_str(value.path, sizeof(value.path), path);
+	if (n > 1 && n < (int)sizeof(value.path))
+		bpf_map_update_elem(&cgroups, &id, &value, BPF_ANY);
 	return 0;
 }

@@ -72,7 +72,7 @@ struct config {
 	/* [flows] */
 	bool flows;
 	bool flows_loopback;
-	bool flows_dns, flows_tls;
+	bool flows_dns, flows_tls, flows_nat;
 	uint64_t flows_active_timeout_ms;
 	uint64_t flows_idle_timeout_ms;
 	uint64_t flows_max;
@@ -91,6 +91,7 @@ struct config {
 	int journal_schema; /* enum config_journal_schema */
 	/* Which lines: lists as in config/flow_filter.h; NULL: all. */
 	char *journal_units, *journal_identifiers;
+	uint64_t journal_backfill_ms, journal_backfill_first_ms, journal_backfill_max;
 	int journal_max_severity; /* RFC 5424: 0 emergency to 7 debug */
 
 	/* [kernel] */
@@ -100,6 +101,8 @@ struct config {
 	bool events;
 	bool events_exec, events_exit, events_modules, events_oom, events_signals, events_ptrace;
 	bool events_bpf, events_mounts, events_namespaces, events_credentials, events_listen;
+	bool events_files, events_environment;
+	char *events_paths;
 
 	/* [ring] */
 	uint64_t ring_flows_bytes;
@@ -108,6 +111,9 @@ struct config {
 	uint64_t ring_names_bytes;
 
 	/* [collector] */
+	bool containers_names;
+	char *containers_root;
+
 	char *bpf_dir;
 	char *btf;
 	char *hostname;

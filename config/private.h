@@ -101,6 +101,8 @@ const char *config_check_commands(char *value);
 const char *config_check_cgroups(char *value);
 const char *config_check_units(char *value);
 const char *config_check_identifiers(char *value);
+/* Of paths: config/watch_paths.h. */
+const char *config_check_paths(char *value);
 
 bool config_is_name(const char *s, size_t len);
 bool config_is_ipv6(const char *s, size_t len);

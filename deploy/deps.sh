@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Installs what is missing to build ("build"), to build and test ("test", the
-# default), to make and test packages ("packages"), to test what is for Kubernetes
-# ("kubernetes"), or to build for arm64 on another machine ("arm64": dpkg is told of that
-# architecture), on Debian and Ubuntu. When nothing is missing it is silent and touches
-# neither the network nor the system. It starts no service.
+# default), to measure beside others ("bench"), to make and test packages
+# ("packages"), to test what is for Kubernetes ("kubernetes"), or to build for arm64 on
+# another machine ("arm64": dpkg is told of that architecture), on Debian and Ubuntu. When
+# nothing is missing it is silent and touches neither the network nor the system. It
+# starts no service.
 set -euo pipefail
 
 # One line for each need: the first package that the distribution has is taken.
@@ -26,6 +27,7 @@ test=(
 	python3-yaml python3-jinja2
 	clang-format clang-tidy cppcheck shellcheck "libclang-rt-dev|libclang-rt-14-dev"
 )
+bench=(softflowd)
 packages=(debhelper lintian rpm rpmlint mmdebstrap buildah runc)
 kubernetes=(golang-go golang-github-masterminds-sprig-dev golang-gopkg-yaml.v3-dev python3-yaml)
 arm64=(
@@ -81,10 +83,11 @@ allow_services() {
 case ${1:-test} in
 build) needs=("${build[@]}") ;;
 test) needs=("${build[@]}" "${test[@]}") ;;
+bench) needs=("${build[@]}" "${test[@]}" "${bench[@]}") ;;
 packages) needs=("${build[@]}" "${test[@]}" "${packages[@]}") ;;
 arm64) needs=("${build[@]}" "${arm64[@]}") ;;
 kubernetes) needs=("${kubernetes[@]}") ;;
-*) die "usage: deploy/deps.sh [build|test|packages|arm64|kubernetes]" ;;
+*) die "usage: deploy/deps.sh [build|test|bench|packages|arm64|kubernetes]" ;;
 esac
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

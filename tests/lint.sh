@@ -27,7 +27,7 @@ c_all=(bpf/*.[ch] user/*.[ch] user/util/*.[ch] output/*.[ch] config/*.[ch]
 c_ours=(user/*.c user/util/*.c output/*.c config/*.c)
 c_tests=(tests/fuzz/*.c tests/peers/*.c)
 shell=(.ci/run deploy/*.sh tests/*.sh tests/*/*.sh tests/*/*.bash)
-bats=(tests/bats/*.bats)
+bats=(tests/bats/*.bats tests/soak/*.bats)
 include=(-I. -Ibuild/gen)
 version=$(sed -n 's/^VERSION := //p' Makefile)
 

@@ -10,9 +10,9 @@
 # bats  every file of tests/bats
 #
 # O=DIR takes the programs from DIR alone. BATS="a.bats b.bats" runs these files.
-# Three bats files (JOBS=N) run beside each other, those with a line "# long: WHY" first; one with the line "# alone: WHY"
-# runs by itself, after those. One that fails is run once more, by itself; the end
-# of the report names it.
+# Programs run beside each other, one on each CPU, and so do three bats files (JOBS=N),
+# those with a line "# long: WHY" first; one with the line "# alone: WHY" runs by itself,
+# after those. A file that fails is run once more, by itself; the end of the report names it.
 # No test ran, a program that was not built, or a file that takes longer than
 # UNIT_SECONDS or BATS_SECONDS: each is a failure.
 set -uo pipefail
@@ -107,48 +107,79 @@ count_tap() {
 }
 
 not_built() {
-	printf '%-52s' "$1"
-	took=0
 	echo "not built; make programs" >"$out"
-	failures+=("$1")
-	tell 0 1 0
+	status=1 took=0
+}
+
+# One kind of test, each a file: the command that runs one, and its time.
+unit_of() {
+	[[ -x $1 ]] || { not_built; return; }
+	run_into "$2" "$unit_seconds" "$1"
+}
+
+# The sanitizers see what a plain run does not: the last tree is theirs, if there is one.
+fuzz_of() {
+	local name
+	name=$(basename "$1" .c)
+	local program=${trees[-1]}/tests/fuzz/$name
+	[[ -x $program ]] || { not_built; return; }
+	run_into "$2" "$unit_seconds" "$program" "tests/data/$name"
+	((status != 0)) || printf '1..1\nok 1 %s\n' "$name" >>"$2"
+}
+
+bats_of() {
+	run_into "$2" "$bats_seconds" bats --tap "$1"
+}
+
+# together KIND JOBS FILE...: so many beside each other; each is told when it is done.
+together() {
+	local kind=$1 jobs=$2 file pid
+	shift 2
+	local left=("$@")
+	local -A names=()
+
+	while ((${#left[@]} + ${#names[@]} > 0)); do
+		while ((${#left[@]} > 0 && ${#names[@]} < jobs)); do
+			file=${left[0]}
+			left=("${left[@]:1}")
+			(
+				out=$outs/${file//\//+}
+				"${kind}_of" "$file" "$out"
+				echo "$status $took" >"$out.end"
+			) &
+			names[$!]=$file
+		done
+		wait -n -p pid "${!names[@]}"
+		file=${names[$pid]}
+		unset "names[$pid]"
+		out=$outs/${file//\//+}
+		read -r status took <"$out.end"
+		printf '%-52s' "$file"
+		"told_$kind" "$file"
+	done
+	out=$outs/now
+}
+
+told_unit() {
+	count_tap "$1"
+}
+
+told_fuzz() {
+	count_tap "$1"
 }
 
 run_unit() {
-	local tree source program
+	local tree source programs=()
 	for tree in "${trees[@]}"; do
 		for source in tests/unit/*.c; do
-			[[ -e $source ]] || continue
-			program=$tree/tests/unit/$(basename "$source" .c)
-			if [[ ! -x $program ]]; then
-				not_built "$program"
-				continue
-			fi
-			run "$program" "$unit_seconds" "$program"
-			count_tap "$program"
+			[[ -e $source ]] && programs+=("$tree/tests/unit/$(basename "$source" .c)")
 		done
 	done
+	together unit "$(nproc)" "${programs[@]}"
 }
 
 run_fuzz() {
-	# The sanitizers see what a plain run does not: the last tree is theirs, if there is one.
-	local tree=${trees[-1]} source name program
-	for source in tests/fuzz/fuzz_*.c; do
-		[[ -e $source ]] || continue
-		name=$(basename "$source" .c)
-		program=$tree/tests/fuzz/$name
-		if [[ ! -x $program ]]; then
-			not_built "$program"
-			continue
-		fi
-		run "$program" "$unit_seconds" "$program" "tests/data/$name"
-		if [[ $status == 0 ]]; then
-			tell 1 0 0
-		else
-			failures+=("$program")
-			tell 0 1 0
-		fi
-	done
+	together fuzz "$(nproc)" tests/fuzz/fuzz_*.c
 }
 
 # told_bats FILE: the end of what run_into() left in $out.
@@ -166,34 +197,8 @@ told_bats() {
 	fi
 }
 
-# Runs the files beside each other, and tells each when it is done.
-bats_together() {
-	local file pid left=("$@")
-	local -A names=()
-
-	while ((${#left[@]} + ${#names[@]} > 0)); do
-		while ((${#left[@]} > 0 && ${#names[@]} < jobs)); do
-			file=${left[0]}
-			left=("${left[@]:1}")
-			(
-				run_into "$outs/$(basename "$file")" "$bats_seconds" bats --tap "$file"
-				echo "$status $took" >"$outs/$(basename "$file").end"
-			) &
-			names[$!]=$file
-		done
-		wait -n -p pid "${!names[@]}"
-		file=${names[$pid]}
-		unset "names[$pid]"
-		out=$outs/$(basename "$file")
-		read -r status took <"$out.end"
-		printf '%-52s' "$file"
-		told_bats "$file"
-	done
-	out=$outs/now
-}
-
 run_bats() {
-	local file long=() together=() alone=() retries=()
+	local file long=() short=() alone=() retries=()
 	# Words, not a path with blanks: names of our own files.
 	# shellcheck disable=SC2206
 	local files=(${BATS:-tests/bats/*.bats})
@@ -212,10 +217,10 @@ run_bats() {
 		elif grep -q '^# long: ' "$file"; then
 			long+=("$file")
 		else
-			together+=("$file")
+			short+=("$file")
 		fi
 	done
-	bats_together "${long[@]}" "${together[@]}"
+	together bats "$jobs" "${long[@]}" "${short[@]}"
 	for file in "${alone[@]}"; do
 		run "$file" "$bats_seconds" bats --tap "$file"
 		told_bats "$file"

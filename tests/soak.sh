@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The long runs: the fault laboratory and a million journal lines once, then the
+# The long runs: the fault laboratory and the runs of tests/soak once, then the
 # end-to-end tests that kill, cut and count, again and again with other random
 # instants, for SOAK_MINUTES (60) in all. Stops at the first failure.
 set -euo pipefail
@@ -10,7 +10,7 @@ round=0
 files=(tests/bats/kills.bats tests/bats/flows_10000.bats tests/bats/journal_*.bats)
 
 tests/lab/lab.sh long
-bats tests/soak/journal.bats
+bats tests/soak/*.bats
 while ((SECONDS < end)); do
 	round=$((round + 1))
 	echo "round $round, $(((end - SECONDS) / 60)) minutes left"

@@ -14,6 +14,13 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 			   "What the collector made of it, since it was started." },
 	[BOOKS_NAMES] = { "names", NULL, true,
 			  "What flows are called, since the collector was started." },
+	[BOOKS_CONTAINERS] = { "containers", NULL, true,
+			       "What containers are called, since the collector was started." },
+	[BOOKS_NAT] = { "nat", NULL, true,
+			"What this host translates of its flows, since the collector was started." },
+	[BOOKS_UNOWNED] = { "unowned", "protocol", false,
+			    "Packets of no socket, as the kernel itself counts them in the "
+			    "collector's network namespace." },
 	[BOOKS_SPOOL] = { "spool", NULL, true, "The spool on the disk." },
 	[BOOKS_OUTPUT] = { "output", "output", true,
 			   "What became of what was appended, for as long as the spool exists." },
@@ -26,16 +33,19 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 			    "with kernel.bpf_stats_enabled = 1." },
 };
 
-#define DAEMON(f)  .scope = BOOKS_DAEMON, .offset = offsetof(struct books_daemon, f)
-#define KERNEL(f)  .scope = BOOKS_KERNEL, .offset = offsetof(struct kernel_counters, f)
-#define RING(f)	   .scope = BOOKS_RING, .offset = offsetof(struct books_ring, f)
-#define SOURCE(f)  .scope = BOOKS_SOURCE, .offset = offsetof(struct source_stats, f)
-#define NAMES(f)   .scope = BOOKS_NAMES, .offset = offsetof(struct names_stats, f)
-#define SPOOL(f)   .scope = BOOKS_SPOOL, .offset = offsetof(struct books_spool, f)
-#define OUTPUT(f)  .scope = BOOKS_OUTPUT, .offset = offsetof(struct books_output, f)
-#define LOSS(f)	   .scope = BOOKS_LOSS, .offset = offsetof(struct books_loss, f)
-#define PROCESS(f) .scope = BOOKS_PROCESS, .offset = offsetof(struct books_process, f)
-#define PROGRAM(f) .scope = BOOKS_PROGRAM, .offset = offsetof(struct kernel_program, f)
+#define DAEMON(f)     .scope = BOOKS_DAEMON, .offset = offsetof(struct books_daemon, f)
+#define KERNEL(f)     .scope = BOOKS_KERNEL, .offset = offsetof(struct kernel_counters, f)
+#define RING(f)	      .scope = BOOKS_RING, .offset = offsetof(struct books_ring, f)
+#define SOURCE(f)     .scope = BOOKS_SOURCE, .offset = offsetof(struct source_stats, f)
+#define NAMES(f)      .scope = BOOKS_NAMES, .offset = offsetof(struct names_stats, f)
+#define CONTAINERS(f) .scope = BOOKS_CONTAINERS, .offset = offsetof(struct container_names_stats, f)
+#define SPOOL(f)      .scope = BOOKS_SPOOL, .offset = offsetof(struct books_spool, f)
+#define OUTPUT(f)     .scope = BOOKS_OUTPUT, .offset = offsetof(struct books_output, f)
+#define LOSS(f)	      .scope = BOOKS_LOSS, .offset = offsetof(struct books_loss, f)
+#define PROCESS(f)    .scope = BOOKS_PROCESS, .offset = offsetof(struct books_process, f)
+#define PROGRAM(f)    .scope = BOOKS_PROGRAM, .offset = offsetof(struct kernel_program, f)
+#define NAT(f)	   .scope = BOOKS_NAT, .offset = offsetof(struct nat_stats, f)
+#define UNOWNED(f)    .scope = BOOKS_UNOWNED, .offset = offsetof(struct unowned_packets, f)
 
 /* A row is read as a row. */
 /* clang-format off */
@@ -69,7 +79,7 @@ const struct books_row books_rows[] = {
 	  .help = "Lost: the ring was full, because the collector did not keep up or was away",
 	  .lost = "lost", .cause = "the ring was full", .cure = "a larger one holds more" },
 	{ KERNEL(no_room), .key = "no_room", .always = true,
-	  .help = "Lost: the table of flows was full, or a message could not be read",
+	  .help = "Lost: the table of flows was full (what is not TCP is summed up by source network), or a message could not be read",
 	  .lost = "lost", .cause = "no room", .cure = "a larger flows.max follows more flows at once" },
 	{ KERNEL(live), .key = "live", .kind = BOOKS_GAUGE, .always = true,
 	  .help = "Seen and going on" },
@@ -80,6 +90,10 @@ const struct books_row books_rows[] = {
 	{ KERNEL(missed), .key = "missed",
 	  .help = "Lost: the kernel did not show how the flow ended",
 	  .lost = "lost", .cause = "the kernel did not show their end" },
+	{ KERNEL(summed_packets), .key = "summed_packets",
+	  .help = "Packets of flows that the table had no room for, summed up by source network" },
+	{ KERNEL(summed_bytes), .key = "summed_bytes", .unit = BOOKS_BYTES,
+	  .help = "Their bytes" },
 	{ KERNEL(adopted), .key = "adopted",
 	  .help = "Flows that had begun before the capture; they are reported without their start" },
 	{ KERNEL(truncated), .key = "truncated",
@@ -102,7 +116,7 @@ const struct books_row books_rows[] = {
 	  .help = "Lost: samples that no program of ours wrote",
 	  .lost = "lost", .cause = "the samples were not ours; is something else writing there?" },
 	{ SOURCE(filtered), .key = "filtered",
-	  .help = "Left out: not for us, empty lines, or journal lines that the configuration does not want" },
+	  .help = "Left out: not for us, empty lines, journal lines that the configuration does not want, or entries of the journal that were captured" },
 	{ SOURCE(own), .key = "own",
 	  .help = "Left out: our own connections to the intake, our own log lines, what our own processes do" },
 	{ SOURCE(rate_limited), .key = "rate_limited",
@@ -111,8 +125,11 @@ const struct books_row books_rows[] = {
 	  .help = "Lost: records that the spool would not take",
 	  .lost = "lost", .cause = "larger than an event may be" },
 	{ SOURCE(lost), .key = "lost",
-	  .help = "Lost: gaps in the kernel log's numbers, or no memory to keep it while the spool was stuck",
+	  .help = "Lost: gaps in the kernel log's numbers, no memory to keep it while the spool was stuck, or the kernel's queue of file changes was full (once for each time, and for each file that could not be held)",
 	  .lost = "lost", .cause = "gone before they could be read" },
+
+	{ SOURCE(limited), .key = "limited",
+	  .help = "How often journal.backfill or journal.backfill_max cut a backfill short; an event says what is missing" },
 
 	{ NAMES(answers), .key = "answers", .always = true,
 	  .help = "DNS answers that were understood" },
@@ -136,6 +153,32 @@ const struct books_row books_rows[] = {
 	  .help = "Addresses that were forgotten, the least recently used ones, for others" },
 	{ NAMES(evicted_flows), .key = "evicted_flows", .always = true,
 	  .help = "The same of connections; most of them were of flows that are not captured" },
+
+	{ CONTAINERS(entries), .key = "known", .kind = BOOKS_GAUGE,
+	  .help = "Containers in the table, those of which nothing was found too" },
+	{ CONTAINERS(lookups), .key = "lookups", .always = true,
+	  .help = "Times that the files of the host were looked at for one" },
+	{ CONTAINERS(found), .key = "found", .always = true,
+	  .help = "Containers of which a name was found" },
+	{ CONTAINERS(put_off), .key = "put_off",
+	  .help = "Records of containers that were told by their ids, because too many were new in that second" },
+	{ CONTAINERS(malformed), .key = "malformed",
+	  .help = "Names that no pod, container or image can have: left out" },
+	{ CONTAINERS(cut), .key = "cut",
+	  .help = "Folders and files of which there was more than what is looked at" },
+	{ CONTAINERS(evicted), .key = "evicted",
+	  .help = "Containers that were forgotten, the least recently used ones, for others" },
+	{ NAT(asked), .key = "asked", .always = true,
+	  .help = "Reports of flows of which the kernel's connection tracking was asked" },
+	{ NAT(translated), .key = "translated", .always = true,
+	  .help = "Those that were translated" },
+	{ NAT(unanswered), .key = "unanswered",
+	  .help = "Not answered within 20 ms: such a report lacks what there may have been to tell" },
+
+	{ UNOWNED(sent), .key = "sent",
+	  .help = "Sent by the kernel itself: resets of TCP, those of sockets too; errors, answers and neighbour messages of ICMP, which are flows as well; packets that were forwarded" },
+	{ UNOWNED(received), .key = "received",
+	  .help = "Arrived for no socket: datagrams to a UDP port where nobody listens, protocols that nobody speaks; and all messages of ICMP" },
 
 	{ SPOOL(appended), .key = "appended", .always = true,
 	  .help = "Events ever written into this spool" },

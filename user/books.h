@@ -19,9 +19,12 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "user/container_names.h"
 #include "user/kernel_meters.h"
 #include "user/names.h"
+#include "user/nat.h"
 #include "user/probe.h"
+#include "user/snmp.h"
 #include "user/source.h"
 #include "user/util/buf.h"
 #include "user/util/json_writer.h"
@@ -37,6 +40,9 @@ enum books_scope {
 	BOOKS_RING,
 	BOOKS_SOURCE,
 	BOOKS_NAMES,
+	BOOKS_CONTAINERS,
+	BOOKS_NAT,
+	BOOKS_UNOWNED,
 	BOOKS_SPOOL,
 	BOOKS_OUTPUT,
 	BOOKS_LOSS,
@@ -114,6 +120,9 @@ struct books_item {
 		struct books_ring ring;
 		struct source_stats source;
 		struct names_stats names;
+		struct container_names_stats containers;
+		struct nat_stats nat;
+		struct unowned_packets unowned;
 		struct books_spool spool;
 		struct books_output output;
 		struct books_loss loss;
@@ -147,6 +156,8 @@ struct books_inputs {
 	struct source *const *sources;
 	int n_sources;
 	const struct names *names;
+	const struct nat *nat;
+	const struct container_names *containers;
 	const struct losses *losses;
 	const struct shipper_process *shipper;
 	const char *hostname;

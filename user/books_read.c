@@ -222,6 +222,16 @@ static void read_names(struct books *b, const struct books_inputs *in)
 	add(b, BOOKS_NAMES, "", 0)->names = s;
 }
 
+static void read_containers(struct books *b, const struct books_inputs *in)
+{
+	struct container_names_stats s;
+
+	if (!in->containers)
+		return;
+	container_names_get_stats(in->containers, &s);
+	add(b, BOOKS_CONTAINERS, "", 0)->containers = s;
+}
+
 static void read_losses(struct books *b, const struct books_inputs *in)
 {
 	const struct loss *l;
@@ -262,6 +272,22 @@ static void read_process(struct books *b, const char *name, pid_t pid)
 		.rss = pages * (uint64_t)sysconf(_SC_PAGESIZE),
 		.cpu_ns = (user + system) * tick_ns,
 	};
+}
+
+static void read_nat(struct books *b, const struct books_inputs *in)
+{
+	if (in->nat)
+		nat_get_stats(in->nat, &add(b, BOOKS_NAT, "", 0)->nat);
+}
+
+static void read_unowned(struct books *b)
+{
+	struct unowned_packets packets[UNOWNED_KINDS];
+
+	snmp_read(packets);
+	for (int i = 0; i < UNOWNED_KINDS; i++)
+		add(b, BOOKS_UNOWNED, unowned_names[i], strlen(unowned_names[i]))->unowned =
+			packets[i];
 }
 
 static void read_programs(struct books *b, const struct books_inputs *in)
@@ -322,6 +348,10 @@ void books_read(struct books *b, const struct books_inputs *in, enum books_exten
 		shipper_get_stats(in->shipper, &shipper);
 	read_rings(b, in);
 	read_names(b, in);
+	read_nat(b, in);
+	read_containers(b, in);
+	if (in->kernel && kernel_has(in->kernel, KERNEL_FLOWS))
+		read_unowned(b);
 	read_spool(b, in, &s);
 	read_outputs(b, in, &s, extent);
 	read_losses(b, in);

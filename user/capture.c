@@ -206,6 +206,8 @@ static int source_open(struct capture *c, enum kernel_source source)
 		s->map_fd = capture_open_map(c, source, "processes");
 		if (s->map_fd < 0)
 			return s->map_fd;
+		/* Made by a version that had none of these: then they are not known. */
+		s->cgroups_fd = capture_open_map(c, source, "cgroups");
 	}
 	if (source == KERNEL_JOURNAL) {
 		s->map_fd = capture_open_map(c, source, "readers");
@@ -246,6 +248,7 @@ static void capture_init(struct capture *c)
 		struct source_state *s = &c->source[i];
 
 		s->ring_fd = s->counters_fd = s->carried_fd = s->map_fd = s->bss_fd = -1;
+		s->cgroups_fd = -1;
 	}
 	for (size_t i = 0; i < KERNEL_PROGRAMS_MAX; i++)
 		c->program_fds[i] = -1;
@@ -314,6 +317,7 @@ void capture_close(struct capture *c)
 		close_fd(s->counters_fd);
 		close_fd(s->carried_fd);
 		close_fd(s->map_fd);
+		close_fd(s->cgroups_fd);
 	}
 	close_programs(c);
 	free(c->dir);
@@ -351,6 +355,42 @@ static int wait_for_program(__u32 id)
 	return 0;
 }
 
+/*
+ * Kernel events do nothing from here on, at once: their programs look whether another
+ * capture sees to all. To let go of a tracepoint of a system call takes the kernel two
+ * grace periods, one tracepoint after the other, and nobody has to wait for that.
+ */
+static bool silence(struct capture *c, enum kernel_source source)
+{
+	struct capture_tunables *t = c->source[source].bss;
+
+	if (source != KERNEL_EVENTS || !t || c->format != EVENTS_FORMAT)
+		return false;
+	__atomic_store_n(&t->before, BEFORE_ALL, __ATOMIC_SEQ_CST);
+	return true;
+}
+
+/*
+ * Unpins a link. Who lets go of it last detaches it: we do, and *ret_id is the program to wait
+ * for, if there is one; or, when nobody waits, the kernel, which has it by its pin alone.
+ */
+static bool unpin_link(const char *path, bool wait, __u32 *ret_id)
+{
+	struct bpf_link_info info = { 0 };
+	__u32 len = sizeof(info);
+	_cleanup_close_ int fd = -1;
+
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return false;
+	if (wait && bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
+		*ret_id = info.prog_id;
+	if (!wait)
+		close_fd(TAKE_FD(fd));
+	unlink(path);
+	return true;
+}
+
 void capture_detach(struct capture *c)
 {
 	const struct timespec long_pause = { .tv_nsec = 50 * 1000000 };
@@ -358,26 +398,23 @@ void capture_detach(struct capture *c)
 	bool blind = false;
 	struct place place;
 
+	/* Who finds only some of its links is not to take it for one that goes on. */
+	mkdir(at(&place, "%s/" STOPPED, c->dir), 0700);
 	/* The links first: what is pinned nowhere and open nowhere runs no more. */
 	for (int i = 0; i < KERNEL_SOURCES; i++) {
+		bool silent = silence(c, (enum kernel_source)i);
+
 		c->source[i].skipped += count_skipped(c, (enum kernel_source)i);
 		for (size_t p = 0; p < kernel_n_programs; p++) {
-			struct bpf_link_info info = { 0 };
-			__u32 len = sizeof(info);
-			_cleanup_close_ int fd = -1;
+			const struct program_row *row = &kernel_programs[p];
+			__u32 id = 0;
 
-			if (kernel_programs[p].source != (enum kernel_source)i ||
-			    n == KERNEL_PROGRAMS_MAX)
+			if (row->source != (enum kernel_source)i || n == KERNEL_PROGRAMS_MAX)
 				continue;
-			at(&place, "%s/%s/links/%s", c->dir, kernel_sources[i].name,
-			   kernel_programs[p].name);
-			fd = bpf_obj_get(place.path);
-			if (fd < 0)
-				continue;
-			if (kernel_programs[p].attach == ATTACH_AUTO &&
-			    bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
-				ids[n++] = info.prog_id;
-			unlink(place.path);
+			at(&place, "%s/%s/links/%s", c->dir, kernel_sources[i].name, row->name);
+			if (unpin_link(place.path, !silent, &id) && id &&
+			    row->attach == ATTACH_AUTO)
+				ids[n++] = id;
 		}
 		/* And those that another version has. */
 		at(&place, "%s/%s/links", c->dir, kernel_sources[i].name);
@@ -526,8 +563,13 @@ static const char *find_head(const char *dir, const struct names *names)
 	return NULL;
 }
 
+/* Sees what happens, and not only a part of it, as one whose collector died in a stop. */
 static bool is_attached(const struct capture *c)
 {
+	struct place place;
+
+	if (access(at(&place, "%s/" STOPPED, c->dir), F_OK) == 0)
+		return false;
 	return c->source[KERNEL_FLOWS].attached || c->source[KERNEL_JOURNAL].attached ||
 	       c->source[KERNEL_EVENTS].attached;
 }
@@ -577,7 +619,8 @@ static int build(struct kernel *k, const struct kernel_opts *opts, const struct 
 	struct place building, place;
 	uint64_t generation;
 	char why[160], name[24];
-	bool any = false;
+	bool any = false, is_root;
+	const char *first = "";
 	int err = -ENOTSUP;
 
 	if (before && k->n_older == KERNEL_OLDER_MAX)
@@ -601,7 +644,7 @@ static int build(struct kernel *k, const struct kernel_opts *opts, const struct 
 	if (getrandom(&generation, sizeof(generation), 0) < 0)
 		return -errno;
 	generation |= 1;
-	cgroup_fd = cgroup_root_open(why, sizeof(why));
+	cgroup_fd = cgroup_root_open(why, sizeof(why), &is_root);
 	if (opts->wanted[KERNEL_EVENTS])
 		ensure_tracefs();
 	for (int i = 0; i < KERNEL_SOURCES; i++) {
@@ -624,8 +667,9 @@ static int build(struct kernel *k, const struct kernel_opts *opts, const struct 
 	}
 	if (!any) {
 		remove_tree(building.path);
-		say(text, size, "no BPF program could be attached: %s%s", k->lacks[0],
-		    geteuid() ? "; run as root" : "");
+		for (int i = 0; i < KERNEL_SOURCES && !first[0]; i++)
+			first = k->lacks[i];
+		say(text, size, "no BPF program could be attached: %s", first);
 		return err ? err : -ENOTSUP;
 	}
 	if (rename(building.path, at(&place, "%s/%s", k->dir, name)) < 0) {
@@ -829,6 +873,14 @@ void kernel_set_timing(struct kernel *k, uint64_t active_ns, uint64_t idle_ns, b
 	t->active_ns = active_ns;
 	t->idle_ns = idle_ns;
 	t->loopback = loopback;
+}
+
+void kernel_set_nat(struct kernel *k, bool on)
+{
+	struct flow_tunables *t = k->now.source[KERNEL_FLOWS].bss;
+
+	if (t && t->nat != on)
+		t->nat = on;
 }
 
 int kernel_set_rules(struct kernel *k, const struct flow_rules *rules)

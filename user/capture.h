@@ -8,6 +8,7 @@
  *                                          and "-N" behind it when that name is taken
  *   DIR/NAME/before                        a link to the one that it took over from
  *   DIR/NAME/pending/                      there as long as it has not: programs for that
+ *   DIR/NAME/stopped/                      its links are going or gone
  *   DIR/NAME_new, DIR/NAME_gone            of no use to anybody: half built, half removed
  */
 #pragma once
@@ -62,6 +63,7 @@ struct source_state {
 	bool attached; /* has links: it still sees what happens */
 	int ring_fd, counters_fd, carried_fd;
 	int map_fd; /* processes, or readers */
+	int cgroups_fd;
 	int bss_fd;
 	void *bss; /* mapped */
 	size_t bss_size;
@@ -86,10 +88,12 @@ struct kernel {
 	struct capture now;
 	struct capture older[KERNEL_OLDER_MAX]; /* the oldest first; whole, but they see nothing */
 	int n_older;
-	char lacks[KERNEL_SOURCES][160];
+	char lacks[KERNEL_SOURCES][360];
 	uint64_t lost[KERNEL_SOURCES];
 	int n_cpus;
 };
+
+#define STOPPED "stopped"
 
 struct place {
 	char path[512];
@@ -113,7 +117,8 @@ void libbpf_speaks_through_us(void);
 /*
  * Loads a source in the first variant that works, attaches it and pins it below
  * dir/SOURCE. before is the capture that is there, or NULL: then what is attached
- * does nothing until handover_run(). lacks says what is lost with it, or all of it and why.
+ * does nothing until handover_run(). lacks says what is lost with it, or that all of it is, why,
+ * and what to do about it.
  */
 int source_build(enum kernel_source source, const struct kernel_opts *o, const char *dir,
 		 const struct capture *before, int cgroup_fd, uint64_t generation, char *lacks,

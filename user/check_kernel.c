@@ -19,14 +19,13 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "config/config.h"
+#include "user/kernel_cure.h"
 #include "user/probe.h"
 #include "user/source.h"
 #include "user/util/cleanup.h"
@@ -35,16 +34,6 @@
 #define BTF_FILE  "/sys/kernel/btf/vmlinux"
 #define BPFFS	  "/sys/fs/bpf"
 #define PATH_SIZE 512
-
-/* The first line of a small file, without its newline; empty when it can not be read. */
-static void read_line(const char *path, char *ret, size_t size)
-{
-	_cleanup_fclose_ FILE *f = fopen(path, "re");
-
-	if (!f || !fgets(ret, (int)size, f))
-		ret[0] = '\0';
-	ret[strcspn(ret, "\n")] = '\0';
-}
 
 /* NAME= of os-release(5), as archives of BTF name their folders. */
 static void read_os(const char *name, char *ret, size_t size)
@@ -115,27 +104,17 @@ static void check_btf(const struct check *c, const struct utsname *uts)
 
 /* ------------------------------------------------------------------ programs */
 
-static const char *cure_of(int err)
-{
-	switch (-err) {
-	case ESRCH:
-		return "see kernel.btf";
-	case EPERM:
-	case EACCES:
-		return "run it as root; in a container: with CAP_BPF, CAP_PERFMON and "
-		       "CAP_NET_ADMIN, or privileged";
-	case ENOMEM:
-		return "free memory, or raise the memory limit of this cgroup";
-	default:
-		return "another kernel, or live with it: the other programs work without it; "
-		       "--log-level debug shows what the kernel says";
-	}
-}
-
 /* libbpf says "no such process" of what BTF does not have. */
 static const char *reason_of(int err)
 {
 	return err == -ESRCH ? "no such hook in the kernel's BTF" : log_strerror(err);
+}
+
+static const char *other_cure(int err)
+{
+	return err == -ESRCH ? "see kernel.btf"
+			     : "another kernel, or live with it: the other programs work without "
+			       "it; --log-level debug shows what the kernel says";
 }
 
 static void on_trial(void *arg, const struct kernel_trial *t)
@@ -156,7 +135,8 @@ static void on_trial(void *arg, const struct kernel_trial *t)
 			     t->optional && t->err == -ENOENT
 				     ? "mount -t tracefs tracefs /sys/kernel/tracing; a run tries "
 				       "that by itself"
-				     : cure_of(t->err),
+			     : t->cure && t->err != -ESRCH ? t->cure
+							   : other_cure(t->err),
 			     "%s: missing (%s: %s); lost: %s", t->source_name, t->why,
 			     reason_of(t->err), t->lost);
 }
@@ -175,6 +155,7 @@ static void check_programs(const struct check *c)
 			    [KERNEL_NAMES] =
 				    config->flows && (config->flows_dns || config->flows_tls) },
 		.events = source_events_classes(config),
+		.environment = config->events_environment,
 		.names_dns = config->flows_dns,
 		.names_tls = config->flows_tls,
 		.active_ns = config->flows_active_timeout_ms * 1000000,
@@ -188,53 +169,14 @@ static void check_programs(const struct check *c)
 
 static void check_lockdown(const struct check *c)
 {
-	char line[128], *mode, *end;
+	char mode[32] = "none";
 
-	read_line("/sys/kernel/security/lockdown", line, sizeof(line));
-	mode = strchr(line, '[');
-	if (mode) {
-		mode++;
-		end = strchr(mode, ']');
-		if (end)
-			*end = '\0';
-	}
-	if (mode && !strcmp(mode, "confidentiality"))
+	if (kernel_lockdown(mode, sizeof(mode)) && !strcmp(mode, "confidentiality"))
 		finding_tell(&c->sink, FINDING_FAIL, "kernel.lockdown",
 			     "boot with lockdown=integrity, or without lockdown=",
 			     "confidentiality: BPF programs may not read the kernel's memory");
 	else
-		finding_tell(&c->sink, FINDING_OK, "kernel.lockdown", NULL, "%s",
-			     mode ? mode : "none");
-}
-
-/*
- * In a child, which can raise the limit no more: does a map need it? Newer
- * kernels charge BPF's memory to the cgroup instead.
- */
-static bool is_memlock_counted(void)
-{
-	int status = 0;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		struct rlimit none = { 0, 0 };
-		union bpf_attr attr = {
-			.map_type = BPF_MAP_TYPE_ARRAY,
-			.key_size = 4,
-			.value_size = 8,
-			.max_entries = 1,
-		};
-		long fd;
-
-		if (setrlimit(RLIMIT_MEMLOCK, &none) < 0)
-			_exit(0);
-		/* Not by libbpf, which would raise the limit. */
-		fd = syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof(attr));
-		_exit(fd < 0 && errno == EPERM);
-	}
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1;
+		finding_tell(&c->sink, FINDING_OK, "kernel.lockdown", NULL, "%s", mode);
 }
 
 static void check_memlock(const struct check *c)
@@ -243,7 +185,7 @@ static void check_memlock(const struct check *c)
 
 	if (!check_has_cap(CAP_BPF) && !check_has_cap(CAP_SYS_ADMIN))
 		return; /* told with the capabilities */
-	if (!is_memlock_counted())
+	if (!kernel_counts_memlock())
 		finding_tell(&c->sink, FINDING_OK, "kernel.memlock", NULL,
 			     "not needed: this kernel charges BPF's memory to the cgroup");
 	else if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_max == RLIM_INFINITY)
@@ -304,7 +246,8 @@ static void check_bpffs(const struct check *c)
 	if (statfs(there, &fs) == 0 && fs.f_type == BPF_FS_MAGIC) {
 		err = try_pin(there);
 		if (err)
-			finding_tell(&c->sink, FINDING_FAIL, "kernel.bpffs", cure_of(err),
+			finding_tell(&c->sink, FINDING_FAIL, "kernel.bpffs",
+				     kernel_cure(err, KERNEL_LOAD),
 				     "%s: nothing can be pinned there: %s", there,
 				     log_strerror(err));
 		else
@@ -324,42 +267,43 @@ static void check_bpffs(const struct check *c)
 			     "no bpffs at " BPFFS ", and no right to mount one (CAP_SYS_ADMIN)");
 }
 
+static bool has_cgroup_v1(void)
+{
+	struct mntent *m;
+	FILE *f = setmntent("/proc/self/mounts", "re");
+	bool found = false;
+
+	while (f && !found && (m = getmntent(f)))
+		found = !strcmp(m->mnt_type, "cgroup");
+	if (f)
+		endmntent(f);
+	return found;
+}
+
 static void check_cgroup(const struct check *c)
 {
 	static const char mount_cure[] =
-		"mount -t cgroup2 none /sys/fs/cgroup/unified, or boot with "
-		"systemd.unified_cgroup_hierarchy=1";
-	_cleanup_free_ char *root = NULL;
-	bool v1 = false;
-	char path[PATH_SIZE];
-	struct mntent *m;
-	FILE *f;
+		"run it with CAP_SYS_ADMIN; or mount -t cgroup2 none /sys/fs/cgroup/unified; or "
+		"boot with systemd.unified_cgroup_hierarchy=1";
+	_cleanup_close_ int fd = -1;
+	char where[PATH_SIZE];
+	bool is_root;
 
-	f = setmntent("/proc/self/mounts", "re");
-	while (f && (m = getmntent(f))) {
-		if (!strcmp(m->mnt_type, "cgroup2") && !root)
-			root = strdup(m->mnt_dir);
-		v1 |= !strcmp(m->mnt_type, "cgroup");
-	}
-	if (f)
-		endmntent(f);
-	if (!root) {
+	fd = cgroup_root_open(where, sizeof(where), &is_root);
+	if (fd < 0)
 		finding_tell(&c->sink, FINDING_FAIL, "kernel.cgroup", mount_cure,
 			     "no cgroup-v2 tree is mounted%s: no UDP and ICMP flows",
-			     v1 ? " (only v1)" : "");
-		return;
-	}
-	/* cgroup.type is in every cgroup but the root of the tree. */
-	snprintf(path, sizeof(path), "%s/cgroup.type", root);
-	if (access(path, F_OK) == 0)
+			     has_cgroup_v1() ? " (only v1)" : "");
+	else if (!is_root)
 		finding_tell(&c->sink, FINDING_WARN, "kernel.cgroup",
 			     "in a container: use the host's cgroup namespace and mount",
 			     "%s is not the root of the tree: UDP and ICMP flows of other cgroups "
 			     "are not seen",
-			     root);
+			     where);
 	else
-		finding_tell(&c->sink, FINDING_OK, "kernel.cgroup", NULL, "v2 root at %s%s", root,
-			     v1 ? ", beside v1 (hybrid)" : "");
+		finding_tell(&c->sink, FINDING_OK, "kernel.cgroup", NULL, "v2 root %s%s%s",
+			     *where == '/' ? "at " : "", where,
+			     has_cgroup_v1() ? ", beside v1" : "");
 }
 
 /* ------------------------------------------------------------------ others of us */

@@ -26,12 +26,15 @@
 #include "config/config.h"
 #include "output/spool.h"
 #include "user/books.h"
+#include "user/cgroup.h"
 #include "user/collector_sandbox.h"
+#include "user/container_names.h"
 #include "user/flow_rules.h"
 #include "user/host.h"
 #include "user/losses.h"
 #include "user/monitor.h"
 #include "user/names.h"
+#include "user/nat.h"
 #include "user/probe.h"
 #include "user/process.h"
 #include "user/record.h"
@@ -40,7 +43,9 @@
 #include "user/secrets.h"
 #include "user/shipper_process.h"
 #include "user/source.h"
+#include "user/source_backfill.h"
 #include "user/source_self.h"
+#include "user/task_ids.h"
 #include "user/users.h"
 #include "user/util/clock.h"
 #include "user/util/log.h"
@@ -87,6 +92,7 @@ struct collector {
 	char status[160];    /* what the service manager shows while all is well */
 	struct source *self; /* one of them */
 	struct losses *losses;
+	struct container_names *containers;  /* NULL: not wanted, or not to be had */
 	struct monitor *monitor;	     /* NULL: none */
 	struct books *books;		     /* as they were read last */
 	uint64_t run_id;		     /* CLOCK_BOOTTIME when we began */
@@ -269,6 +275,8 @@ static void read_books(void *arg, struct books *ret, enum books_extent extent)
 					   .sources = list,
 					   .n_sources = c->n_sources,
 					   .names = c->sink.names,
+					   .nat = c->sink.nat,
+					   .containers = c->containers,
 					   .losses = c->losses,
 					   .shipper = c->shipper,
 					   .hostname = c->host.name,
@@ -426,6 +434,8 @@ static void on_tick(void *arg, uint64_t now_ms)
 	spool_tick(c->spool, now_ms);
 	tell_drops(c, now_ms);
 	shipper_check_view(c->shipper);
+	if (c->sink.nat)
+		kernel_set_nat(c->kernel, nat_is_used(c->sink.nat, now_ms));
 	refresh_rules(c);
 	c->appended[++c->ticks % (RATE_SECONDS + 1)] = appended_now(c);
 	if (!c->stuck_since_ms)
@@ -481,7 +491,9 @@ static uint64_t ring_samples(const struct collector *c)
 	uint64_t n = 0;
 
 	for (int i = 0; i < c->n_sources; i++)
-		if (c->sources[i].source->ops->id != SOURCE_KERNEL_LOG)
+		if (c->sources[i].source->ops->id != SOURCE_KERNEL_LOG &&
+		    c->sources[i].source->ops->id != SOURCE_BACKFILL &&
+		    c->sources[i].source->ops->id != SOURCE_FILES)
 			n += c->sources[i].source->stats.samples;
 	return n;
 }
@@ -503,6 +515,22 @@ static void drain_until_quiet(struct collector *c, uint64_t now_ms)
 	}
 }
 
+/* The tables may hold more flows than the ring: those that found no room come with the next sweep.
+ */
+static void sweep_until_empty(struct collector *c, uint64_t now_ms)
+{
+	struct kernel_counters before = { 0 }, after = { 0 };
+
+	do {
+		before = after;
+		kernel_sweep(c->kernel, true);
+		drain_all(c, now_ms);
+		if (kernel_get_counters(c->kernel, KERNEL_FLOWS, &after) < 0)
+			return;
+		/* The first time it is not known how many were put off before. */
+	} while (after.reports_put_off != before.reports_put_off && !c->stuck_since_ms);
+}
+
 /* Nothing more enters the spool: what is in the rings must outlive this process. */
 static void leave_to_the_next(struct collector *c, const char *which)
 {
@@ -510,6 +538,19 @@ static void leave_to_the_next(struct collector *c, const char *which)
 	log_warning("spool %s: can not be written still: what is not in it stays in the kernel%s; "
 		    "the next start takes it over, \"sekoia-ebpf cleanup\" gives it up",
 		    c->config->spool_dir, which);
+}
+
+/* The kernel keeps nothing of these for the next one. */
+static void flush_files(struct collector *c)
+{
+	for (int i = 0; i < c->n_sources; i++) {
+		struct source *s = c->sources[i].source;
+
+		while (s->ops->id == SOURCE_FILES && !s->ops->flush(s, &c->sink, true))
+			if (commit(c))
+				return;
+	}
+	drain_all(c, c->sink.now_ms);
 }
 
 /*
@@ -520,6 +561,7 @@ static void hand_over(struct collector *c, uint64_t now_ms)
 	c->handing_over = true;
 	log_info("handing over: the kernel goes on collecting for the next start");
 	drain_all(c, now_ms);
+	flush_files(c);
 	watch_sources(c, false);
 	loop_timer_cancel(&c->drain_timer);
 	/* Answers that are on their way save the next one from sending that again. */
@@ -573,7 +615,7 @@ static void on_signal(void *arg, int signo)
 	}
 
 	if (signo == SIGUSR2 && !c->stopping) {
-		c->stopping = true;
+		c->stopping = c->sink.stopping = true;
 		hand_over(c, now_ms);
 		return;
 	}
@@ -582,7 +624,7 @@ static void on_signal(void *arg, int signo)
 		shipper_stop(c->shipper, now_ms, on_shipper_stopped, c);
 		return;
 	}
-	c->stopping = true;
+	c->stopping = c->sink.stopping = true;
 	/* Longer than the manager would wait by itself, perhaps. */
 	notify_send(&c->notify, "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%llu",
 		    (unsigned long long)(c->config->stop_timeout_ms + STOP_SPARE_MS) * 1000);
@@ -597,7 +639,7 @@ static void on_signal(void *arg, int signo)
 			kernel_end_flows(c->kernel);
 			kernel_detach(c->kernel);
 			drain_until_quiet(c, now_ms);
-			kernel_sweep(c->kernel, true);
+			sweep_until_empty(c, now_ms);
 		}
 		drain_all(c, now_ms);
 		flush_sources(c, true);
@@ -718,6 +760,7 @@ static int open_kernel(struct collector *c)
 			    [KERNEL_NAMES] =
 				    config->flows && (config->flows_dns || config->flows_tls) },
 		.events = source_events_classes(config),
+		.environment = config->events_environment,
 		.names_dns = config->flows_dns,
 		.names_tls = config->flows_tls,
 		.flow_ring_bytes = config->ring_flows_bytes,
@@ -730,11 +773,12 @@ static int open_kernel(struct collector *c)
 		.loopback = config->flows_loopback,
 	};
 	char text[400] = "";
+	bool is_root;
 	int err;
 
 	if (!config->flows && !config->journal && !o.events)
 		return 0;
-	c->cgroup_root_fd = cgroup_root_open(text, sizeof(text));
+	c->cgroup_root_fd = cgroup_root_open(text, sizeof(text), &is_root);
 	err = flow_rules_new(config, c->cgroup_root_fd, NULL, text, sizeof(text), &c->rules);
 	if (err) {
 		log_error("%s", text);
@@ -846,6 +890,48 @@ static void open_monitor(struct collector *c)
 			    log_strerror(err));
 }
 
+/* What journald stored while its messages were not captured. tap is the journal's source. */
+static int open_backfill(struct collector *c, struct source *tap, int n_rings)
+{
+	struct source_backfill_opts o = { .config = c->config,
+					  .next_seq = spool_next_seq(c->spool) };
+	struct kernel_counters counters;
+	struct spool_position at;
+	struct source *s = NULL;
+	bool known;
+	int err;
+
+	if (!kernel_has(c->kernel, KERNEL_JOURNAL))
+		return 0;
+	known = spool_position(c->spool, SOURCE_BACKFILL, &at) == 0;
+	o.is_new = !kernel_was_adopted(c->kernel) && n_rings == 1;
+	o.has_lost = !o.is_new && kernel_get_counters(c->kernel, KERNEL_JOURNAL, &counters) == 0 &&
+		     counters.ring_full;
+	err = source_backfill_new(&o, known ? &at : NULL, &s);
+	if (!err)
+		source_journal_note_to(tap, source_backfill_reads(s));
+	return watch(c, err, s, "journal.backfill");
+}
+
+/* Behind the kernel events, so that an exec is known before what it did. */
+static int open_files(struct collector *c)
+{
+	struct spool_position at;
+	bool known = spool_position(c->spool, SOURCE_FILES, &at) == 0;
+	struct source *s = NULL;
+	char text[300] = "";
+
+	c->sink.tasks = calloc(1, sizeof(*c->sink.tasks));
+	if (!c->sink.tasks)
+		return watch(c, -ENOMEM, NULL, "files");
+	if (source_files_new(c->config, c->sink.tasks, known ? &at : NULL, text, sizeof(text),
+			     &s)) {
+		log_warning("files: %s; changes of files (events.files) are not captured", text);
+		return 0;
+	}
+	return watch(c, 0, s, "files");
+}
+
 static int open_sources(struct collector *c)
 {
 	struct kernel_ring rings[KERNEL_OLDER_MAX + 1];
@@ -872,12 +958,16 @@ static int open_sources(struct collector *c)
 		err = source_journal_new(c->kernel, c->config, known ? &at : NULL,
 					 spool_next_seq(c->spool), &s);
 		err = watch(c, err, s, "journal");
+		if (!err)
+			err = open_backfill(c, s, kernel_rings(c->kernel, KERNEL_JOURNAL, rings));
 	}
 	if (!err && c->kernel && kernel_rings(c->kernel, KERNEL_EVENTS, rings)) {
 		known = spool_position(c->spool, SOURCE_EVENTS, &at) == 0;
 		err = source_events_new(c->kernel, known ? &at : NULL, &s);
 		err = watch(c, err, s, "events");
 	}
+	if (!err && c->config->events && c->config->events_files)
+		err = open_files(c);
 	if (!err && c->config->kernel_log) {
 		known = spool_position(c->spool, SOURCE_KERNEL_LOG, &at) == 0;
 		err = source_kmsg_new("/dev/kmsg", known ? &at : NULL, &s);
@@ -912,6 +1002,15 @@ static int find_exec(void *arg, uint32_t pid, uint64_t start_ns, struct process_
 	return 0;
 }
 
+/* One that is gone by now the kernel has seen when it was made, perhaps. */
+static int find_cgroup(void *arg, uint64_t cgroup_id, char *ret, size_t size)
+{
+	const struct collector *c = arg;
+	int err = cgroup_find_path(c->cgroup_root_fd, cgroup_id, ret, size);
+
+	return err && c->kernel ? kernel_find_cgroup(c->kernel, cgroup_id, ret, size) : err;
+}
+
 static void mask_args(void *arg, char *args, size_t len)
 {
 	const struct collector *c = arg;
@@ -919,10 +1018,51 @@ static void mask_args(void *arg, char *args, size_t len)
 	secrets_mask(c->config, args, len);
 }
 
+static void name_container(void *arg, const struct container_info *info, struct container_name *ret)
+{
+	const struct collector *c = arg;
+
+	container_names_find(c->containers, info, c->sink.now_ms, ret);
+}
+
+/* Without them all is there but the names. */
+static int open_containers(struct collector *c)
+{
+	int err;
+
+	if (!c->config->containers_names)
+		return 0;
+	err = container_names_new(c->config->containers_root, 0, &c->containers);
+	if (err == -ENOMEM)
+		return err;
+	if (err)
+		log_warning("containers.root %s: %s; containers are told without their names",
+			    c->config->containers_root, log_strerror(err));
+	else
+		record_set_container_names(c->sink.record, name_container, c);
+	return 0;
+}
+
+/* Where no connection is tracked none is translated. */
+static void open_nat(struct collector *c)
+{
+	int err;
+
+	if (!c->kernel || !c->config->flows || !c->config->flows_nat || !nat_is_possible())
+		return;
+	err = nat_new(&c->sink.nat);
+	if (err)
+		log_warning("nat: %s; flows do not tell what this host translates",
+			    log_strerror(err));
+	kernel_set_nat(c->kernel, nat_is_used(c->sink.nat, loop_now_ms(c->loop)));
+}
+
 static int open_sink(struct collector *c)
 {
 	struct process_opts o = { .lookup = c->kernel ? find_exec : NULL,
 				  .lookup_arg = c->kernel,
+				  .find_cgroup = find_cgroup,
+				  .find_cgroup_arg = c,
 				  .mask = mask_args,
 				  .mask_arg = c };
 	struct record_opts r = {
@@ -942,6 +1082,8 @@ static int open_sink(struct collector *c)
 		err = users_new(NULL, &c->sink.users);
 	if (!err)
 		err = routes_new(c->config->intake_routes, &c->sink.routes);
+	if (!err)
+		err = open_containers(c);
 	interfaces_init(&c->sink.interfaces);
 	c->sink.own.collector = (uint32_t)getpid();
 	c->sink.config = c->config;
@@ -964,6 +1106,7 @@ static int enter_sandbox(const struct collector *c)
 		.kernel_log = c->config->kernel_log,
 		.spool_dir = c->config->spool_dir,
 		.reader_uid = c->reader_uid,
+		.cgroup_root_fd = c->cgroup_root_fd,
 	};
 
 	return collector_sandbox_enter(&s);
@@ -987,6 +1130,9 @@ static void done(struct collector *c)
 	users_free(c->sink.users);
 	routes_free(c->sink.routes);
 	names_free(c->sink.names);
+	nat_free(c->sink.nat);
+	container_names_free(c->containers);
+	free(c->sink.tasks);
 	losses_free(c->losses);
 	free(c->books);
 	spool_free(c->spool);
@@ -1040,6 +1186,7 @@ int collector_run(const struct config *config)
 		return EXIT_FAILURE;
 	c.appended_then = c.appended[0] = appended_now(&c);
 	open_monitor(&c);
+	open_nat(&c);
 	err = loop_signals(c.loop, signals, 4, on_signal, &c);
 	if (!err)
 		err = shipper_start(c.loop, config, &c.shipper);

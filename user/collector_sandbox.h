@@ -17,6 +17,7 @@ struct collector_sandbox {
 	bool kernel_log;       /* and /dev/kmsg, which may have to be opened again */
 	const char *spool_dir; /* to be made again when it is removed */
 	uid_t reader_uid;      /* the only user that files may be given to */
+	int cgroup_root_fd;    /* cgroups may be opened by their number below it; -1: none */
 };
 
 /*

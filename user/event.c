@@ -156,6 +156,9 @@ static int decode_exec(const void *sample, size_t size, struct exec_event *ret)
 		return -EBADMSG;
 	copy_known(&e, sizeof(e), sample, size - left);
 	at = base + size - left;
+	if (e.environment_len > EVENT_ENVIRONMENT_MAX ||
+	    e.environment_len > size - left - EVENT_EXEC_MIN)
+		return -EBADMSG;
 
 	*ret = (struct exec_event){
 		.euid = e.euid,
@@ -164,6 +167,8 @@ static int decode_exec(const void *sample, size_t size, struct exec_event *ret)
 		.path_cut = e.flags & EXEC_PATH_CUT,
 		.cwd_cut = e.flags & EXEC_CWD_CUT,
 		.no_args = e.flags & EXEC_NO_ARGS,
+		.environment_cut = e.flags & EXEC_ENVIRONMENT_CUT,
+		.environment = { at - e.environment_len, e.environment_len },
 		.script = e.flags & EXEC_SCRIPT,
 		.memfd = e.flags & EXEC_MEMFD,
 		.deleted = e.flags & EXEC_DELETED,
@@ -257,6 +262,32 @@ static int decode_packet(const void *sample, size_t size, struct packet_sample *
 	return 0;
 }
 
+static int decode_flood(const void *sample, size_t size, struct flood_sample *ret)
+{
+	struct event_flood e;
+
+	copy_known(&e, sizeof(e), sample, size);
+	if (e.source.ip_version != 4 && e.source.ip_version != 6)
+		return -EBADMSG;
+	if (e.source.direction != FLOW_IN && e.source.direction != FLOW_OUT)
+		return -EBADMSG;
+	if (e.source.prefix_len > (e.source.ip_version == 4 ? 32 : 128))
+		return -EBADMSG;
+	*ret = (struct flood_sample){
+		.start_ns = e.start_ns && e.start_ns < e.last_ns ? e.start_ns : e.last_ns,
+		.last_ns = e.last_ns,
+		.packets = e.packets,
+		.bytes = e.bytes,
+		.flows = e.flows,
+		.prefix_len = e.source.prefix_len,
+		.ip_version = e.source.ip_version,
+		.protocol = e.source.protocol,
+		.outbound = e.source.direction == FLOW_OUT,
+	};
+	memcpy(ret->network, e.source.address, sizeof(ret->network));
+	return 0;
+}
+
 int event_decode(const void *sample, size_t size, struct event *ret)
 {
 	struct event_header h;
@@ -304,6 +335,12 @@ int event_decode(const void *sample, size_t size, struct event *ret)
 			return -EBADMSG;
 		ret->kind = EVENT_IS_PACKET;
 		r = decode_packet(sample, h.size, &ret->packet);
+		break;
+	case EVENT_FLOOD:
+		if (h.size < EVENT_FLOOD_MIN)
+			return -EBADMSG;
+		ret->kind = EVENT_IS_FLOOD;
+		r = decode_flood(sample, h.size, &ret->flood);
 		break;
 	default:
 		return -EBADMSG;

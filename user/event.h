@@ -19,6 +19,7 @@ enum event_kind {
 	EVENT_IS_EXIT,
 	EVENT_IS_ACTION,
 	EVENT_IS_PACKET,
+	EVENT_IS_FLOOD,
 };
 
 struct task_ref {
@@ -68,6 +69,7 @@ struct exec_event {
 	uint32_t euid, egid;
 	bool args_cut, path_cut, cwd_cut; /* paths have their end only */
 	bool no_args;			  /* they could not be read */
+	bool environment_cut;		  /* there are more names */
 	bool script;			  /* path is the interpreter, file the script */
 	bool memfd, deleted, privileged;
 	uint32_t args_total; /* bytes, before they were cut */
@@ -75,6 +77,8 @@ struct exec_event {
 	struct slice file;   /* as it was given to execve() */
 	struct slice cwd;    /* absolute */
 	struct slice args;   /* each ended by a NUL; the last one perhaps not */
+	struct slice
+		environment; /* names of variables, each ended by a NUL; empty: not asked for */
 };
 
 struct exit_event {
@@ -129,6 +133,16 @@ struct packet_sample {
 	struct slice data;
 };
 
+/* Flows that were not followed one by one, by where their packets came from. */
+struct flood_sample {
+	uint64_t start_ns, last_ns; /* CLOCK_BOOTTIME */
+	uint64_t packets, bytes, flows;
+	uint8_t network[16]; /* network order; IPv4 in the first four */
+	uint8_t prefix_len;  /* 0: from anywhere, of any protocol */
+	uint8_t ip_version, protocol;
+	bool outbound;
+};
+
 struct event {
 	enum event_kind kind;
 	uint64_t boot_ns;
@@ -139,6 +153,7 @@ struct event {
 		struct exit_event exit;
 		struct action_event action;
 		struct packet_sample packet;
+		struct flood_sample flood;
 	};
 };
 

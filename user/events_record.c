@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "user/action_text.h"
+#include "user/file_watch.h"
 
 #define FACILITY_AUTHPRIV (10 << 3)
 #define SEVERITY_NOTICE	  5
@@ -84,6 +85,23 @@ static void put_cgroup(struct json_writer *w, const struct task_ref *task)
 		json_u64(w, "cgroup_id", task->cgroup_id);
 }
 
+/* A NUL behind each. */
+static void put_names(struct json_writer *w, const char *key, struct slice names)
+{
+	if (!names.len)
+		return;
+	json_array(w, key);
+	while (names.len) {
+		size_t n = strnlen(names.p, names.len);
+
+		json_slice(w, NULL, (struct slice){ names.p, n });
+		n += n < names.len;
+		names.p += n;
+		names.len -= n;
+	}
+	json_array_end(w);
+}
+
 static void put_exec(struct record *r, struct json_writer *w, const struct event *e,
 		     const struct event_details *d)
 {
@@ -96,7 +114,7 @@ static void put_exec(struct record *r, struct json_writer *w, const struct event
 		json_slice(w, "working_directory", x->cwd);
 	json_object_end(w);
 	put_user(w, &x->task, x->euid, d);
-	record_put_container(w, &d->process->container);
+	record_put_container(r, w, &d->process->container);
 	json_object(w, RECORD_JSON_NAME);
 	json_object(w, "exec");
 	if (x->file.len)
@@ -109,6 +127,8 @@ static void put_exec(struct record *r, struct json_writer *w, const struct event
 		json_u64(w, "args_cut", x->args_total - x->args.len);
 	put_bool(w, "path_cut", x->path_cut);
 	put_bool(w, "working_directory_cut", x->cwd_cut);
+	put_names(w, "environment", x->environment);
+	put_bool(w, "environment_cut", x->environment_cut);
 	json_object_end(w);
 	put_cgroup(w, &x->task);
 	json_object_end(w);
@@ -132,7 +152,7 @@ static void put_exit(struct record *r, struct json_writer *w, const struct event
 	json_time_us(w, "end", end_us);
 	json_object_end(w);
 	put_user(w, &x->task, x->task.uid, d);
-	record_put_container(w, &d->process->container);
+	record_put_container(r, w, &d->process->container);
 	json_object(w, RECORD_JSON_NAME);
 	json_object(w, "exit");
 	if (x->signal)
@@ -392,7 +412,7 @@ static void put_action(struct record *r, struct json_writer *w, const struct eve
 	json_object_end(w);
 	if (d->process) {
 		record_put_process(r, w, d->process);
-		record_put_container(w, &d->process->container);
+		record_put_container(r, w, &d->process->container);
 	}
 	if (a->task.pid)
 		put_user(w, &a->task, a->task.uid, d);
@@ -426,6 +446,138 @@ int events_record_format(struct record *r, const struct event *e, const struct e
 		.time_us = time_us,
 		.class = MSG_KERNEL,
 		.pri = FACILITY_AUTHPRIV | severity,
+		.host = r->hostname,
+		.app = SLICE(RECORD_NAME),
+		.json = { r->json, json_len(&w) },
+	};
+	return 0;
+}
+
+/* ------------------------------------------------------------------ files */
+
+/* The first one that happened is what it is called; in this order. */
+static const struct {
+	uint32_t change;
+	const char *type, *action, *word, *text;
+} changes[] = {
+	{ FILE_DELETED, "deletion", "file-delete", "delete", "deleted" },
+	{ FILE_MOVED, "deletion", "file-move", "move", "moved away" },
+	{ FILE_CREATED, "creation", "file-create", "create", "created" },
+	{ FILE_RENAMED, "change", "file-replace", "replace", "replaced by another file" },
+	{ FILE_WRITTEN | FILE_CLOSED, "change", "file-write", "write", "written" },
+	{ FILE_ATTRIBUTES, "change", "file-attributes", "attributes", "given other attributes" },
+	{ 0, "change", "file-change", NULL, "changed" },
+};
+#define N_CHANGES (sizeof(changes) / sizeof(changes[0]))
+
+/* What is there after all was not deleted for long. */
+static size_t main_change(const struct file_event *e)
+{
+	size_t i = 0;
+
+	while (i + 1 < N_CHANGES &&
+	       (!(changes[i].change & e->changes) ||
+		(e->there && changes[i].change & (FILE_DELETED | FILE_MOVED) &&
+		 e->changes & ~(uint32_t)(FILE_DELETED | FILE_MOVED | FILE_ATTRIBUTES))))
+		i++;
+	return i;
+}
+
+static const char *file_type(mode_t mode)
+{
+	return S_ISREG(mode) ? "file" : S_ISDIR(mode) ? "dir" : S_ISLNK(mode) ? "symlink" : "other";
+}
+
+static void put_number(struct json_writer *w, const char *key, uint64_t number)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)number);
+	json_str(w, key, text);
+}
+
+static void put_file(struct json_writer *w, const struct file_event *e,
+		     const struct event_details *d)
+{
+	const char *slash = memrchr(e->path.p, '/', e->path.len);
+	size_t at = slash ? (size_t)(slash - e->path.p) : 0;
+	char mode[16];
+
+	json_object(w, "file");
+	json_slice(w, "path", e->path);
+	json_slice(w, "name", (struct slice){ e->path.p + at + 1, e->path.len - at - 1 });
+	json_slice(w, "directory", (struct slice){ e->path.p, at ? at : 1 });
+	if (e->there) {
+		json_str(w, "type", file_type(e->stat->st_mode));
+		snprintf(mode, sizeof(mode), "%04o", e->stat->st_mode & 07777);
+		json_str(w, "mode", mode);
+		put_number(w, "uid", e->stat->st_uid);
+		put_number(w, "gid", e->stat->st_gid);
+		put_text(w, "owner", d->owner_name);
+		put_number(w, "inode", e->stat->st_ino);
+		json_u64(w, "size", (uint64_t)e->stat->st_size);
+		json_time_us(w, "mtime",
+			     (uint64_t)e->stat->st_mtim.tv_sec * 1000000 +
+				     (uint64_t)e->stat->st_mtim.tv_nsec / 1000);
+	}
+	json_object_end(w);
+}
+
+int events_record_file(struct record *r, const struct file_event *e, const struct event_details *d,
+		       struct msg *ret)
+{
+	uint64_t from_us = e->unseen_us ? e->unseen_us : record_real_us(r, e->first_ns);
+	size_t what = main_change(e);
+	struct reason why = { .len = 0 };
+	struct json_writer w;
+
+	say_reason(&why, "%.*s %s", TEXT(e->path), changes[what].text);
+	if (e->unseen_us)
+		say_reason(&why, " while nobody watched");
+	else if (d->process && d->process->name.len)
+		say_reason(&why, " by %.*s (pid %u)", TEXT(d->process->name), e->task.pid);
+	else if (e->task.pid)
+		say_reason(&why, " by pid %u", e->task.pid);
+
+	record_begin(r, &w, from_us);
+	open_event(r, &w, "file", changes[what].type, changes[what].action);
+	if (!e->unseen_us && e->last_ns > e->first_ns) {
+		json_time_us(&w, "start", from_us);
+		json_time_us(&w, "end", record_real_us(r, e->last_ns));
+	}
+	json_str(&w, "outcome", "success");
+	json_slice(&w, "reason", (struct slice){ why.text, why.len });
+	json_object_end(&w);
+	put_file(&w, e, d);
+	json_object(&w, RECORD_JSON_NAME);
+	json_object(&w, "file");
+	if (e->changes) {
+		json_array(&w, "changes");
+		for (size_t i = 0; i < N_CHANGES; i++)
+			if (changes[i].change & e->changes)
+				json_str(&w, NULL, changes[i].word);
+		json_array_end(&w);
+		json_u64(&w, "notices", e->notices);
+	}
+	if (e->unseen_us)
+		json_time_us(&w, "not_watched_since", e->watched_until_us);
+	json_object_end(&w);
+	put_cgroup(&w, &e->task);
+	json_object_end(&w);
+	if (d->process) {
+		record_put_process(r, &w, d->process);
+		record_put_container(r, &w, &d->process->container);
+	}
+	if (e->has_ids)
+		put_user(&w, &e->task, e->task.uid, d);
+	json_object_end(&w);
+	if (!json_len(&w))
+		return -EMSGSIZE;
+	*ret = (struct msg){
+		.seq = r->seq,
+		.time_us = from_us,
+		.class = MSG_KERNEL,
+		.pri = FACILITY_AUTHPRIV | SEVERITY_NOTICE,
 		.host = r->hostname,
 		.app = SLICE(RECORD_NAME),
 		.json = { r->json, json_len(&w) },

@@ -49,6 +49,11 @@ static const char *const transport_names[256] = {
 	[PROTO_UDPLITE] = "udplite",
 };
 
+const char *flow_transport_name(uint8_t protocol)
+{
+	return transport_names[protocol];
+}
+
 /* Linux's numbers, spelled out: they cross the ring, and strerror() follows the locale. */
 static const struct {
 	uint32_t number;
@@ -176,6 +181,68 @@ static void put_reason(struct json_writer *w, const struct flow *f)
 	json_str(w, "reason", text);
 }
 
+/* An end as it is on the other side of the translation. */
+struct nat_end {
+	char ip[INET6_ADDRSTRLEN];
+	uint16_t port;
+	bool changed;
+};
+
+static void nat_end_init(struct nat_end *e, const struct flow *f, const struct nat_view *v,
+			 bool local)
+{
+	*e = (struct nat_end){ .changed = local ? v->local_changed : v->remote_changed,
+			       .port = local ? v->local_port : v->remote_port };
+	inet_ntop(f->ip_version == 4 ? AF_INET : AF_INET6, local ? v->local : v->remote, e->ip,
+		  sizeof(e->ip));
+}
+
+static void put_nat_ipfix(struct json_writer *w, const struct flow *f, const struct nat_view *v)
+{
+	bool v6 = f->ip_version == 6;
+	struct nat_end e;
+
+	if (!v || v->before)
+		return;
+	nat_end_init(&e, f, v, f->outbound);
+	if (e.changed) {
+		json_str(w, v6 ? "postNATSourceIPv6Address" : "postNATSourceIPv4Address", e.ip);
+		json_u64(w, "postNAPTSourceTransportPort", e.port);
+	}
+	nat_end_init(&e, f, v, !f->outbound);
+	if (e.changed) {
+		json_str(w, v6 ? "postNATDestinationIPv6Address" : "postNATDestinationIPv4Address",
+			 e.ip);
+		json_u64(w, "postNAPTDestinationTransportPort", e.port);
+	}
+}
+
+static void put_nat_end(struct json_writer *w, const char *key, const struct flow *f,
+			const struct nat_view *v, bool local)
+{
+	struct nat_end e;
+
+	nat_end_init(&e, f, v, local);
+	if (!e.changed)
+		return;
+	json_object(w, key);
+	json_str(w, "ip", e.ip);
+	json_u64(w, "port", e.port);
+	json_object_end(w);
+}
+
+/* What the kernel sends by itself, from sockets that are nobody's. */
+static bool has_no_socket(const struct flow *f)
+{
+	static const uint8_t v4[] = { 0, 3, 4, 5, 11, 12, 14, 18 };
+	static const uint8_t v6[] = { 1, 2, 3, 4, 129, 130, 131, 132, 133, 135, 136, 137, 143 };
+	const uint8_t *types = f->protocol == PROTO_ICMP ? v4 : v6;
+	size_t n = f->protocol == PROTO_ICMP ? sizeof(v4) : sizeof(v6);
+
+	return is_icmp(f->protocol) && f->outbound && !f->opener.pid && !f->user.pid &&
+	       memchr(types, f->icmp_type, n);
+}
+
 static void put_ipfix(struct record *r, struct json_writer *w, const struct flow *f,
 		      const struct flow_details *d, const struct end *src, const struct end *dst,
 		      uint64_t last_ns)
@@ -218,13 +285,14 @@ static void put_ipfix(struct record *r, struct json_writer *w, const struct flow
 		json_slice(w, "interfaceName", d->interface_name);
 	if (f->protocol == PROTO_TCP)
 		json_u64(w, "tcpControlBits", f->tcp_flags);
+	put_nat_ipfix(w, f, d->nat);
 	json_u64(w, "flowEndReason", f->end_reason);
 	json_u64(w, "flowId", f->id);
 }
 
 /* domain: only a name that dns_parse() has checked needs no escape. */
 static void put_end(struct json_writer *w, const char *key, const struct flow *f,
-		    const struct end *e, struct slice domain)
+		    const struct end *e, struct slice domain, const struct nat_view *nat)
 {
 	json_object(w, key);
 	json_plain(w, "ip", e->ip, e->ip_len);
@@ -234,6 +302,8 @@ static void put_end(struct json_writer *w, const char *key, const struct flow *f
 		json_u64(w, "port", e->port);
 	json_u64(w, "bytes", e->bytes);
 	json_u64(w, "packets", e->packets);
+	if (nat && !nat->before)
+		put_nat_end(w, "nat", f, nat, e->addr == f->local);
 	json_object_end(w);
 }
 
@@ -311,7 +381,7 @@ static void put_process(struct record *r, struct json_writer *w, const struct ta
 	if (d->process && d->process->pid == who->pid) {
 		record_put_process(r, w, d->process);
 		record_put_user(w, who->uid, d->user_name);
-		record_put_container(w, &d->process->container);
+		record_put_container(r, w, &d->process->container);
 		return;
 	}
 	bare = (struct process_info){
@@ -334,7 +404,10 @@ static void put_own(struct json_writer *w, const struct flow *f, const struct fl
 	bool uncertain = f->out_uncertain || f->in_uncertain || f->user_is_guess ||
 			 f->start_unknown || other_domain;
 
-	if (one_report && !has_tcp && !other_opener && !uncertain && !f->reset)
+	bool no_socket = has_no_socket(f), before_nat = d->nat && d->nat->before;
+
+	if (one_report && !has_tcp && !other_opener && !uncertain && !f->reset && !no_socket &&
+	    !before_nat)
 		return;
 	json_object(w, "sekoia_ebpf");
 	if (!one_report)
@@ -354,6 +427,16 @@ static void put_own(struct json_writer *w, const struct flow *f, const struct fl
 			json_slice(w, "name", d->opener->name);
 		else
 			json_str(w, "name", f->opener.comm);
+		json_object_end(w);
+	}
+	if (no_socket) {
+		json_key(w, "no_socket");
+		json_raw(w, "true", 4);
+	}
+	if (before_nat) {
+		json_object(w, "before_nat");
+		put_nat_end(w, "source", f, d->nat, f->outbound);
+		put_nat_end(w, "destination", f, d->nat, !f->outbound);
 		json_object_end(w);
 	}
 	if (uncertain) {
@@ -439,7 +522,8 @@ int flow_record_format(struct record *r, const struct flow *f, const struct flow
 		json_object(&w, "event");
 		record_put_id(r, &w);
 		json_object_end(&w);
-		if (f->out_uncertain || f->in_uncertain || f->start_unknown)
+		if (f->out_uncertain || f->in_uncertain || f->start_unknown ||
+		    (d->nat && d->nat->before))
 			put_own(&w, f, d);
 	} else {
 		const struct task_ref *who = flow_process(f);
@@ -448,8 +532,8 @@ int flow_record_format(struct record *r, const struct flow *f, const struct flow
 		if (r->flow_schema == FLOW_SCHEMA_BOTH)
 			put_ipfix(r, &w, f, d, &src, &dst, last_ns);
 		put_event(r, &w, f, last_ns);
-		put_end(&w, "source", f, &src, (struct slice){ 0 });
-		put_end(&w, "destination", f, &dst, d->domain);
+		put_end(&w, "source", f, &src, (struct slice){ 0 }, d->nat);
+		put_end(&w, "destination", f, &dst, d->domain, d->nat);
 		put_network(&w, f, &src, &dst);
 		if (d->hello)
 			put_tls(&w, d->hello);

@@ -26,12 +26,18 @@
  *     connection), "start" (the flow was there before us; flowStart is when we came,
  *     and only what came after that is counted, but in octetTotalCount), "domain" (its
  *     process is not known to have asked for that name, but another one).
+ *   - Addresses and ports are those that the socket sees. Where this host translates
+ *     them on their way out, source.nat, destination.nat and the postNAT... elements
+ *     (IANA 225 to 228, 281, 282) say to what; where it did so on their way
+ *     in, sekoia_ebpf.before_nat says from what. Only ends that changed are told.
+ *   - sekoia_ebpf.no_socket: the kernel itself sent it, as it answers and reports by ICMP.
  *   - tls{} is what the client said. next_protocol is there when it offered one alone.
  */
 #pragma once
 
 #include "user/event.h"
 #include "user/names.h"
+#include "user/nat.h"
 #include "user/record.h"
 
 struct flow_details {
@@ -43,10 +49,14 @@ struct flow_details {
 	bool domain_by_other;		    /* another process asked for it, for all we know */
 	const struct tls_hello *hello;	    /* what its client said; may be NULL */
 	const struct names_answer *answer;  /* a DNS flow's transaction; may be NULL */
+	const struct nat_view *nat;	    /* what this host made of its addresses; may be NULL */
 };
 
 /* Whom the record names: who used the socket, else who opened it. pid 0: nobody is known. */
 const struct task_ref *flow_process(const struct flow *f);
+
+/* "udp"; NULL for a protocol that has only its number. */
+const char *flow_transport_name(uint8_t protocol);
 
 /* 0, or -EMSGSIZE when it does not fit (no flow of ours is that large). */
 int flow_record_format(struct record *r, const struct flow *f, const struct flow_details *d,

@@ -37,7 +37,7 @@ static const struct {
 } copied[] = {
 	{ KERNEL_FLOWS, "tcp_listeners" }, { KERNEL_FLOWS, "socket_owners" },
 	{ KERNEL_JOURNAL, "readers" },	   { KERNEL_PROCESSES, "processes" },
-	{ KERNEL_NAMES, "askers" },
+	{ KERNEL_PROCESSES, "cgroups" },   { KERNEL_NAMES, "askers" },
 };
 
 static int map_info(int fd, struct bpf_map_info *ret)
@@ -244,6 +244,7 @@ static void take_over_flows(struct capture *ours, struct capture *theirs)
 			take_over_table(ours, theirs, &kernel_programs[i]);
 	/* What found no room ends here; if it goes on it is a flow of its own. */
 	capture_sweep(theirs, sweep_of("packet_flows"), true);
+	capture_sweep(theirs, sweep_of("packet_floods"), true);
 	store(&mine->before, BEFORE_NOBODY);
 	wait_for_events();
 	for (int i = 0; i < 2; i++) {

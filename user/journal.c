@@ -6,21 +6,16 @@
 #include <string.h>
 
 #include "user/audit_type.h"
+#include "user/journal_parse.h"
 
 #define DEFAULT_STREAMS 1024
 #define DEFAULT_BYTES	(4u << 20)
 #define NONE		UINT32_MAX
-#define NAME_SIZE	128 /* identifier and unit of a stream */
+#define NAME_SIZE	JOURNAL_NAME_SIZE
 #define HEADER_LINES	7
 #define AUDIT_TEXT_MAX	16384 /* the kernel's own limit is 8970 */
 #define NLMSG_HEADER	16
 #define AUDIT_EOE	1320 /* the end of several records: no text */
-
-/* What senders leave open. */
-#define PRI_DATAGRAM (1 * 8 + 6) /* user.info */
-#define PRI_STREAM   (3 * 8 + 6) /* daemon.info */
-#define PRI_AUDIT    (4 * 8 + 5) /* auth.notice */
-#define PRI_MAX	     191
 
 struct stream {
 	uint64_t socket, socket_ino; /* the key */
@@ -40,6 +35,8 @@ struct journal {
 	struct stream *streams;
 	uint32_t max_streams;
 	size_t max_bytes;
+	journal_find_header_fn find_header;
+	void *find_header_arg;
 	uint32_t *buckets;
 	uint32_t bucket_mask;
 	uint32_t free, newest, oldest;
@@ -69,6 +66,10 @@ int journal_new(const struct journal_opts *opts, struct journal **ret)
 		return -ENOMEM;
 	j->max_streams = opts && opts->max_streams ? opts->max_streams : DEFAULT_STREAMS;
 	j->max_bytes = opts && opts->max_bytes ? opts->max_bytes : DEFAULT_BYTES;
+	if (opts) {
+		j->find_header = opts->find_header;
+		j->find_header_arg = opts->find_header_arg;
+	}
 	if (j->max_streams > 1u << 20)
 		return -ENOMEM;
 	while (n_buckets < j->max_streams * 2)
@@ -100,19 +101,13 @@ void journal_free(struct journal *j)
 
 /* ------------------------------------------------------------------ telling */
 
-/* No sender but the kernel is facility 0: it is what "not given" looks like. */
-static uint8_t checked_pri(unsigned pri)
-{
-	return (uint8_t)(pri < 8 ? 1 * 8 + pri : pri);
-}
-
 static struct journal_line line_of(const struct decode *d, enum journal_transport transport)
 {
 	const struct journal_sample *s = d->s;
 
 	return (struct journal_line){
 		.transport = transport,
-		.pri = PRI_DATAGRAM,
+		.pri = JOURNAL_PRI_DATAGRAM,
 		.identifier = SLICE(""),
 		.text = SLICE(""),
 		.code = SLICE(""),
@@ -158,211 +153,13 @@ static uint64_t missing(const struct journal_sample *s)
 	return s->full_len > s->data.len ? s->full_len - s->data.len : 0;
 }
 
-/* ------------------------------------------------------------------ small parsers */
-
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static void skip(struct slice *s, size_t n)
-{
-	s->p += n;
-	s->len -= n;
-}
-
-static bool parse_number(struct slice s, uint64_t max, uint64_t *ret)
-{
-	uint64_t v = 0;
-
-	if (!s.len || s.len > 10)
-		return false;
-	for (size_t i = 0; i < s.len; i++) {
-		if (!is_digit(s.p[i]))
-			return false;
-		v = v * 10 + (uint64_t)(s.p[i] - '0');
-	}
-	if (v > max)
-		return false;
-	*ret = v;
-	return true;
-}
-
-/* "<N>" with N up to max. */
-static bool parse_pri(struct slice *s, unsigned max, unsigned *ret)
-{
-	const char *close = memchr(s->p, '>', s->len < 5 ? s->len : 5);
-	uint64_t v;
-
-	if (!close || s->p[0] != '<' ||
-	    !parse_number((struct slice){ s->p + 1, (size_t)(close - s->p - 1) }, max, &v))
-		return false;
-	skip(s, (size_t)(close - s->p) + 1);
-	*ret = (unsigned)v;
-	return true;
-}
-
-/* 'a' a letter, '0' a digit, '_' a digit or a blank, others themselves. */
-static bool has_shape(struct slice s, const char *shape)
-{
-	size_t i = 0;
-
-	for (; shape[i]; i++) {
-		char c = i < s.len ? s.p[i] : '\0';
-		bool ok;
-
-		if (shape[i] == 'a')
-			ok = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-		else if (shape[i] == '0')
-			ok = is_digit(c);
-		else if (shape[i] == '_')
-			ok = is_digit(c) || c == ' ';
-		else
-			ok = c == shape[i];
-		if (!ok)
-			return false;
-	}
-	return true;
-}
-
-static struct slice next_word(struct slice *s)
-{
-	const char *blank = memchr(s->p, ' ', s->len);
-	struct slice word = { s->p, blank ? (size_t)(blank - s->p) : s->len };
-
-	skip(s, blank ? word.len + 1 : word.len);
-	return word;
-}
-
-bool journal_parse_identifier(struct slice *text, struct slice *identifier, uint32_t *pid)
-{
-	size_t start = 0, end, name_end;
-	uint64_t v;
-
-	while (start < text->len && is_blank(text->p[start]))
-		start++;
-	end = start;
-	while (end < text->len && !is_blank(text->p[end]))
-		end++;
-	if (end <= start + 1 || text->p[end - 1] != ':')
-		return false;
-	name_end = end - 1;
-	if (text->p[name_end - 1] == ']') {
-		size_t open = name_end - 1;
-
-		while (open > start && text->p[open] != '[')
-			open--;
-		if (open > start) {
-			if (parse_number((struct slice){ text->p + open + 1, name_end - open - 2 },
-					 UINT32_MAX, &v) &&
-			    v)
-				*pid = (uint32_t)v;
-			name_end = open;
-		}
-	}
-	*identifier = (struct slice){ text->p + start, name_end - start };
-	if (end < text->len)
-		end++;
-	skip(text, end);
-	return true;
-}
-
 /* ------------------------------------------------------------------ syslog */
-
-/* RFC 5424, 6: <PRI>1 TIME HOST APP PROCID MSGID SD MSG, behind its PRI. */
-static bool parse_rfc5424(struct slice s, struct journal_line *line)
-{
-	static const char bom[] = "\xef\xbb\xbf";
-	struct slice time, app, procid, msgid;
-	uint64_t v;
-
-	if (!has_shape(s, "1 "))
-		return false;
-	skip(&s, 2);
-	time = next_word(&s);
-	if (!slice_is(time, "-") && !has_shape(time, "0000-00-00T00:00:00"))
-		return false;
-	next_word(&s); /* the host: this one */
-	app = next_word(&s);
-	procid = next_word(&s);
-	msgid = next_word(&s);
-	if (!app.len || !procid.len || !s.len)
-		return false;
-	if (s.p[0] == '-') {
-		skip(&s, 1);
-	} else if (s.p[0] == '[') {
-		while (s.len && s.p[0] == '[') {
-			bool quoted = false;
-			size_t i = 1;
-
-			for (; i < s.len && (quoted || s.p[i] != ']'); i++) {
-				if (s.p[i] == '"')
-					quoted = !quoted;
-				else if (s.p[i] == '\\')
-					i++;
-			}
-			if (i >= s.len)
-				return false;
-			skip(&s, i + 1);
-		}
-	} else {
-		return false;
-	}
-	if (s.len && s.p[0] != ' ')
-		return false;
-	if (s.len)
-		skip(&s, 1);
-	if (s.len >= 3 && memcmp(s.p, bom, 3) == 0)
-		skip(&s, 3);
-
-	if (!slice_is(app, "-"))
-		line->identifier = app;
-	if (!slice_is(msgid, "-"))
-		line->code = msgid;
-	if (parse_number(procid, UINT32_MAX, &v) && v)
-		line->pid = (uint32_t)v;
-	line->text = s;
-	return true;
-}
-
-/* The time is when we read it: what is written here has no year, and often no zone. */
-static void skip_time(struct slice *s)
-{
-	if (has_shape(*s, "aaa _0 00:00:00 ")) {
-		skip(s, 16);
-	} else if (has_shape(*s, "0000-00-00T00:00:00")) {
-		const char *blank = memchr(s->p, ' ', s->len < 40 ? s->len : 40);
-
-		if (blank)
-			skip(s, (size_t)(blank - s->p) + 1);
-	}
-}
 
 /* One message; line has the sender, and what is not in the text. */
 static bool tell_syslog(const struct decode *d, struct journal_line *line, struct slice s)
 {
-	unsigned pri;
-
-	while (s.len && (is_blank(s.p[s.len - 1]) || !s.p[s.len - 1]))
-		s.len--;
-	if (parse_pri(&s, PRI_MAX, &pri)) {
-		line->pri = checked_pri(pri);
-		if (parse_rfc5424(s, line))
-			return tell(d, line);
-	} else if (s.len && s.p[0] == '<') {
-		/* Some other form: none of it is taken for a name. */
+	if (!journal_parse_syslog(s, line))
 		d->j->stats.malformed++;
-		line->text = s;
-		return tell(d, line);
-	}
-	skip_time(&s);
-	journal_parse_identifier(&s, &line->identifier, &line->pid);
-	line->text = s;
 	return tell(d, line);
 }
 
@@ -383,17 +180,6 @@ struct native_entry {
 	int fields;
 	bool has_message;
 };
-
-static bool is_key(struct slice key)
-{
-	if (!key.len || key.len > JOURNAL_KEY_MAX || is_digit(key.p[0]))
-		return false;
-	for (size_t i = 0; i < key.len; i++)
-		if (!((key.p[i] >= 'A' && key.p[i] <= 'Z') || is_digit(key.p[i]) ||
-		      key.p[i] == '_'))
-			return false;
-	return true;
-}
 
 /* The first value of a key counts. Keys with a leading underscore are not for senders. */
 static void take_field(struct native_entry *e, struct slice key, struct slice value)
@@ -432,13 +218,13 @@ static bool tell_entry(const struct decode *d, const struct native_entry *e, uin
 		line.identifier = e->identifier;
 	if (e->message_id.len)
 		line.code = e->message_id;
-	if (e->pid.len && parse_number(e->pid, UINT32_MAX, &v) && v)
+	if (e->pid.len && journal_parse_number(e->pid, UINT32_MAX, &v) && v)
 		line.pid = (uint32_t)v;
-	if (e->facility.len && parse_number(e->facility, 23, &v))
+	if (e->facility.len && journal_parse_number(e->facility, 23, &v))
 		line.pri = (uint8_t)(v * 8 + (line.pri & 7));
-	if (e->priority.len && parse_number(e->priority, 7, &v))
+	if (e->priority.len && journal_parse_number(e->priority, 7, &v))
 		line.pri = (uint8_t)((line.pri & ~7u) | v);
-	line.pri = checked_pri(line.pri);
+	line.pri = journal_checked_pri(line.pri);
 	/* An entry need not have a message; its fields are the message then. */
 	line.fields = (struct slice){ e->start, (size_t)(e->end - e->start) };
 	if (e->has_message) {
@@ -453,89 +239,6 @@ static bool tell_entry(const struct decode *d, const struct native_entry *e, uin
 	if (tell(d, &line))
 		return true;
 	d->j->taken = (size_t)(e->start - d->s->data.p);
-	return false;
-}
-
-static uint64_t le64(const char *p)
-{
-	uint64_t v = 0;
-
-	for (int i = 7; i >= 0; i--)
-		v = v << 8 | (unsigned char)p[i];
-	return v;
-}
-
-/*
- * One field at *at. 1 and *at behind it; 0 when it does not end here: *ret_value is what
- * there is of it, and nothing follows; -EBADMSG for something else.
- */
-static int parse_field(const char **at, const char *end, struct slice *ret_key,
-		       struct slice *ret_value)
-{
-	const char *nl = memchr(*at, '\n', (size_t)(end - *at));
-	const char *line_end = nl ? nl : end;
-	const char *equals = memchr(*at, '=', (size_t)(line_end - *at));
-	struct slice key = { *at, (size_t)((equals ? equals : line_end) - *at) };
-	uint64_t len;
-
-	if (!is_key(key))
-		return -EBADMSG;
-	*ret_key = key;
-	*ret_value = (struct slice){ NULL, 0 };
-	if (equals) {
-		*ret_value = (struct slice){ equals + 1, (size_t)(line_end - equals - 1) };
-		*at = nl ? nl + 1 : end;
-		return nl ? 1 : 0;
-	}
-	if (!nl || end - nl - 1 < 8)
-		return 0;
-	len = le64(nl + 1);
-	*at = nl + 1 + 8;
-	*ret_value = (struct slice){ *at, (size_t)(end - *at) };
-	if (len > (uint64_t)(end - *at)) {
-		*at = end;
-		return 0;
-	}
-	ret_value->len = (size_t)len;
-	*at += len;
-	if (*at == end)
-		return 0;
-	if (**at != '\n')
-		return -EBADMSG;
-	(*at)++;
-	return 1;
-}
-
-/* What is in the line, and what no sender may say, as journald has it. */
-static bool is_told(struct slice key)
-{
-	static const char *const told[] = { "MESSAGE",		 "PRIORITY",   "SYSLOG_FACILITY",
-					    "SYSLOG_IDENTIFIER", "SYSLOG_PID", "MESSAGE_ID" };
-
-	for (size_t i = 0; i < sizeof(told) / sizeof(*told); i++)
-		if (slice_is(key, told[i]))
-			return true;
-	return key.p[0] == '_';
-}
-
-bool journal_next_field(struct slice *fields, struct slice *key, struct slice *value)
-{
-	const char *at = fields->p, *end = at + fields->len;
-
-	while (at < end) {
-		if (*at == '#' || *at == '.') {
-			const char *nl = memchr(at, '\n', (size_t)(end - at));
-
-			at = nl ? nl + 1 : end;
-			continue;
-		}
-		value->p = NULL;
-		if (parse_field(&at, end, key, value) <= 0)
-			at = end;
-		*fields = (struct slice){ at, (size_t)(end - at) };
-		if (value->p && !is_told(*key))
-			return true;
-	}
 	return false;
 }
 
@@ -563,7 +266,7 @@ static bool decode_native(const struct decode *d)
 			continue;
 		}
 		value.p = NULL;
-		r = parse_field(&at, end, &key, &value);
+		r = journal_parse_field(&at, end, &key, &value);
 		if (value.p)
 			take_field(&e, key, value);
 		e.end = at;
@@ -578,24 +281,6 @@ static bool decode_native(const struct decode *d)
 }
 
 /* ------------------------------------------------------------------ audit */
-
-/* The kernel writes it before anything that a process could have said; 0: it did not. */
-static uint32_t audit_pid(struct slice text)
-{
-	static const struct slice name = SLICE(" pid=");
-	const char *p = memmem(text.p, text.len, name.p, name.len);
-	const char *said = memmem(text.p, text.len, " msg='", 6);
-	struct slice number;
-	uint64_t v;
-
-	if (!p || (said && said < p))
-		return 0;
-	number.p = p + name.len;
-	number.len = 0;
-	while (number.p + number.len < text.p + text.len && is_digit(number.p[number.len]))
-		number.len++;
-	return parse_number(number, UINT32_MAX, &v) ? (uint32_t)v : 0;
-}
 
 static bool decode_audit(const struct decode *d)
 {
@@ -617,8 +302,8 @@ static bool decode_audit(const struct decode *d)
 		j->stats.control++;
 		return true;
 	}
-	skip(&s, NLMSG_HEADER);
-	while (s.len && (is_blank(s.p[s.len - 1]) || !s.p[s.len - 1]))
+	journal_skip(&s, NLMSG_HEADER);
+	while (s.len && (journal_is_blank(s.p[s.len - 1]) || !s.p[s.len - 1]))
 		s.len--;
 	/* The form of audit.log, so that tools which read that read this. */
 	if (audit_type_name(type))
@@ -636,9 +321,9 @@ static bool decode_audit(const struct decode *d)
 	line.text = (struct slice){ j->audit, (size_t)n + len };
 	n = snprintf(j->code, sizeof(j->code), "%u", type);
 	line.code = (struct slice){ j->code, (size_t)n };
-	line.pri = PRI_AUDIT;
+	line.pri = JOURNAL_PRI_AUDIT;
 	line.identifier = SLICE("audit");
-	line.pid = audit_pid(line.text);
+	line.pid = journal_audit_pid(line.text);
 	return tell(d, &line);
 }
 
@@ -716,7 +401,7 @@ static struct stream *stream_add(struct journal *j, uint64_t socket)
 	j->free = st->chain;
 	*st = (struct stream){
 		.socket = socket,
-		.pri = PRI_STREAM,
+		.pri = JOURNAL_PRI_STREAM,
 		.level_prefix = true,
 		.chain = *bucket,
 	};
@@ -751,10 +436,10 @@ static bool tell_stream(const struct decode *d, const struct stream *st, struct 
 
 	if (st->is_syslog) {
 		line.transport = JOURNAL_SYSLOG;
-		line.pri = PRI_DATAGRAM;
+		line.pri = JOURNAL_PRI_DATAGRAM;
 		return tell_syslog(d, &line, text);
 	}
-	if (st->level_prefix && text.len && parse_pri(&text, 7, &severity))
+	if (st->level_prefix && text.len && journal_parse_pri(&text, 7, &severity))
 		line.pri = (uint8_t)((st->pri & ~7u) | severity);
 	line.text = text;
 	return tell(d, &line);
@@ -846,7 +531,7 @@ static bool take_text(const struct decode *d, struct stream *st, struct slice *t
 		if (!st->partial_len) {
 			if (!tell_stream(d, st, (struct slice){ text->p, n }, now_ns, 0))
 				return false;
-			skip(text, n);
+			journal_skip(text, n);
 		} else {
 			bool kept = keep_partial(d, st, (struct slice){ text->p, n });
 
@@ -855,7 +540,7 @@ static bool take_text(const struct decode *d, struct stream *st, struct slice *t
 				return false;
 			}
 			if (kept)
-				skip(text, n);
+				journal_skip(text, n);
 		}
 		d->j->stats.split++;
 	}
@@ -868,7 +553,7 @@ static bool take_text(const struct decode *d, struct stream *st, struct slice *t
 		d->j->stats.split++;
 		return true;
 	}
-	skip(text, text->len);
+	journal_skip(text, text->len);
 	return !ended || tell_partial(d, st, now_ns, 0);
 }
 
@@ -900,10 +585,11 @@ static size_t parse_header(struct slice data, bool from_root, struct stream *st)
 		lines[i] = (struct slice){ at, (size_t)(nl - at) };
 		at = nl + 1;
 	}
-	if (!parse_number(lines[2], PRI_MAX, &pri) || !parse_number(lines[3], 1, &prefix))
+	if (!journal_parse_number(lines[2], JOURNAL_PRI_MAX, &pri) ||
+	    !journal_parse_number(lines[3], 1, &prefix))
 		return 0;
 	for (int i = 4; i < HEADER_LINES; i++)
-		if (!parse_number(lines[i], 1, &flag))
+		if (!journal_parse_number(lines[i], 1, &flag))
 			return 0;
 	if (memchr(lines[0].p, 0, lines[0].len) || memchr(lines[1].p, 0, lines[1].len))
 		return 0;
@@ -911,10 +597,25 @@ static size_t parse_header(struct slice data, bool from_root, struct stream *st)
 	/* Root's word is taken for the unit, as journald does; others could claim any. */
 	if (from_root)
 		copy_name(st->unit, lines[1]);
-	st->pri = checked_pri((unsigned)pri);
+	st->pri = journal_checked_pri((unsigned)pri);
 	st->level_prefix = prefix;
 	st->has_header = true;
 	return (size_t)(at - data.p);
+}
+
+/* It was there before us; the log daemon knows it longer. */
+static bool find_header(const struct decode *d, struct stream *st)
+{
+	struct journal_stream_header header;
+
+	if (!d->j->find_header || !d->j->find_header(d->j->find_header_arg, d->s, &header))
+		return false;
+	memcpy(st->identifier, header.identifier, NAME_SIZE);
+	memcpy(st->unit, header.unit, NAME_SIZE);
+	st->pri = journal_checked_pri(header.pri);
+	st->level_prefix = header.level_prefix;
+	st->has_header = true;
+	return true;
 }
 
 /* NULL when a line that is in the way was not taken. */
@@ -978,11 +679,11 @@ static bool decode_stream(const struct decode *d, bool is_syslog)
 	if (is_new && !is_syslog) {
 		size_t n = parse_header(data, s->uid == 0, st);
 
-		if (!n)
+		if (!n && !find_header(d, st))
 			d->j->stats.headerless++;
 		d->j->taken = n;
 	}
-	skip(&data, d->j->taken);
+	journal_skip(&data, d->j->taken);
 
 	while (data.len) {
 		const char *nl = memchr(data.p, '\n', data.len);
@@ -999,7 +700,7 @@ static bool decode_stream(const struct decode *d, bool is_syslog)
 			d->j->taken = (size_t)(text.p - s->data.p);
 			return false;
 		}
-		skip(&data, nul || nl ? n + 1 : n);
+		journal_skip(&data, nul || nl ? n + 1 : n);
 	}
 	/* What follows does not belong to what is here. */
 	if (missing(s) && !tell_partial(d, st, s->boot_ns, missing(s))) {
@@ -1040,7 +741,7 @@ static enum journal_transport transport_of(const struct journal_sample *s)
 
 		if (equals)
 			first.len = (size_t)(equals - first.p);
-		if (is_key(first))
+		if (journal_is_key(first))
 			return JOURNAL_NATIVE;
 	}
 	return JOURNAL_SYSLOG;
@@ -1193,9 +894,9 @@ static int restore_one(struct journal *j, struct slice *bytes)
 	if (bytes->len < sizeof(s))
 		return -EBADMSG;
 	memcpy(&s, bytes->p, sizeof(s));
-	skip(bytes, sizeof(s));
-	if (s.partial_len > bytes->len || s.partial_len > JOURNAL_LINE_MAX || s.pri > PRI_MAX ||
-	    s.identifier[NAME_SIZE - 1] || s.unit[NAME_SIZE - 1])
+	journal_skip(bytes, sizeof(s));
+	if (s.partial_len > bytes->len || s.partial_len > JOURNAL_LINE_MAX ||
+	    s.pri > JOURNAL_PRI_MAX || s.identifier[NAME_SIZE - 1] || s.unit[NAME_SIZE - 1])
 		return -EBADMSG;
 	if (j->free == NONE || stream_find(j, s.socket))
 		return -EBADMSG;
@@ -1222,7 +923,7 @@ static int restore_one(struct journal *j, struct slice *bytes)
 		memcpy(st->partial, bytes->p, s.partial_len);
 		st->partial_len = st->partial_cap = s.partial_len;
 		j->stats.bytes += s.partial_len;
-		skip(bytes, s.partial_len);
+		journal_skip(bytes, s.partial_len);
 	}
 	return 0;
 }
@@ -1236,7 +937,7 @@ int journal_stream_restore(struct journal *j, struct slice bytes)
 	if (bytes.len < sizeof(head))
 		return -EBADMSG;
 	memcpy(&head, bytes.p, sizeof(head));
-	skip(&bytes, sizeof(head));
+	journal_skip(&bytes, sizeof(head));
 	if (head.magic != SAVE_MAGIC)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < head.count && r == 0; i++)

@@ -36,6 +36,8 @@ struct journal_line {
 	uint64_t boot_ns;		/* when it was read */
 	uint64_t time_us;		/* the same, since the epoch */
 	uint64_t cut_bytes;		/* missing at its end: they could not be copied */
+	bool backfill;			/* from the journal's files, not from the tap */
+	struct slice cursor;		/* of the entry there */
 };
 
 /*
@@ -47,9 +49,23 @@ typedef bool (*journal_line_fn)(void *arg, const struct journal_line *line);
 /* Is this socket, on which pid wrote last, still open at the log daemon's end? */
 typedef bool (*journal_is_open_fn)(void *arg, uint32_t pid, uint64_t socket_ino);
 
+/* What a stream began with. */
+#define JOURNAL_NAME_SIZE 128
+struct journal_stream_header {
+	char identifier[JOURNAL_NAME_SIZE], unit[JOURNAL_NAME_SIZE]; /* terminated */
+	uint8_t pri;
+	bool level_prefix; /* a line may begin with <N> */
+};
+
+/* Of a stream that was there before us: does anybody know how it began? */
+typedef bool (*journal_find_header_fn)(void *arg, const struct journal_sample *s,
+				       struct journal_stream_header *ret);
+
 struct journal_opts {
 	uint32_t max_streams; /* 0: 1024; above it the one silent for longest is forgotten */
 	size_t max_bytes;     /* 0: 4 MiB, of unfinished lines; above it the oldest ends here */
+	journal_find_header_fn find_header; /* may be NULL */
+	void *find_header_arg;
 };
 
 struct journal_stats {
@@ -62,7 +78,7 @@ struct journal_stats {
 	uint64_t empty;	     /* empty lines and messages: not told */
 	uint64_t control;    /* audit: not records */
 	uint64_t split;	     /* lines ended by a limit, not by their writer */
-	uint64_t headerless; /* streams that were there before us */
+	uint64_t headerless; /* streams that were there before us, of which nobody knows more */
 	uint64_t evicted;    /* streams */
 	uint32_t streams;
 	size_t bytes;	  /* of unfinished lines */
@@ -104,18 +120,3 @@ int journal_stream_save(const struct journal *j, struct buf *ret);
 int journal_stream_restore(struct journal *j, struct slice bytes);
 
 void journal_get_stats(const struct journal *j, struct journal_stats *ret);
-
-/*
- * The next field of a native message that has no place in struct journal_line,
- * from *fields, which moves behind it. A key is at most JOURNAL_KEY_MAX bytes of
- * A to Z, 0 to 9 and _; a value is any bytes. False: there are no more.
- */
-#define JOURNAL_KEY_MAX 64
-bool journal_next_field(struct slice *fields, struct slice *key, struct slice *value);
-
-/*
- * "name[pid]: " at the start of *text, as syslog(3) writes it: moves *text
- * behind it and sets *identifier, and *pid if there is one. False, and nothing
- * changed, when there is none.
- */
-bool journal_parse_identifier(struct slice *text, struct slice *identifier, uint32_t *pid);

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "user/journal_parse.h"
+
 static const char *const providers[] = {
 	[JOURNAL_NATIVE] = "journal",
 	[JOURNAL_SYSLOG] = "syslog",
@@ -67,8 +69,9 @@ static void put_field(struct json_writer *w, struct field *f, int i, int n)
 }
 
 /* As they are named; those that have no room are counted. */
-static void put_fields(struct json_writer *w, struct slice fields)
+static void put_fields(struct json_writer *w, const struct journal_line *line)
 {
+	struct slice fields = line->fields;
 	struct field f[FIELDS_MAX];
 	struct slice key, value;
 	uint64_t left_out = 0;
@@ -81,10 +84,15 @@ static void put_fields(struct json_writer *w, struct slice fields)
 		else
 			left_out++;
 	}
-	if (!n)
+	if (!n && !line->backfill)
 		return;
 	json_object(w, RECORD_JSON_NAME);
 	json_object(w, "journal");
+	if (line->backfill) {
+		json_key(w, "backfill");
+		json_raw(w, "true", 4);
+		json_slice(w, "cursor", at_most(line->cursor, NAME_MAX_BYTES));
+	}
 	if (w->end - w->at > FIELDS_MAX_BYTES)
 		w->end = w->at + FIELDS_MAX_BYTES;
 	for (int i = 0; i < n; i++) {
@@ -150,14 +158,14 @@ void journal_record_format(struct record *r, const struct journal_line *line,
 		json_object_end(&w);
 	}
 	if (p)
-		record_put_container(&w, &p->container);
+		record_put_container(r, &w, &p->container);
 	unit = journal_record_unit(line, p);
 	if (unit.len) {
 		json_object(&w, "service");
 		json_slice(&w, "name", unit);
 		json_object_end(&w);
 	}
-	put_fields(&w, line->fields);
+	put_fields(&w, line);
 	record_open_event(r, &w, providers[line->transport]);
 	if (line->code.len)
 		json_slice(&w, "code", at_most(line->code, NAME_MAX_BYTES));

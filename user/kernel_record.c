@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "user/journal.h"
+#include "user/journal_parse.h"
 
 int kernel_record_format(struct record *r, const struct kmsg *k, struct msg *ret)
 {

@@ -186,6 +186,8 @@ int kernel_get_counters(const struct kernel *k, enum kernel_source source,
 		.reports_put_off = sum[COUNT_REPORTS_RING_FULL],
 		.adopted = sum[COUNT_ADOPTED],
 		.missed = sum[COUNT_MISSED],
+		.summed_packets = sum[COUNT_SUMMED_PACKETS],
+		.summed_bytes = sum[COUNT_SUMMED_BYTES],
 		.skipped = carried + now->skipped + count_skipped(&k->now, source),
 	};
 	ret->live = ret->seen - ret->submitted - ret->filtered - ret->ring_full - ret->no_room -
@@ -211,6 +213,24 @@ int kernel_find_exec(const struct kernel *k, uint32_t pid, uint64_t start_ns,
 	ret->args_len = info.args_len <= sizeof(info.args) ? info.args_len : sizeof(info.args);
 	memcpy(ret->args, info.args, ret->args_len);
 	ret->args[ret->args_len] = 0;
+	return 0;
+}
+
+int kernel_find_cgroup(const struct kernel *k, uint64_t cgroup_id, char *ret, size_t size)
+{
+	int fd = k->now.source[KERNEL_PROCESSES].cgroups_fd;
+	struct process_cgroup info;
+	size_t n;
+
+	if (fd < 0)
+		return -ENOENT;
+	if (bpf_map_lookup_elem(fd, &cgroup_id, &info) < 0)
+		return -errno;
+	n = strnlen(info.path, sizeof(info.path));
+	if (n >= size)
+		return -ENAMETOOLONG;
+	memcpy(ret, info.path, n);
+	ret[n] = 0;
 	return 0;
 }
 

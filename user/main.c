@@ -11,6 +11,8 @@
 #include "config/config.h"
 #include "output/shipper.h"
 #include "user/commands.h"
+#include "user/journal_reader.h"
+#include "user/nat.h"
 #include "user/starter.h"
 #include "user/util/log.h"
 
@@ -79,6 +81,10 @@ int main(int argc, char **argv, char **envp)
 		return shipper_main(3);
 	if (argc == 2 && !strcmp(argv[1], "starter"))
 		return starter_main(3);
+	if (argc == 2 && !strcmp(argv[1], NAT_VERB))
+		return nat_main(3);
+	if (argc >= 2 && !strcmp(argv[1], JOURNAL_READER_VERB))
+		return journal_reader_main(3, argc - 2, argv + 2);
 	err = config_new(&c);
 	if (err) {
 		log_error("start: %s", log_strerror(err));

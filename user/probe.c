@@ -7,18 +7,21 @@
 #define _GNU_SOURCE
 #include "user/capture.h"
 #include "user/flow_rules.h"
+#include "user/kernel_cure.h"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mount.h>
 #include <mntent.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bpf/events.h"
@@ -48,6 +51,7 @@ const struct program_row kernel_programs[] = {
 	{ KERNEL_FLOWS, "packet_ingress", ATTACH_CGROUP, NULL, "packet" },
 	{ KERNEL_FLOWS, "packet_socket", ATTACH_CGROUP, NULL, "packet" },
 	{ KERNEL_FLOWS, "packet_sweep", ATTACH_SWEEP, "packet_flows", "packet" },
+	{ KERNEL_FLOWS, "flood_sweep", ATTACH_SWEEP, "packet_floods", "packet" },
 	{ KERNEL_FLOWS, "packet_show", ATTACH_SHOW, "packet_flows", "packet" },
 	{ KERNEL_FLOWS, "packet_take_over", ATTACH_TAKE_OVER, "packet_flows", "packet" },
 	{ KERNEL_JOURNAL, "journal_read", ATTACH_AUTO, NULL, "dynptr" },
@@ -56,6 +60,7 @@ const struct program_row kernel_programs[] = {
 	{ KERNEL_JOURNAL, "journal_exec", ATTACH_AUTO, NULL, "dynptr pages linear" },
 	{ KERNEL_JOURNAL, "journal_exit", ATTACH_AUTO, NULL, "dynptr pages linear" },
 	{ KERNEL_PROCESSES, "process_exec", ATTACH_AUTO, NULL, "exec" },
+	{ KERNEL_PROCESSES, "process_cgroup", ATTACH_AUTO, NULL, "cgroup" },
 	EVENT_ROW("event_exec", CLASS_EXEC, "exec"),
 	EVENT_ROW("event_exit", CLASS_EXIT, "exit"),
 	EVENT_ROW("event_exit_threads", CLASS_EXIT, "exit", "event_exit"),
@@ -94,14 +99,17 @@ struct variant_row {
 
 static const struct variant_row variants[] = {
 	{ KERNEL_FLOWS, "tcp packet", NULL },
-	{ KERNEL_FLOWS, "tcp", "UDP and ICMP flows: no cgroup-v2 hook" },
-	{ KERNEL_FLOWS, "packet", "TCP flows: no BTF tracepoint sock/inet_sock_set_state" },
+	{ KERNEL_FLOWS, "tcp", "UDP and ICMP flows" },
+	{ KERNEL_FLOWS, "packet", "TCP flows" },
 	{ KERNEL_JOURNAL, "dynptr", NULL },
 	{ KERNEL_JOURNAL, "pages", NULL },
 	{ KERNEL_JOURNAL, "linear",
 	  "journal messages of more than 3 to 15 KiB, or parts of them: no "
 	  "bpf_dynptr_from_skb, and no kernel symbols (kernel.kptr_restrict=2?)" },
-	{ KERNEL_PROCESSES, "exec", NULL },
+	{ KERNEL_PROCESSES, "exec cgroup", NULL },
+	{ KERNEL_PROCESSES, "exec",
+	  "units and containers of processes whose cgroup ended with them: no BTF tracepoint "
+	  "cgroup/cgroup_mkdir" },
 	{ KERNEL_EVENTS, "any", NULL },
 	{ KERNEL_NAMES, "names", NULL },
 };
@@ -191,29 +199,66 @@ void libbpf_speaks_through_us(void)
 	libbpf_set_print(on_libbpf_print);
 }
 
-int cgroup_root_open(char *text, size_t size)
+/* cgroup.type is in every cgroup but the root of the tree. */
+static bool is_cgroup_root(int fd)
 {
+	return faccessat(fd, "cgroup.type", F_OK, 0) < 0 && errno == ENOENT;
+}
+
+/* Where only v1 is mounted, the tree of v2 is there all the same. Since Linux 5.2. */
+static int cgroup_root_unmounted(void)
+{
+	_cleanup_close_ int fs = -1, mount = -1;
+	int fd;
+
+	fs = (int)syscall(SYS_fsopen, "cgroup2", FSOPEN_CLOEXEC);
+	if (fs < 0 || syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	mount = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
+	if (mount < 0)
+		return -errno;
+	fd = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int cgroup_root_open(char *text, size_t size, bool *ret_is_root)
+{
+	_cleanup_close_ int part = -1;
 	struct mntent *m;
 	FILE *f = setmntent("/proc/self/mounts", "re");
 	int fd = -1;
 
-	if (!f) {
-		say(text, size, "/proc/self/mounts: %s", log_strerror(errno));
-		return -ENOENT;
-	}
-	while ((m = getmntent(f))) {
+	*ret_is_root = true;
+	while (f && (m = getmntent(f))) {
 		if (strcmp(m->mnt_type, "cgroup2") != 0)
 			continue;
 		fd = open(m->mnt_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (fd >= 0)
+		if (fd >= 0 && (is_cgroup_root(fd) || part < 0))
+			say(text, size, "%s", m->mnt_dir);
+		if (fd >= 0 && is_cgroup_root(fd))
 			break;
+		if (part < 0)
+			part = fd;
+		else
+			close_fd(fd);
+		fd = -1;
 	}
-	endmntent(f);
-	if (fd < 0) {
-		say(text, size, "no cgroup-v2 file system is mounted");
-		return -ENOENT;
+	if (f)
+		endmntent(f);
+	if (fd >= 0)
+		return fd;
+	fd = cgroup_root_unmounted();
+	if (fd >= 0 && is_cgroup_root(fd)) {
+		say(text, size, "mounted nowhere");
+		return fd;
 	}
-	return fd;
+	close_fd(fd);
+	if (part >= 0) {
+		*ret_is_root = false;
+		return TAKE_FD(part);
+	}
+	say(text, size, "no cgroup-v2 tree is mounted");
+	return -ENOENT;
 }
 
 static uint64_t round_up_pow2(uint64_t n)
@@ -232,7 +277,8 @@ uint32_t layout_id(const struct kernel_opts *o)
 			     round_up_pow2(o->journal_ring_bytes),
 			     round_up_pow2(o->events_ring_bytes),
 			     round_up_pow2(o->names_ring_bytes),
-			     (uint64_t)o->names_dns | (uint64_t)o->names_tls << 1,
+			     (uint64_t)o->names_dns | (uint64_t)o->names_tls << 1 |
+				     (uint64_t)o->environment << 2,
 			     o->flows_max,
 			     0,
 			     0 };
@@ -272,6 +318,25 @@ static int set_names(struct bpf_object *obj, const struct kernel_opts *o)
 	return bpf_map__set_initial_value(m, wants, size);
 }
 
+static int set_environment(struct bpf_object *obj, bool wanted)
+{
+	struct bpf_map *m = bpf_object__find_map_by_name(obj, ".rodata");
+	_cleanup_free_ struct kernel_bpf__rodata *wants = NULL;
+	const void *rodata;
+	size_t size = 0;
+
+	if (!wanted)
+		return bpf_map__set_autocreate(bpf_object__find_map_by_name(obj, "environment"),
+					       false);
+	rodata = m ? bpf_map__initial_value(m, &size) : NULL;
+	wants = rodata && size >= sizeof(*wants) ? malloc(size) : NULL;
+	if (!wants)
+		return -ENOMEM;
+	memcpy(wants, rodata, size);
+	wants->want_environment = true;
+	return bpf_map__set_initial_value(m, wants, size);
+}
+
 static int set_sizes(struct bpf_object *obj, enum kernel_source source, const struct kernel_opts *o)
 {
 	int err = 0;
@@ -293,6 +358,8 @@ static int set_sizes(struct bpf_object *obj, enum kernel_source source, const st
 	} else if (source == KERNEL_EVENTS) {
 		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "events_ring"),
 					       (uint32_t)round_up_pow2(o->events_ring_bytes));
+		if (!err)
+			err = set_environment(obj, o->environment);
 	} else if (source == KERNEL_NAMES) {
 		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "names_ring"),
 					       (uint32_t)round_up_pow2(o->names_ring_bytes));
@@ -363,7 +430,7 @@ static int pin_maps(struct bpf_object *obj, const char *dir)
 
 	bpf_object__for_each_map(map, obj)
 	{
-		if (!strcmp(map_pin_name(map), "rodata"))
+		if (!strcmp(map_pin_name(map), "rodata") || !bpf_map__autocreate(map))
 			continue;
 		at(&place, "%s/%s", dir, map_pin_name(map));
 		err = bpf_map__pin(map, place.path);
@@ -443,6 +510,24 @@ static int set_before_tables(struct bpf_object *obj, const struct capture *befor
 	return 0;
 }
 
+/* What is summed up when the table of sources is full, too: always there. */
+static int make_flood_rest(struct bpf_object *obj)
+{
+	struct bpf_map *m = bpf_object__find_map_by_name(obj, "packet_floods");
+	_cleanup_free_ void *nothing = calloc(1, bpf_map__value_size(m));
+
+	if (!nothing)
+		return -ENOMEM;
+	for (int i = 0; i < 4; i++) {
+		struct flood_key key = { .ip_version = i & 1 ? 6 : 4,
+					 .direction = i & 2 ? FLOW_OUT : FLOW_IN };
+
+		if (bpf_map_update_elem(bpf_map__fd(m), &key, nothing, BPF_ANY) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 /* The tunables are set before anything can run. */
 static int set_tunables(struct bpf_object *obj, enum kernel_source source,
 			const struct kernel_opts *o, const struct capture *before,
@@ -484,6 +569,8 @@ static int set_tunables(struct bpf_object *obj, enum kernel_source source,
 			err = flow_rules_apply(o->rules, &maps, &t);
 		}
 		if (!err)
+			err = make_flood_rest(obj);
+		if (!err)
 			err = bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
 	} else if (bss && source == KERNEL_JOURNAL) {
 		static const char *const names[JOURNAL_NAMES] = { "systemd-journal", "rsyslogd",
@@ -521,6 +608,30 @@ static bool is_for_later(const struct program_row *row, const struct capture *be
 		return true;
 	at(&place, "%s/%s/links/%s", before->dir, kernel_sources[row->source].name, row->name);
 	return row->attach == ATTACH_CGROUP && access(place.path, F_OK) == 0;
+}
+
+/* Why a source could not be had. */
+struct refusal {
+	char text[160];
+	int err; /* 0: none */
+	enum kernel_step step;
+};
+
+__attribute__((format(printf, 4, 5))) static void
+refuse(struct refusal *r, int err, enum kernel_step step, const char *fmt, ...)
+{
+	va_list ap;
+
+	r->err = err;
+	r->step = step;
+	va_start(ap, fmt);
+	vsnprintf(r->text, sizeof(r->text), fmt, ap);
+	va_end(ap);
+}
+
+static enum kernel_step step_of(const struct program_row *row)
+{
+	return row->attach == ATTACH_CGROUP ? KERNEL_ATTACH_CGROUP : KERNEL_ATTACH;
 }
 
 /*
@@ -561,7 +672,7 @@ static void walk_once(const struct program_row *row, struct bpf_object *obj)
  */
 static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 			 const struct kernel_opts *o, const char *dir, const struct capture *before,
-			 int cgroup_fd, uint64_t generation, char *why, size_t why_size)
+			 int cgroup_fd, uint64_t generation, struct refusal *why)
 {
 	static const char *const folders[] = { "", "/maps", "/links", "/sweeps", "/shows" };
 	const char *name = kernel_sources[source].name;
@@ -578,8 +689,9 @@ static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 	elf = kernel_sources[source].elf(&size);
 	obj = bpf_object__open_mem(elf, size, &open_opts);
 	if (!obj) {
-		say(why, why_size, "open: %s", log_strerror(errno));
-		return -errno;
+		err = -errno;
+		refuse(why, err, KERNEL_LOAD, "open: %s", log_strerror(err));
+		return err;
 	}
 	bpf_object__for_each_program(prog, obj)
 	{
@@ -596,12 +708,12 @@ static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 	if (!err)
 		err = bpf_object__load(obj);
 	if (err) {
-		say(why, why_size, "load: %s", log_strerror(err));
+		refuse(why, err, KERNEL_LOAD, "load: %s", log_strerror(err));
 		goto out;
 	}
 	err = set_tunables(obj, source, o, before, generation);
 	if (err) {
-		say(why, why_size, "tunables: %s", log_strerror(err));
+		refuse(why, err, KERNEL_LOAD, "tunables: %s", log_strerror(err));
 		goto out;
 	}
 	for (int i = 0; i < 5 && !err; i++) {
@@ -614,7 +726,7 @@ static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 		err = pin_maps(obj, place.path);
 	}
 	if (err) {
-		say(why, why_size, "pin: %s", log_strerror(err));
+		refuse(why, err, KERNEL_LOAD, "pin: %s", log_strerror(err));
 		goto out;
 	}
 	for (size_t i = 0; i < N_PROGRAMS && !err; i++) {
@@ -633,7 +745,8 @@ static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 				err = bpf_link__pin(links[i], place.path);
 		}
 		if (err)
-			say(why, why_size, "attach %s: %s", row->name, log_strerror(err));
+			refuse(why, err, step_of(row), "attach %s: %s", row->name,
+			       log_strerror(err));
 	}
 	for (size_t i = 0; i < N_PROGRAMS && !err; i++)
 		if (use[i] && kernel_programs[i].attach == ATTACH_WALK)
@@ -642,42 +755,6 @@ out:
 	/* What is pinned stays, what is not goes. */
 	for (size_t i = 0; i < N_PROGRAMS; i++)
 		bpf_link__destroy(links[i]);
-	bpf_object__close(obj);
-	return err;
-}
-
-/* One program alone, without a trace. *ret_why: what failed. */
-static int try_row(const struct program_row *row, const struct kernel_opts *o, int cgroup_fd,
-		   const char **ret_why)
-{
-	LIBBPF_OPTS(bpf_object_open_opts, open_opts,
-		    .object_name = kernel_sources[row->source].name);
-	struct bpf_link *link = NULL;
-	struct bpf_object *obj;
-	struct bpf_program *prog;
-	const void *elf;
-	size_t size;
-	int err;
-
-	elf = kernel_sources[row->source].elf(&size);
-	*ret_why = "open";
-	open_opts.btf_custom_path = o->btf;
-	obj = bpf_object__open_mem(elf, size, &open_opts);
-	if (!obj)
-		return -errno;
-	bpf_object__for_each_program(prog, obj)
-	{
-		bpf_program__set_autoload(prog, !strcmp(bpf_program__name(prog), row->name));
-	}
-	*ret_why = "load";
-	err = set_sizes(obj, row->source, o);
-	if (!err)
-		err = bpf_object__load(obj);
-	if (!err) {
-		*ret_why = "attach";
-		err = attach_row(row, obj, cgroup_fd, &link);
-	}
-	bpf_link__destroy(link);
 	bpf_object__close(obj);
 	return err;
 }
@@ -763,12 +840,11 @@ static bool has_hook(const char *section, const struct btf *btf)
 	return false;
 }
 
-/* Of a source whose programs stand for themselves: an error for each that has no hook here. */
-static void look_for_hooks(enum kernel_source source, int errs[N_PROGRAMS])
+/* An error for each program of a source that has no hook here. btf: the kernel's, or NULL. */
+static void look_for_hooks(enum kernel_source source, const struct btf *btf, int errs[N_PROGRAMS])
 {
 	struct bpf_program *prog;
 	struct bpf_object *obj;
-	struct btf *btf;
 	const void *elf;
 	size_t size;
 	int row;
@@ -777,48 +853,150 @@ static void look_for_hooks(enum kernel_source source, int errs[N_PROGRAMS])
 	obj = bpf_object__open_mem(elf, size, NULL);
 	if (!obj)
 		return;
-	btf = btf__load_vmlinux_btf();
-	if (libbpf_get_error(btf))
-		btf = NULL;
 	bpf_object__for_each_program(prog, obj)
 	{
+		const char *section = bpf_program__section_name(prog);
+
 		row = row_find(bpf_program__name(prog));
-		if (row >= 0 && !has_hook(bpf_program__section_name(prog), btf))
-			errs[row] = -ENOENT;
+		/* libbpf says ESRCH of what is not in the BTF. */
+		if (row >= 0 && !has_hook(section, btf))
+			errs[row] = strncmp(section, "tp_btf/", 7) != 0 ? -ENOENT : -ESRCH;
 	}
-	btf__free(btf);
 	bpf_object__close(obj);
+}
+
+static struct btf *load_kernel_btf(void)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+
+	return libbpf_get_error(btf) ? NULL : btf;
+}
+
+/* Some programs of a source, loaded and not attached. *ret_why: what failed. */
+static int load_rows(enum kernel_source source, const bool use[N_PROGRAMS],
+		     const struct kernel_opts *o, struct bpf_object **ret, const char **ret_why)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, open_opts, .object_name = kernel_sources[source].name,
+		    .btf_custom_path = o->btf);
+	struct bpf_program *prog;
+	struct bpf_object *obj;
+	const void *elf;
+	size_t size;
+	int err;
+
+	elf = kernel_sources[source].elf(&size);
+	*ret_why = "open";
+	obj = bpf_object__open_mem(elf, size, &open_opts);
+	if (!obj)
+		return -errno;
+	bpf_object__for_each_program(prog, obj)
+	{
+		int row = row_find(bpf_program__name(prog));
+
+		bpf_program__set_autoload(prog, row >= 0 && use[row]);
+	}
+	*ret_why = "load";
+	err = set_sizes(obj, source, o);
+	if (!err)
+		err = bpf_object__load(obj);
+	if (err)
+		bpf_object__close(obj);
+	else
+		*ret = obj;
+	return err;
+}
+
+static int try_to_attach(const struct program_row *row, struct bpf_object *obj, int cgroup_fd)
+{
+	struct bpf_link *link = NULL;
+	int err = attach_row(row, obj, cgroup_fd, &link);
+
+	bpf_link__destroy(link);
+	return err;
+}
+
+static bool is_at_syscall(const struct program_row *row, const struct bpf_object *obj)
+{
+	const struct bpf_program *prog = bpf_object__find_program_by_name(obj, row->name);
+
+	return prog && !strncmp(bpf_program__section_name(prog), "tp/syscalls/", 12);
+}
+
+/*
+ * What becomes of each wanted program of a source that has no error in errs yet, without a
+ * trace. They are loaded together, and one by one only when that fails. To let go of a tracepoint
+ * of a system call takes a kernel tens of milliseconds, and there are many: what becomes
+ * of one becomes of all that are there.
+ */
+static void try_source(enum kernel_source source, const struct kernel_opts *o, int cgroup_fd,
+		       int errs[N_PROGRAMS], const char *whys[N_PROGRAMS])
+{
+	bool use[N_PROGRAMS] = { false }, syscall_known = false;
+	struct bpf_object *obj, *all = NULL;
+	int syscall_err = 0;
+	const char *why;
+
+	for (size_t i = 0; i < N_PROGRAMS; i++)
+		use[i] = kernel_programs[i].source == source &&
+			 row_is_wanted(&kernel_programs[i], o) && !errs[i];
+	if (load_rows(source, use, o, &all, &why) < 0)
+		all = NULL;
+	for (size_t i = 0; i < N_PROGRAMS; i++) {
+		const struct program_row *row = &kernel_programs[i];
+		bool one[N_PROGRAMS] = { false };
+
+		if (!use[i])
+			continue;
+		one[i] = true;
+		obj = all;
+		if (!all)
+			errs[i] = load_rows(source, one, o, &obj, &whys[i]);
+		if (errs[i])
+			continue;
+		whys[i] = "attach";
+		if (!is_at_syscall(row, obj)) {
+			errs[i] = try_to_attach(row, obj, cgroup_fd);
+		} else {
+			if (!syscall_known)
+				syscall_err = try_to_attach(row, obj, cgroup_fd);
+			syscall_known = true;
+			errs[i] = syscall_err;
+		}
+		if (!all)
+			bpf_object__close(obj);
+	}
+	bpf_object__close(all);
 }
 
 /*
  * Which programs of a variant to attach: all of them, or of those that stand for
- * themselves the ones that work. Each is tried only when it has to be (try_all), as that
+ * themselves the ones that work. They are tried only when it has to be (try_all), as that
  * takes its time.
  */
 static bool choose_rows(const struct variant_row *v, const struct kernel_opts *o,
 			const struct capture *before, int cgroup_fd, bool try_all,
 			bool use[N_PROGRAMS], char *lacks, size_t lacks_size)
 {
+	const char *whys[N_PROGRAMS] = { NULL };
 	int errs[N_PROGRAMS] = { 0 };
 	bool any = false;
-	const char *why;
 
-	if (v->source == KERNEL_EVENTS)
-		look_for_hooks(v->source, errs);
+	if (v->source == KERNEL_EVENTS) {
+		struct btf *btf = load_kernel_btf();
+
+		look_for_hooks(v->source, btf, errs);
+		btf__free(btf);
+		if (try_all)
+			try_source(v->source, o, cgroup_fd, errs, whys);
+	}
 	for (size_t i = 0; i < N_PROGRAMS; i++) {
 		const struct program_row *row = &kernel_programs[i];
 
 		use[i] = row->source == v->source && row_in_variant(row, v) &&
 			 row_is_wanted(row, o) &&
 			 row->attach != (before ? ATTACH_WALK : ATTACH_TAKE_OVER);
-		if (!use[i] || !row->class || !try_all || errs[i])
-			continue;
-		/* A twin is tried when it is needed. */
-		if (row->first && !errs[row_find(row->first)])
-			continue;
-		errs[i] = try_row(row, o, cgroup_fd, &why);
-		if (errs[i])
-			log_debug("bpf %s: %s: %s", row->name, why, log_strerror(errs[i]));
+		if (use[i] && errs[i] && whys[i])
+			log_debug("bpf %s: %s: %s", row->name, whys[i], log_strerror(errs[i]));
 	}
 	for (size_t i = 0; i < N_PROGRAMS; i++) {
 		if (use[i] && kernel_programs[i].class)
@@ -833,11 +1011,20 @@ static bool choose_rows(const struct variant_row *v, const struct kernel_opts *o
 	return any;
 }
 
+/* What is lost, why, and what to do about it. */
+static void say_lost(const char *what, const struct refusal *why, char *ret, size_t size)
+{
+	const char *cure = kernel_cure(why->err, why->step);
+
+	say(ret, size, "%s (%s)%s%s", what, why->text, cure ? "; " : "", cure ? cure : "");
+}
+
 int source_build(enum kernel_source source, const struct kernel_opts *o, const char *dir,
 		 const struct capture *before, int cgroup_fd, uint64_t generation, char *lacks,
 		 size_t lacks_size)
 {
-	char why[160] = "";
+	/* The first one tells why what comes behind it is less. */
+	struct refusal first = { .err = 0 };
 	int err = -ENOTSUP;
 
 	for (size_t i = 0; i < N_VARIANTS; i++) {
@@ -846,21 +1033,32 @@ int source_build(enum kernel_source source, const struct kernel_opts *o, const c
 		if (variants[i].source != source)
 			continue;
 		for (int try_all = 0; try_all < (source == KERNEL_EVENTS ? 2 : 1); try_all++) {
+			struct refusal why = { .err = 0 };
+
 			if (!choose_rows(&variants[i], o, before, cgroup_fd, try_all, use, lacks,
 					 lacks_size)) {
-				say(why, sizeof(why), "none of its programs works");
-				break;
+				refuse(&why, -ENOTSUP, KERNEL_LOAD, "none of its programs works");
+			} else {
+				err = source_attach(source, use, o, dir, before, cgroup_fd,
+						    generation, &why);
+				if (!err && source == KERNEL_FLOWS && variants[i].lacks)
+					say_lost(variants[i].lacks, &first, lacks, lacks_size);
+				if (!err)
+					return 0;
+				log_debug("bpf %s (%s): %s", kernel_sources[source].name,
+					  variants[i].groups, why.text);
+				source_remove(source, dir);
 			}
-			err = source_attach(source, use, o, dir, before, cgroup_fd, generation, why,
-					    sizeof(why));
-			if (!err)
-				return 0;
-			log_debug("bpf %s (%s): %s", kernel_sources[source].name,
-				  variants[i].groups, why);
-			source_remove(source, dir);
+			if (!first.err)
+				first = why;
 		}
 	}
-	say(lacks, lacks_size, "all of it: %s", why);
+	say_lost(source == KERNEL_FLOWS	    ? "flows"
+		 : source == KERNEL_JOURNAL ? "the journal"
+		 : source == KERNEL_EVENTS  ? "kernel events"
+		 : source == KERNEL_NAMES   ? "names of flows"
+					    : "programs by name",
+		 &first, lacks, lacks_size);
 	return err;
 }
 
@@ -890,16 +1088,25 @@ int kernel_try(const struct kernel_opts *opts,
 	_cleanup_close_ int cgroup_fd = -1;
 	const char *whys[N_PROGRAMS] = { NULL };
 	int errs[N_PROGRAMS] = { 0 };
+	struct btf *btf;
 	char text[160];
+	bool is_root;
 
 	libbpf_speaks_through_us();
 	o.flow_ring_bytes = o.journal_ring_bytes = o.events_ring_bytes = o.names_ring_bytes = 64
 											      << 10;
 	o.flows_max = 1024;
-	cgroup_fd = cgroup_root_open(text, sizeof(text));
+	cgroup_fd = cgroup_root_open(text, sizeof(text), &is_root);
 	for (size_t i = 0; i < N_PROGRAMS; i++)
-		if (row_is_wanted(&kernel_programs[i], &o))
-			errs[i] = try_row(&kernel_programs[i], &o, cgroup_fd, &whys[i]);
+		whys[i] = "load"; /* of what has no hook */
+	btf = load_kernel_btf();
+	for (int i = 0; i < KERNEL_SOURCES; i++) {
+		if (!o.wanted[i])
+			continue;
+		look_for_hooks((enum kernel_source)i, btf, errs);
+		try_source((enum kernel_source)i, &o, cgroup_fd, errs, whys);
+	}
+	btf__free(btf);
 	for (size_t i = 0; i < N_PROGRAMS; i++) {
 		const struct program_row *row = &kernel_programs[i];
 		const struct variant_row *v = find_variant(row->source, errs);
@@ -909,6 +1116,10 @@ int kernel_try(const struct kernel_opts *opts,
 			.program = row->name,
 			.err = errs[i],
 			.why = whys[i],
+			.cure = errs[i] ? kernel_cure(errs[i], !strcmp(whys[i], "attach")
+								       ? step_of(row)
+								       : KERNEL_LOAD)
+					: NULL,
 			.used = v && row_in_variant(row, v),
 			.lost = v ? v->lacks : "all of this source",
 		};

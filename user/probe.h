@@ -53,7 +53,8 @@ struct kernel_opts {
 	const char *dir; /* collector.bpf_dir */
 	const char *btf; /* NULL: the running kernel's own */
 	bool wanted[KERNEL_SOURCES];
-	uint32_t events; /* enum kernel_class: which of KERNEL_EVENTS */
+	uint32_t events;  /* enum kernel_class: which of KERNEL_EVENTS */
+	bool environment; /* of CLASS_EXEC: with names of variables */
 	uint64_t flow_ring_bytes, journal_ring_bytes, events_ring_bytes, names_ring_bytes;
 	uint64_t flows_max;
 	uint64_t active_ns, idle_ns;
@@ -72,6 +73,7 @@ struct kernel_counters {
 	uint64_t skipped; /* runs that the kernel did not make: a program does not nest */
 	uint64_t missed;  /* flows that ended unseen, found when their socket's place was taken */
 	uint64_t live;	  /* seen and not yet accounted for */
+	uint64_t summed_packets, summed_bytes; /* of flows without room, by source network */
 };
 
 /*
@@ -124,6 +126,9 @@ int kernel_ring_fd(const struct kernel *k, enum kernel_source source);
 /* From here on; reports that are due by them come with the next sweep. */
 void kernel_set_timing(struct kernel *k, uint64_t active_ns, uint64_t idle_ns, bool loopback);
 
+/* This host translates addresses, or it does not any more. */
+void kernel_set_nat(struct kernel *k, bool on);
+
 /*
  * The rings of a source: those of captures that were replaced, the oldest first, and
  * last our own, if we have that source. Returns how many. generation: random, drawn when
@@ -145,8 +150,12 @@ void kernel_drop_older(struct kernel *k);
 /* What was in a capture of a format that we can not read, which is gone: samples and flows. */
 uint64_t kernel_lost(const struct kernel *k, enum kernel_source source);
 
-/* The folder where cgroup v2 is mounted; the caller closes it. -ENOENT: text says so. */
-int cgroup_root_open(char *text, size_t size);
+/*
+ * The root of the cgroup-v2 tree, wherever it is mounted, or mounted nowhere; the caller closes
+ * it. *ret_is_root: false when there is only a part of the tree. text says where. -ENOENT: text
+ * says that there is none.
+ */
+int cgroup_root_open(char *text, size_t size, bool *ret_is_root);
 
 /* Other rules from here on: flows that are followed already stay. 0 or -errno. */
 int kernel_set_rules(struct kernel *k, const struct flow_rules *rules);
@@ -171,6 +180,12 @@ struct kernel_exec {
 int kernel_find_exec(const struct kernel *k, uint32_t pid, uint64_t start_ns,
 		     struct kernel_exec *ret);
 
+/*
+ * The path of a cgroup of v2, "/system.slice/ssh.service", that was made since the capture
+ * began, also when it is gone by now. 0; -ENOENT: not known, or forgotten; -ENAMETOOLONG.
+ */
+int kernel_find_cgroup(const struct kernel *k, uint64_t cgroup_id, char *ret, size_t size);
+
 /* What became of one program when it was tried. Valid during the call. */
 struct kernel_trial {
 	enum kernel_source source;
@@ -178,6 +193,7 @@ struct kernel_trial {
 	const char *program;
 	int err;	  /* 0: it loads and attaches; else -errno */
 	const char *why;  /* "load", "attach": what failed */
+	const char *cure; /* what to do about it; NULL: not known */
 	bool used;	  /* kernel_new() would run it */
 	const char *lost; /* what is lost without it, for people; NULL: nothing */
 	bool optional;	  /* the rest of its source works without it */

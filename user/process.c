@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "user/cgroup.h"
+
 #define DEFAULT_ENTRIES 4096
 #define DEFAULT_BYTES	(8u << 20)
 #define NONE		UINT32_MAX
@@ -59,6 +61,8 @@ struct process_cache {
 	size_t max_bytes;
 	int (*lookup)(void *arg, uint32_t pid, uint64_t start_ns, struct process_exec *ret);
 	void *lookup_arg;
+	int (*find_cgroup)(void *arg, uint64_t cgroup_id, char *ret, size_t size);
+	void *find_cgroup_arg;
 	void (*mask)(void *arg, char *args, size_t len);
 	void *mask_arg;
 
@@ -100,6 +104,8 @@ int process_cache_new(const struct process_opts *opts, struct process_cache **re
 	c->max_bytes = opts->max_bytes ? opts->max_bytes : DEFAULT_BYTES;
 	c->lookup = opts->lookup;
 	c->lookup_arg = opts->lookup_arg;
+	c->find_cgroup = opts->find_cgroup;
+	c->find_cgroup_arg = opts->find_cgroup_arg;
 	c->mask = opts->mask;
 	c->mask_arg = opts->mask_arg;
 	if (c->max_entries > 1u << 20)
@@ -338,6 +344,14 @@ static int open_process(const struct process_cache *c, uint32_t pid, struct proc
 	return TAKE_FD(dir);
 }
 
+/* start_ns 0: not known, so it may be. */
+static bool is_same_start(const struct proc_stat *st, uint64_t start_ns)
+{
+	uint64_t ticks = start_ns / TICK_NS;
+
+	return !start_ns || (st->start_ticks <= ticks + 1 && st->start_ticks + 1 >= ticks);
+}
+
 static struct slice read_exe(int dir, char *buf, size_t size, bool *deleted)
 {
 	static const char mark[] = " (deleted)";
@@ -390,32 +404,55 @@ static struct cgroup_memo *memo_of(struct process_cache *c, uint64_t cgroup_id)
 	return &c->cgroups[(cgroup_id * 0x9e3779b97f4a7c15ull >> 32) & (CGROUPS - 1)];
 }
 
+/* Nothing but v2: "0::/path" is all there is. */
+static bool is_v2_alone(struct slice text)
+{
+	return text.len > 3 && memcmp(text.p, "0::", 3) == 0 &&
+	       memchr(text.p, '\n', text.len) == text.p + text.len - 1;
+}
+
 static void read_container(struct process_cache *c, int dir, const struct task_ref *ref,
 			   struct container_info *ret)
 {
+	/*
+	 * Of a process known by its pid alone, the id is that of a socket, maybe inherited. In
+	 * the root are all those that are told apart by v1's hierarchies.
+	 */
+	bool is_known = ref->start_ns && ref->cgroup_id > CGROUP_ROOT_ID;
 	char text[CGROUP_TEXT_MAX];
 	ssize_t n = read_file(dir, "cgroup", text, sizeof(text), NULL);
+	struct cgroup_memo *m = memo_of(c, ref->cgroup_id);
 
 	if (n < 0)
 		return;
+	/* Where it was at that moment: by now it may be elsewhere. */
+	if (is_known && is_v2_alone((struct slice){ text, (size_t)n }) &&
+	    process_find_cgroup(c, ref->cgroup_id, ret) == 0)
+		return;
 	container_parse_cgroup((struct slice){ text, (size_t)n }, ret);
-	/* Of a process known by its pid alone, the id is that of a socket, maybe inherited. */
-	if (ref->cgroup_id && ref->start_ns) {
-		struct cgroup_memo *m = memo_of(c, ref->cgroup_id);
-
+	if (is_known) {
 		m->id = ref->cgroup_id;
 		m->container = *ret;
 	}
 }
 
-/* A process that ended is known to have lived where its siblings do. */
-static void remember_container(struct process_cache *c, uint64_t cgroup_id,
-			       struct container_info *ret)
+int process_find_cgroup(struct process_cache *c, uint64_t cgroup_id, struct container_info *ret)
 {
-	const struct cgroup_memo *m = memo_of(c, cgroup_id);
+	struct cgroup_memo *m = memo_of(c, cgroup_id);
+	char path[CGROUP_TEXT_MAX];
 
-	if (cgroup_id && m->id == cgroup_id)
-		*ret = m->container;
+	if (cgroup_id <= CGROUP_ROOT_ID)
+		return -ENOENT;
+	if (m->id != cgroup_id) {
+		if (!c->find_cgroup ||
+		    c->find_cgroup(c->find_cgroup_arg, cgroup_id, path, sizeof(path)) < 0)
+			return -ENOENT;
+		c->stats.from_cgroup++;
+		m->id = cgroup_id;
+		container_parse_path(slice_of(path), &m->container);
+	}
+	*ret = m->container;
+	return 0;
 }
 
 static void read_parent(struct process_cache *c, uint32_t pid, uint64_t child_start_ns,
@@ -492,9 +529,7 @@ static void collect(struct process_cache *c, const struct task_ref *ref, uint64_
 
 	dir = open_process(c, ref->pid, &st);
 	if (dir >= 0 && ref->start_ns) {
-		uint64_t ticks = ref->start_ns / TICK_NS;
-
-		if (st.start_ticks > ticks + 1 || st.start_ticks + 1 < ticks) {
+		if (!is_same_start(&st, ref->start_ns)) {
 			c->stats.reused++;
 			close_fd(TAKE_FD(dir));
 		}
@@ -521,7 +556,7 @@ static void collect(struct process_cache *c, const struct task_ref *ref, uint64_
 		ret->gone = true;
 		c->stats.gone++;
 		fill_from_exec(c, ref, ret, &ppid);
-		remember_container(c, ref->cgroup_id, &ret->container);
+		process_find_cgroup(c, ref->cgroup_id, &ret->container);
 	}
 	if (!ret->name.len)
 		ret->name = slice_of(c->scratch.name);
@@ -584,7 +619,7 @@ static const struct process_info *answer_bare(struct process_cache *c, const str
 		.gone = true,
 		.parent.pid = ref->ppid,
 	};
-	remember_container(c, ref->cgroup_id, &c->bare[i].container);
+	process_find_cgroup(c, ref->cgroup_id, &c->bare[i].container);
 	return &c->bare[i];
 }
 
@@ -682,13 +717,15 @@ void process_find_container(struct process_cache *c, const struct task_ref *ref,
 	struct proc_stat st;
 	_cleanup_close_ int dir = -1;
 
-	if (ref->cgroup_id && memo_of(c, ref->cgroup_id)->id == ref->cgroup_id) {
+	if (ref->cgroup_id > CGROUP_ROOT_ID && memo_of(c, ref->cgroup_id)->id == ref->cgroup_id) {
 		*ret = memo_of(c, ref->cgroup_id)->container;
 		return;
 	}
 	dir = open_process(c, ref->pid, &st);
-	if (dir >= 0)
+	if (dir >= 0 && is_same_start(&st, ref->start_ns))
 		read_container(c, dir, ref, ret);
+	else
+		process_find_cgroup(c, ref->cgroup_id, ret);
 }
 
 void process_get_stats(const struct process_cache *c, struct process_stats *ret)

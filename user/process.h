@@ -57,6 +57,12 @@ struct process_opts {
 	 */
 	int (*lookup)(void *arg, uint32_t pid, uint64_t start_ns, struct process_exec *ret);
 	void *lookup_arg;
+	/*
+	 * The path of a cgroup, by its number: for a process that ended before we could look.
+	 * 0, or -errno. May be NULL.
+	 */
+	int (*find_cgroup)(void *arg, uint64_t cgroup_id, char *ret, size_t size);
+	void *find_cgroup_arg;
 	/* Takes out of arguments what nobody shall see. May be NULL. */
 	void (*mask)(void *arg, char *args, size_t len);
 	void *mask_arg;
@@ -68,6 +74,7 @@ struct process_stats {
 	uint64_t gone;	    /* of the misses: not in /proc any more */
 	uint64_t reused;    /* of gone: the pid belongs to another process by now */
 	uint64_t from_exec; /* of gone: but exec had been seen */
+	uint64_t from_cgroup; /* cgroups that were found by their number */
 	uint64_t evictions;
 	uint32_t entries;
 	size_t bytes;
@@ -96,6 +103,12 @@ const struct process_info *process_find(struct process_cache *c, const struct ta
  */
 const struct process_info *process_put(struct process_cache *c, const struct task_ref *ref,
 				       const struct process_info *info, uint64_t now_ms);
+
+/*
+ * What the cgroup of this number tells, of whoever is or was in it: a hit in a small table,
+ * or opts.find_cgroup. 0; -ENOENT: not known.
+ */
+int process_find_cgroup(struct process_cache *c, uint64_t cgroup_id, struct container_info *ret);
 
 /* The container that it runs in, by its control group, or from /proc. */
 void process_find_container(struct process_cache *c, const struct task_ref *ref,

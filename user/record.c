@@ -92,6 +92,7 @@ int record_new(const struct record_opts *opts, struct record **ret)
 	r->seq = 0;
 	r->boot_to_real_ns = 0;
 	r->kernel_to_real_ns = 0;
+	r->name_container = NULL;
 	e = set_facts(r, opts);
 	if (e < 0)
 		return e;
@@ -102,6 +103,15 @@ int record_new(const struct record_opts *opts, struct record **ret)
 void record_free(struct record *r)
 {
 	free(r);
+}
+
+void record_set_container_names(struct record *r,
+				void (*fn)(void *arg, const struct container_info *c,
+					   struct container_name *ret),
+				void *arg)
+{
+	r->name_container = fn;
+	r->name_container_arg = arg;
 }
 
 uint64_t record_real_us(const struct record *r, uint64_t boot_ns)
@@ -192,21 +202,44 @@ void record_put_process(struct record *r, struct json_writer *w, const struct pr
 	json_object_end(w);
 }
 
-void record_put_container(struct json_writer *w, const struct container_info *c)
+void record_put_container(struct record *r, struct json_writer *w, const struct container_info *c)
 {
+	struct container_name names = { .runtime = NULL };
+	const char *runtime;
+
+	if (!c->id[0] && !c->pod_uid[0])
+		return;
+	if (r->name_container)
+		r->name_container(r->name_container_arg, c, &names);
+	runtime = c->runtime ? c->runtime : names.runtime;
 	if (c->id[0]) {
 		json_object(w, "container");
 		json_str(w, "id", c->id);
-		if (c->runtime)
-			json_str(w, "runtime", c->runtime);
+		put_if(w, "name", names.name);
+		if (runtime)
+			json_str(w, "runtime", runtime);
+		if (names.image.len) {
+			json_object(w, "image");
+			json_slice(w, "name", names.image);
+			if (names.tag.len) {
+				json_array(w, "tag");
+				json_slice(w, NULL, names.tag);
+				json_array_end(w);
+			}
+			json_object_end(w);
+		}
 		json_object_end(w);
 	}
-	if (c->pod_uid[0]) {
+	/* A pod is known by its uid, which is in the cgroup's path, or by what its files say. */
+	if (c->pod_uid[0] || names.pod.len) {
 		json_object(w, "orchestrator");
 		json_plain(w, "type", "kubernetes", 10);
+		put_if(w, "namespace", names.namespace);
 		json_object(w, "resource");
 		json_plain(w, "type", "pod", 3);
-		json_str(w, "id", c->pod_uid);
+		put_if(w, "name", names.pod);
+		if (c->pod_uid[0])
+			json_str(w, "id", c->pod_uid);
 		json_object_end(w);
 		json_object_end(w);
 	}

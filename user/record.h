@@ -16,6 +16,7 @@
 
 #include "config/config.h"
 #include "output/msg.h"
+#include "user/container_names.h"
 #include "user/process.h"
 #include "user/util/cleanup.h"
 #include "user/util/json_writer.h"
@@ -54,6 +55,9 @@ struct record {
 	enum config_journal_schema journal_schema;
 	char id[40]; /* the spool's id in hex and a dash */
 	size_t id_len;
+	void (*name_container)(void *arg, const struct container_info *c,
+			       struct container_name *ret);
+	void *name_container_arg;
 	struct slice hostname; /* in host_json's tail */
 	struct slice host_json, agent_json;
 	char host[RECORD_HOST_SIZE];
@@ -66,6 +70,12 @@ struct record {
 int record_new(const struct record_opts *opts, struct record **ret);
 void record_free(struct record *r);
 DEFINE_CLEANUP(struct record *, record_free);
+
+/* What containers are called: asked for each record of one. Without it they are ids. */
+void record_set_container_names(struct record *r,
+				void (*fn)(void *arg, const struct container_info *c,
+					   struct container_name *ret),
+				void *arg);
 
 /* ------------------------------------------------------------------ for the formatters */
 
@@ -84,7 +94,7 @@ void record_put_process(struct record *r, struct json_writer *w, const struct pr
 void record_open_process(struct record *r, struct json_writer *w, const struct process_info *p);
 
 /* container{} and orchestrator{}, when the process runs in one. */
-void record_put_container(struct json_writer *w, const struct container_info *c);
+void record_put_container(struct record *r, struct json_writer *w, const struct container_info *c);
 
 void record_put_user(struct json_writer *w, uint32_t uid, struct slice name);
 

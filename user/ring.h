@@ -2,8 +2,9 @@
 /*
  * A BPF ring buffer, read so that nothing is lost: libbpf's reader gives each
  * sample's room back before we know that it is safe in the spool. Here the
- * consumer position moves when ring_release() says so, and not before.
- * (The layout of the mapped pages is the kernel's ABI: kernel/bpf/ringbuf.c.)
+ * consumer position moves when ring_release() says so, and not before. Of the
+ * ring's data only what is read is mapped, a window of it, so that a large ring costs the
+ * reader no memory. (The layout of the mapped pages is the kernel's ABI: kernel/bpf/ringbuf.c.)
  */
 #pragma once
 
@@ -14,7 +15,7 @@
 
 struct ring;
 
-/* map_fd is borrowed for the call. The caller owns *ret. */
+/* map_fd is borrowed for the call; the ring keeps a copy of it. The caller owns *ret. */
 int ring_new(int map_fd, struct ring **ret);
 void ring_free(struct ring *r);
 DEFINE_CLEANUP(struct ring *, ring_free);
@@ -26,7 +27,10 @@ DEFINE_CLEANUP(struct ring *, ring_free);
  */
 int ring_seek(struct ring *r, uint64_t position);
 
-/* 1 and the next sample; 0 when there is none, or its producer is not done yet. */
+/*
+ * 1 and the next sample, which is there until the next call; 0 when there is none, its
+ * producer is not done yet, or there is no memory to look at it now.
+ */
 int ring_next(struct ring *r, const void **sample, size_t *size);
 
 /* The sample that ring_next() gave, at this position, was not taken whole: give it again. */

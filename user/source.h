@@ -17,11 +17,13 @@
 struct config;
 struct kernel;
 struct names;
+struct nat;
 struct process_cache;
 struct record;
 struct routes;
 struct sink;
 struct source;
+struct task_ids;
 struct users;
 
 /* The numbers in the spool: never give one to another source. */
@@ -31,9 +33,11 @@ enum source_id {
 	SOURCE_KERNEL_LOG = 3,
 	SOURCE_SELF = 4,
 	SOURCE_EVENTS = 5,
-	SOURCE_NAMES = 6
+	SOURCE_NAMES = 6,
+	SOURCE_BACKFILL = 7,
+	SOURCE_FILES = 8,
 };
-#define SOURCE_MAX 6
+#define SOURCE_MAX 8
 
 /* What stands beside the kernel's own counters in the books. */
 struct source_stats {
@@ -45,6 +49,7 @@ struct source_stats {
 	uint64_t rate_limited; /* lines above journal.rate_limit: summed up, not sent */
 	uint64_t too_large;    /* records that the spool would not have */
 	uint64_t lost;	       /* known to be missing: gaps in numbers */
+	uint64_t limited;      /* backfills that journal.backfill or its _max cut short */
 };
 
 struct source_ops {
@@ -96,13 +101,16 @@ struct sink {
 	struct record *record; /* sink_begin() sets its seq */
 	struct process_cache *processes;
 	struct users *users;
+	struct task_ids *tasks; /* who executed a program; NULL: nobody asks */
 	struct routes *routes;
 	struct interfaces interfaces;
 	struct own own;		     /* who we are ourselves */
 	const struct config *config; /* as it is now: what is secret is in no event */
 	struct names *names;	     /* what flows are called; NULL: not wanted */
+	struct nat *nat;	     /* what this host translates; NULL: not wanted, or nothing */
 	struct source *names_source; /* where that comes from: asked before a flow is told */
 	uint64_t now_ms;
+	bool stopping; /* what can be had again later is left for the next start */
 
 	/*
 	 * 0: it is in the batch. -EMSGSIZE, -EINVAL: never. -ENOBUFS: it is full, and
@@ -138,5 +146,12 @@ int source_events_new(const struct kernel *k, const struct spool_position *resum
 uint32_t source_events_classes(const struct config *config);
 /* Gives no records: it fills names, which is borrowed. */
 int source_names_new(const struct kernel *k, struct names *names, struct source **ret);
+/* Where a journal's source notes what this host's journald has read: NULL, nowhere. */
+struct journal_reads;
+void source_journal_note_to(struct source *s, struct journal_reads *reads);
+/* text says why it can not be had. tasks is borrowed; the sources of execs fill it. */
+int source_files_new(const struct config *config, struct task_ids *tasks,
+		     const struct spool_position *resume, char *text, size_t text_size,
+		     struct source **ret);
 int source_kmsg_new(const char *path, const struct spool_position *resume, struct source **ret);
 void source_free(struct source *s);

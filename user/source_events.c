@@ -18,6 +18,7 @@
 #include "user/rings.h"
 #include "user/secrets.h"
 #include "user/source.h"
+#include "user/task_ids.h"
 #include "user/users.h"
 
 #define LINE_MAX_BYTES 8192 /* what a sample has of arguments */
@@ -121,6 +122,8 @@ static void take_event(struct source_events *v, const struct event *e, struct si
 	struct process_info info;
 	struct msg m;
 
+	if (is_exec && sink->tasks)
+		task_ids_put(sink->tasks, task);
 	/* Or what starts a shipper again and again would be events to send. */
 	if (own_is_of(&sink->own, task)) {
 		v->source.stats.own++;

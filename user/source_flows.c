@@ -6,8 +6,10 @@
 
 #include "output/spool.h"
 #include "user/event.h"
+#include "user/flood_record.h"
 #include "user/flow_record.h"
 #include "user/names.h"
+#include "user/nat.h"
 #include "user/probe.h"
 #include "user/process.h"
 #include "user/rings.h"
@@ -24,6 +26,7 @@ static int flows_take(struct source *s, struct sink *sink)
 	struct source_flows *f = (struct source_flows *)s;
 	struct source *names = sink->names_source;
 	struct flow_details d = { 0 };
+	struct nat_view nat;
 	const struct task_ref *who;
 	const void *sample;
 	struct event e;
@@ -35,8 +38,17 @@ static int flows_take(struct source *s, struct sink *sink)
 		return 0;
 	}
 	s->stats.samples++;
-	if (event_decode(sample, size, &e) < 0 || e.kind != EVENT_IS_FLOW) {
+	if (event_decode(sample, size, &e) < 0 ||
+	    (e.kind != EVENT_IS_FLOW && e.kind != EVENT_IS_FLOOD)) {
 		s->stats.bad++;
+		goto taken;
+	}
+	if (e.kind == EVENT_IS_FLOOD) {
+		sink_begin(sink);
+		if (flood_record_format(sink->record, &e.flood, &m) < 0)
+			s->stats.too_large++;
+		else
+			sink_add(s, sink, &m);
 		goto taken;
 	}
 	/* What there is to know of it was there before it was reported. */
@@ -47,6 +59,8 @@ static int flows_take(struct source *s, struct sink *sink)
 		s->stats.own++;
 		goto forget;
 	}
+	if (nat_find(sink->nat, &e.flow, sink->now_ms, &nat))
+		d.nat = &nat;
 	who = flow_process(&e.flow);
 	if (who->pid) {
 		d.process = process_find(sink->processes, who, e.flow.last_ns, sink->now_ms);

@@ -6,27 +6,30 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <inttypes.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "config/config.h"
 #include "output/spool.h"
 #include "user/event.h"
 #include "user/journal.h"
-#include "user/journal_filter.h"
-#include "user/journal_record.h"
+#include "user/journal_parse.h"
+#include "user/journal_reads.h"
+#include "user/journal_teller.h"
 #include "user/probe.h"
 #include "user/process.h"
-#include "user/rate_limit.h"
+#include "user/record.h"
 #include "user/rings.h"
-#include "user/routes.h"
 #include "user/source.h"
 #include "user/stream_state.h"
 #include "user/unix_sockets.h"
-#include "user/users.h"
+#include "user/util/cleanup.h"
 #include "user/util/clock.h"
 #include "user/util/log.h"
 
@@ -41,117 +44,34 @@ struct source_journal {
 	struct source source;
 	struct rings *rings;
 	struct journal *journal;
-	struct journal_filter *filter;
+	struct journal_teller teller;
 	struct stream_state state;
 	uint64_t not_told; /* lines that were none: so many are counted */
 	struct buf saved;
-	uint64_t saved_changes;	  /* journal_stats.changes when it was last saved */
-	struct rate_limit *rates; /* NULL: every line passes */
-	uint64_t rate_limit, rate_interval_ms;
+	uint64_t saved_changes; /* journal_stats.changes when it was last saved */
 	struct stream_state rate_state;
 	uint64_t saved_rate_changes;
-	struct sink *sink;	     /* for on_line() */
+	struct sink *sink; /* for on_line() */
+	uint64_t socket_dev;
+	struct journal_reads *reads; /* NULL: nobody wants to know */
 	struct unix_sockets sockets; /* those that are open, while lines are flushed */
 	bool has_sockets;
 };
-
-static bool may_pass(struct source_journal *j, const struct journal_line *line,
-		     const struct process_info *p)
-{
-	struct slice unit = journal_record_unit(line, p);
-
-	if (!journal_filter_wants(j->filter, journal_record_app(line, p), unit)) {
-		j->source.stats.filtered++;
-		return false;
-	}
-	if (!j->rates)
-		return true;
-	if (rate_limit_take(j->rates, unit.len ? unit : line->identifier, line->boot_ns))
-		return true;
-	j->source.stats.rate_limited++;
-	return false;
-}
 
 static bool on_line(void *arg, const struct journal_line *line)
 {
 	struct source_journal *j = arg;
 	struct task_ref who = journal_line_task(line);
-	struct journal_details d = { 0 };
-	struct msg m;
+	const struct process_info *process = NULL;
 
 	if (j->sink->is_full(j->sink->arg))
 		return false;
-	/* Each line that tells of trouble would make another event, and more trouble. */
-	if (own_has_pid(&j->sink->own, line->trusted_pid)) {
-		j->source.stats.own++;
+	if (!journal_teller_wants(&j->teller, &j->source, j->sink, line))
 		return true;
-	}
-	if (!journal_filter_wants_severity(j->filter, line->pri & 7)) {
-		j->source.stats.filtered++;
-		return true;
-	}
-	if (who.pid) {
-		d.process = process_find(j->sink->processes, &who, line->boot_ns, j->sink->now_ms);
-		d.user_name = users_find(j->sink->users, who.uid, j->sink->now_ms);
-	}
-	if (!may_pass(j, line, d.process))
-		return true;
-	d.route = routes_find(j->sink->routes, MSG_JOURNAL, journal_record_app(line, d.process),
-			      journal_record_unit(line, d.process));
-	sink_begin(j->sink);
-	journal_record_format(j->sink->record, line, &d, &m);
-	sink_add(&j->source, j->sink, &m);
+	if (who.pid)
+		process = process_find(j->sink->processes, &who, line->boot_ns, j->sink->now_ms);
+	journal_teller_tell(&j->teller, &j->source, j->sink, line, process, line->boot_ns);
 	return true;
-}
-
-/* In place of what was suppressed: how much, of whom, when and why. */
-static bool on_suppressed(void *arg, const struct rate_limit_report *report)
-{
-	struct source_journal *j = arg;
-	const struct record *r = j->sink->record;
-	char from[CLOCK_RFC3339_SIZE], to[CLOCK_RFC3339_SIZE], text[512];
-	struct journal_line line = {
-		.transport = JOURNAL_NATIVE,
-		.pri = 3 << 3 | 4, /* daemon, warning */
-		.identifier = SLICE(RECORD_NAME),
-		.code = SLICE("journal.rate_limit"),
-		.unit = report->name,
-		.boot_ns = report->last_ns,
-		.time_us = record_real_us(r, report->last_ns),
-	};
-	const struct journal_details d = { 0 };
-	struct msg m;
-
-	if (j->sink->is_full(j->sink->arg))
-		return false;
-	clock_format_rfc3339(record_real_us(r, report->first_ns), from);
-	clock_format_rfc3339(line.time_us, to);
-	snprintf(text, sizeof(text),
-		 "%" PRIu64 " lines of %.*s suppressed between %s and %s: journal.rate_limit is "
-		 "%" PRIu64 " in %g s",
-		 report->lines, (int)(report->name.len ? report->name.len : 11),
-		 report->name.len ? report->name.p : "other units", from, to, j->rate_limit,
-		 (double)j->rate_interval_ms / 1000);
-	line.text = slice_of(text);
-	sink_begin(j->sink);
-	journal_record_format(j->sink->record, &line, &d, &m);
-	m.class = MSG_SELF;
-	sink_add(&j->source, j->sink, &m);
-	return true;
-}
-
-/* Between two samples, too: in a storm the ring is never empty. False: the sink is full. */
-static bool report_suppressed(struct source_journal *j, struct sink *sink, bool all)
-{
-	uint64_t now_ns;
-
-	if (!j->rates)
-		return true;
-	now_ns = clock_boot_ns();
-	if (!all && !rate_limit_is_due(j->rates, now_ns))
-		return true;
-	j->sink = sink;
-	return rate_limit_report(j->rates, now_ns, all, on_suppressed, j);
 }
 
 /*
@@ -192,7 +112,7 @@ static int journal_take(struct source *s, struct sink *sink)
 	struct source_journal *j = (struct source_journal *)s;
 	uint64_t generation = s->generation;
 	const void *sample;
-	struct event e;
+	struct event e = { .kind = EVENT_IS_FLOW };
 	size_t size;
 	int more;
 
@@ -202,6 +122,8 @@ static int journal_take(struct source *s, struct sink *sink)
 		j->saved_changes = NOT_SAVED;
 	if (!more) {
 		s->behind = rings_is_behind(j->rings);
+		if (j->reads)
+			j->reads->idle = true;
 		return 0;
 	}
 	j->sink = sink;
@@ -217,23 +139,30 @@ static int journal_take(struct source *s, struct sink *sink)
 		return 1;
 	}
 	count_not_told(j);
+	if (j->reads && e.kind == EVENT_IS_JOURNAL)
+		journal_reads_note(j->reads, &e.journal);
 	s->stats.samples++;
 	s->position = rings_position(j->rings);
 	return 1;
+}
+
+void source_journal_note_to(struct source *s, struct journal_reads *reads)
+{
+	((struct source_journal *)s)->reads = reads;
 }
 
 static int save_rates(struct source_journal *j, const struct stream_moment *when)
 {
 	int err;
 
-	if (!j->rates || rate_limit_changes(j->rates) == j->saved_rate_changes)
+	if (!j->teller.rates || rate_limit_changes(j->teller.rates) == j->saved_rate_changes)
 		return 0;
 	buf_clear(&j->saved);
-	err = rate_limit_save(j->rates, &j->saved);
+	err = rate_limit_save(j->teller.rates, &j->saved);
 	if (!err)
 		err = stream_state_save(&j->rate_state, when, buf_slice(&j->saved));
 	if (!err)
-		j->saved_rate_changes = rate_limit_changes(j->rates);
+		j->saved_rate_changes = rate_limit_changes(j->teller.rates);
 	return err;
 }
 
@@ -288,7 +217,9 @@ static bool journal_flush(struct source *s, struct sink *sink, bool all)
 	struct source_journal *j = (struct source_journal *)s;
 	bool done;
 
-	if (!report_suppressed(j, sink, all))
+	/* Between two samples, too: in a storm the ring is never empty. */
+	if (!journal_teller_report(&j->teller, s, sink, clock_boot_ns(),
+				   sink->record->boot_to_real_ns, all))
 		return false;
 	/* What waits in the ring may be the rest of such a line. */
 	if (!all && rings_waiting(j->rings))
@@ -315,10 +246,45 @@ static void journal_source_free(struct source *s)
 
 	rings_free(j->rings);
 	journal_free(j->journal);
-	journal_filter_free(j->filter);
-	rate_limit_free(j->rates);
+	journal_teller_done(&j->teller);
 	buf_done(&j->saved);
 	free(j);
+}
+
+/*
+ * A stream that was open before the tap was attached: this host's journald keeps how it
+ * began in a file, which has the name of its end of the socket.
+ */
+static bool find_header(void *arg, const struct journal_sample *s,
+			struct journal_stream_header *ret)
+{
+	static const struct slice suffix = SLICE("/stdout");
+	struct source_journal *j = arg;
+	char path[128], text[4096];
+	_cleanup_close_ int fd = -1;
+	ssize_t n;
+
+	if (!j->socket_dev || s->path_is_cut || s->path.len <= suffix.len ||
+	    memcmp(s->path.p, "/run/systemd/journal", 20) != 0 ||
+	    memcmp(s->path.p + s->path.len - suffix.len, suffix.p, suffix.len) != 0 ||
+	    !journal_reads_has_our_run(s->reader_pid))
+		return false;
+	snprintf(path, sizeof(path), "%.*s/streams/%llu:%llu", (int)(s->path.len - suffix.len),
+		 s->path.p, (unsigned long long)j->socket_dev, (unsigned long long)s->socket_ino);
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, text, sizeof(text));
+	return n > 0 && journal_parse_stream((struct slice){ text, (size_t)n }, ret);
+}
+
+/* All sockets are on one device. 0: not known. */
+static uint64_t find_socket_dev(void)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 ? st.st_dev : 0;
 }
 
 static const struct source_ops journal_ops = {
@@ -340,35 +306,32 @@ static void restore(struct source_journal *j, const struct stream_moment *now)
 		log_warning("journal streams: the saved state is damaged; lines that were "
 			    "being written are cut");
 	buf_clear(&j->saved);
-	if (j->rates && stream_state_load(&j->rate_state, now, &j->saved) == 0 &&
-	    rate_limit_restore(j->rates, buf_slice(&j->saved)) < 0)
+	if (j->teller.rates && stream_state_load(&j->rate_state, now, &j->saved) == 0 &&
+	    rate_limit_restore(j->teller.rates, buf_slice(&j->saved)) < 0)
 		log_warning("journal.rate_limit: the saved state is damaged; what was suppressed "
 			    "before is not summed up");
-	if (j->rates)
-		j->saved_rate_changes = rate_limit_changes(j->rates);
+	if (j->teller.rates)
+		j->saved_rate_changes = rate_limit_changes(j->teller.rates);
 }
 
 int source_journal_new(const struct kernel *k, const struct config *config,
 		       const struct spool_position *resume, uint64_t next_seq, struct source **ret)
 {
 	struct source_journal *j = calloc(1, sizeof(*j));
-	struct journal_opts opts = { 0 };
+	struct journal_opts opts = { .find_header = find_header, .find_header_arg = j };
 	struct journal_stats stats;
 	int err;
 
 	if (!j)
 		return -ENOMEM;
+	j->socket_dev = find_socket_dev();
 	j->source = (struct source){ .ops = &journal_ops, .fd = kernel_ring_fd(k, KERNEL_JOURNAL) };
 	buf_init(&j->saved, STATE_MAX_BYTES);
 	stream_state_init(&j->state, config->spool_dir, "journal-streams", STATE_MAGIC);
 	stream_state_init(&j->rate_state, config->spool_dir, "journal-rates", RATE_MAGIC);
-	j->rate_limit = config->journal_rate_limit;
-	j->rate_interval_ms = config->journal_rate_interval_ms;
 	err = journal_new(&opts, &j->journal);
 	if (!err)
-		err = journal_filter_new(config, &j->filter);
-	if (!err && j->rate_limit)
-		err = rate_limit_new(j->rate_limit, j->rate_interval_ms * 1000000, 0, &j->rates);
+		err = journal_teller_init(&j->teller, config);
 	if (!err)
 		err = rings_new(k, KERNEL_JOURNAL, resume, &j->rings);
 	if (err) {

@@ -80,7 +80,7 @@ static void close_from(int first)
 		close(fd);
 }
 
-/* After fork(): system calls only. argv is { title, verb, NULL }. */
+/* After fork(): system calls only. argv is { title, verb, ..., NULL }. */
 __attribute__((noreturn)) static void become(char *const argv[], int control_fd, char **envp)
 {
 	struct sigaction plain = { .sa_handler = SIG_DFL };
@@ -214,33 +214,43 @@ int starter_main(int fd)
 
 /* ------------------------------------------------------------------ the collector's side */
 
-int starter_init(struct starter *ret)
+int starter_spawn(char *const argv[], int fd, pid_t *ret_pid)
 {
-	static char title[] = "sekoia-ebpf: starter", verb[] = "starter";
-	char *argv[] = { title, verb, NULL };
-	_cleanup_close_ int ours = -1, theirs = -1;
 	char *envp[N_KEPT + 1];
 	sigset_t all, before;
-	int pair[2], err;
 	pid_t pid;
+	int err;
 
-	*ret = (struct starter){ .fd = -1 };
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return -errno;
-	ours = pair[0];
-	theirs = pair[1];
 	keep_environment(envp);
 	/* No signal meets the new process before it has chosen what to ignore. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
 	pid = fork();
 	if (pid == 0)
-		become(argv, theirs, envp);
+		become(argv, fd, envp);
 	err = -errno;
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (pid < 0)
 		return err;
-	ret->pid = pid;
+	*ret_pid = pid;
+	return 0;
+}
+
+int starter_init(struct starter *ret)
+{
+	static char title[] = "sekoia-ebpf: starter", verb[] = "starter";
+	char *argv[] = { title, verb, NULL };
+	_cleanup_close_ int ours = -1, theirs = -1;
+	int pair[2], err;
+
+	*ret = (struct starter){ .fd = -1 };
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	ours = pair[0];
+	theirs = pair[1];
+	err = starter_spawn(argv, theirs, &ret->pid);
+	if (err)
+		return err;
 	ret->fd = TAKE_FD(ours);
 	return 0;
 }

@@ -21,6 +21,13 @@ struct starter {
 };
 
 /*
+ * Executes ourselves anew with argv (title, verb, arguments, NULL) as a child of this process, with
+ * fd as its descriptor 3, no other one but the standard ones, and little of our
+ * environment: nothing of what this process knows goes with it. 0 or -errno.
+ */
+int starter_spawn(char *const argv[], int fd, pid_t *ret_pid);
+
+/*
  * Executes ourselves as the starter, before this process gives anything up.
  * Done with starter_done(). 0, or -errno and *ret is as good as done.
  */

@@ -138,6 +138,43 @@ assert_nothing_lost() {
 	run ! grep -q "$TEST_KEY" "$T/received"
 }
 
+# environment TOKEN: what the exec with it has of its environment.
+environment() {
+	ours '.event.action == "exec" and .process.args[0] == "/bin/true" and .process.args[1] == "'"$TOKEN-$1"'"' |
+		jq -c '[.sekoia_ebpf.exec.environment, .sekoia_ebpf.exec.environment_cut]'
+}
+
+@test "names of the environment, on request: never a value" {
+	local i
+
+	peer_start https
+	daemon_start https --events-environment yes
+	! grep -q 'this kernel can not give.*\bexec' "$T/daemon.log" || skip "$(grep 'can not give' "$T/daemon.log")"
+	env -i A=1 'WITH_=in=its=value' EMPTY= PASSWORD=hunter2-$TOKEN /bin/true "$TOKEN-some"
+	env -i /bin/true "$TOKEN-none"
+	env -i "BIG=$(head -c 9000 /dev/zero | tr '\0' x)" BEHIND=1 /bin/true "$TOKEN-big"
+	env -i FIRST=1 "$(head -c 64 /dev/zero | tr '\0' N)=1" LAST=2 /bin/true "$TOKEN-long"
+	# shellcheck disable=SC2046 # words
+	env -i $(for i in {1..200}; do echo "NUMBER_$i=$i"; done) /bin/true "$TOKEN-many"
+	/bin/true "$TOKEN-last"
+	arrives '.event.action == "exec" and .process.args[1] == "'"$TOKEN"'-last"'
+	daemon_stop
+	daemon_start https
+	env -i SECOND=1 /bin/true "$TOKEN-off"
+	arrives '.event.action == "exec" and .process.args[1] == "'"$TOKEN"'-off"'
+	daemon_stop
+	assert_all_delivered
+	peer_stop
+	is "$(environment some)" '[["A","WITH_","EMPTY","PASSWORD"],null]'
+	is "$(environment none)" '[null,null]'
+	is "$(environment big)" '[["BIG"],true]'
+	is "$(environment long)" '[["FIRST","LAST"],true]'
+	is "$(environment many | jq -c '[(.[0] | length), .[0][0], .[1]]')" '[128,"NUMBER_1",true]'
+	is "$(environment off)" '[null,null]'
+	# It was an argument of env, and nowhere else.
+	is "$(ours '.event.action == "exec" and (tostring | contains("hunter2"))' | jq -r .process.name)" env
+}
+
 @test "an exit: code, signal, core, threads, forks" {
 	peer_start https
 	daemon_start https

@@ -8,6 +8,7 @@
 bats_require_minimum_version 1.5.0
 load ../lib/common
 load ../lib/journal
+load ../lib/kmsg
 
 setup() {
 	need_root
@@ -118,4 +119,9 @@ kernel_lines() {
 	done >"$T/want"
 	kernel_lines | diff - "$T/want" | head -n 20
 	kernel_lines | cmp - "$T/want"
+}
+
+@test "a burst: what comes and what is counted as lost is what was written" {
+	DAEMON_ARGS=()
+	kmsg_burst "${KERNEL_LINES:-20000}"
 }

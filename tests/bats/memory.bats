@@ -17,11 +17,9 @@ teardown() {
 	common_teardown
 }
 
-# What the process has of its own and of files; the rings are the kernel's memory.
+# All that the process has: its own, of files, and what is mapped of the rings.
 resident_kib() {
-	awk '/^[0-9a-f]+-[0-9a-f]+ / { counts = !/anon_inode:bpf-map/ }
-		counts && $1 == "Rss:" { n += $2 }
-		END { print n + 0 }' "/proc/$1/smaps"
+	sed -n 's/^VmRSS:[^0-9]*\([0-9]*\) kB$/\1/p' "/proc/$1/status"
 }
 
 all_kib() {

@@ -19,8 +19,8 @@ if wanted ship; then
 fi
 if wanted capture; then
 	if [ "$(id -u)" = 0 ]; then
-		echo "What the BPF programs cost this host, both ends here, median of ${BENCH_ROUNDS:-9}:"
-		"$O/tests/bench/bench_capture" all "${BENCH_ROUNDS:-9}" 700
+		echo "What capture costs this host, both ends here: ratios, median of ${BENCH_ROUNDS:-7} rounds:"
+		"$top/tests/bench/capture.sh" "${BENCH_LOADS:-all}" "${BENCH_ROUNDS:-7}" 700
 	else
 		echo "capture: needs root"
 	fi

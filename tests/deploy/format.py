@@ -27,7 +27,7 @@ FORMAT = os.path.join(MODULE, "sekoia-ebpf")
 # What we set of ECS, by name: a name that is not here was mistyped, or belongs in fields.yml.
 ECS = """
 @timestamp action.name action.outcome agent.id agent.name agent.type agent.version container.id
-container.name container.runtime destination.bytes destination.ip destination.packets
+container.image.name container.image.tag container.name container.runtime destination.bytes destination.ip destination.packets
 destination.port event.action event.category event.code event.end event.id event.kind event.outcome
 event.provider event.reason event.start event.type group.id host.hostname host.ip host.name host.os.name
 host.os.type host.os.version log.hostname log.level log.logger log.syslog.appname
@@ -35,12 +35,14 @@ log.syslog.facility.code log.syslog.facility.name log.syslog.procid log.syslog.s
 log.syslog.severity.name network.bytes network.community_id network.direction network.iana_number
 network.packets network.transport network.type observer.egress.interface.id
 observer.egress.interface.name observer.ingress.interface.id observer.ingress.interface.name
-orchestrator.resource.id orchestrator.resource.type orchestrator.type process.args
+orchestrator.namespace orchestrator.resource.id orchestrator.resource.name orchestrator.resource.type orchestrator.type process.args
 process.command_line process.executable process.name process.parent.command_line
 process.parent.executable process.parent.name process.parent.pid process.pid process.start
 destination.domain dns.question.name dns.question.type dns.resolved_ip dns.response_code dns.type
-tls.client.server_name tls.next_protocol error.code event.duration process.end process.exit_code process.working_directory user.effective.id
-user.effective.name user.group.id service.name source.bytes source.ip source.packets source.port user.id user.name
+tls.client.server_name tls.next_protocol file.directory file.gid file.inode file.mode file.mtime file.name
+file.owner file.path file.size file.type file.uid error.code event.duration process.end process.exit_code process.working_directory user.effective.id
+user.effective.name user.group.id service.name destination.nat.ip
+destination.nat.port source.nat.ip source.nat.port source.bytes source.ip source.packets source.port user.id user.name
 """.split()
 
 # What we send and do not map, and why.

@@ -35,6 +35,17 @@ def pod(docs):
     return docs["DaemonSet"]["spec"]["template"]["spec"]
 
 
+def check_names(name, chart, runtime):
+    """Names are read from three folders of the node, and nothing is written there."""
+    mounts = {m["name"]: m for m in pod(chart)["containers"][0]["volumeMounts"]}
+    volumes = {v["name"]: v for v in pod(chart)["volumes"]}
+    for volume, path in (("pods", "/var/log/pods"), ("containers", "/var/log/containers"), ("runtime", runtime)):
+        expect(f"{name}: {volume}: read-only", mounts[volume]["readOnly"] is True)
+        expect(f"{name}: {volume}: its place", mounts[volume]["mountPath"] == path == volumes[volume]["hostPath"]["path"])
+    # Or the mounts of containers that ended would stay in ours.
+    expect(f"{name}: runtime: unmounted with the host", mounts["runtime"]["mountPropagation"] == "HostToContainer")
+
+
 def check_plain(manifest, chart):
     a, b = copy.deepcopy(pod(manifest)), copy.deepcopy(pod(chart))
     # Helm's own: the manifest leaves these to their defaults.
@@ -43,6 +54,7 @@ def check_plain(manifest, chart):
     mistakes.extend(f"plain: updateStrategy{d}" for d in differences(
         manifest["DaemonSet"]["spec"]["updateStrategy"], chart["DaemonSet"]["spec"]["updateStrategy"]))
     expect("plain: PriorityClass", manifest["PriorityClass"]["value"] == chart["PriorityClass"]["value"])
+    check_names("plain", chart, "/run/containerd/io.containerd.runtime.v2.task")
     expect("plain: no token", chart["ServiceAccount"]["automountServiceAccountToken"] is False)
     expect("plain: no Secret of its own", "Secret" not in chart)
     lines = manifest["ConfigMap"]["data"]["sekoia-ebpf.conf"].split()
@@ -59,6 +71,7 @@ def check_unprivileged(chart):
         expect(f"unprivileged: {line!r}", line in conf)
     expect("unprivileged: the key is in the configuration", "0123456789abcdef" not in conf)
     expect("unprivileged: Secret", list(chart["Secret"]["data"]) == ["intake-key"])
+    check_names("unprivileged", chart, "/var/lib/containers/storage/overlay-containers")
     expect("unprivileged: volumes", {"ca", "key"} <= {v["name"] for v in pod(chart)["volumes"]})
 
 
@@ -68,6 +81,7 @@ def check_least(chart):
         expect(f"least: {key}", key not in pod(chart))
     for key in ("readinessProbe", "resources"):
         expect(f"least: {key}", key not in pod(chart)["containers"][0])
+    expect("least: names", not {"pods", "containers", "runtime"} & {v["name"] for v in pod(chart)["volumes"]})
     expect("least: serviceAccountName", pod(chart)["serviceAccountName"] == "default")
 
 

@@ -37,6 +37,7 @@ render unprivileged <<-END
 	extraVolumes: [{ name: ca, configMap: { name: our-ca } }]
 	extraVolumeMounts: [{ name: ca, mountPath: /etc/our-ca, readOnly: true }]
 	podLabels: { team: security }
+	containerNames: { runtimeDir: /var/lib/containers/storage/overlay-containers }
 	podAnnotations: { example.com/note: "yes" }
 	affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{ matchExpressions: [{ key: a, operator: Exists }] }] } } }
 END
@@ -45,6 +46,7 @@ render least <<-END
 	priorityClass: { create: false }
 	serviceAccount: { create: false }
 	readinessProbe: { enabled: false }
+	containerNames: { enabled: false }
 	tolerations: []
 	resources: null
 END

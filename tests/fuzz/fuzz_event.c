@@ -4,6 +4,7 @@
 
 #include "user/event.h"
 #include "user/events_record.h"
+#include "user/flood_record.h"
 #include "user/flow_record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -39,6 +40,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			last = e.packet.data.p[e.packet.data.len - 1];
 		(void)last;
 		if (e.packet.full_len < e.packet.data.len)
+			abort();
+		return 0;
+	}
+	if (e.kind == EVENT_IS_FLOOD) {
+		if (flood_record_format(r, &e.flood, &m) < 0)
 			abort();
 		return 0;
 	}

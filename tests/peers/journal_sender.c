@@ -5,6 +5,9 @@
  *   journal_sender lines TAG FROM TO [prio]     the test lines, to look at or to pipe
  *   journal_sender pieces TAG FILE              test lines from 1 on, cut where no line ends,
  *                                               until SIGTERM; then their number to FILE
+ *   journal_sender steady HOW TAG FILE          test lines from 1 on, each whole, now and then,
+ *                                               until SIGTERM; then their number to FILE.
+ *                                               HOW: native, syslog, or stdout
  *   journal_sender native TAG FROM TO           test lines as native messages
  *   journal_sender datagram PATH                standard input as one datagram
  *   journal_sender stream PATH                  standard input over a stream socket
@@ -106,6 +109,16 @@ static int write_all(int fd, const char *p, size_t n)
 	return 0;
 }
 
+static int write_count(const char *path, unsigned long n)
+{
+	FILE *f = fopen(path, "we");
+
+	if (!f)
+		return fail(path);
+	fprintf(f, "%lu\n", n);
+	return fclose(f) ? fail(path) : EXIT_SUCCESS;
+}
+
 /* Each write ends somewhere in a line, now and then several lines later. */
 static int print_pieces(const char *tag, const char *path)
 {
@@ -114,7 +127,6 @@ static int print_pieces(const char *tag, const char *path)
 	size_t len = 0, size;
 	uint64_t state = 1;
 	unsigned long n = 0;
-	FILE *f;
 
 	sigaction(SIGTERM, &on, NULL);
 	while (!is_over) {
@@ -133,11 +145,7 @@ static int print_pieces(const char *tag, const char *path)
 	}
 	if (write_all(STDOUT_FILENO, waiting, len) < 0)
 		return fail("standard output");
-	f = fopen(path, "we");
-	if (!f)
-		return fail(path);
-	fprintf(f, "%lu\n", n);
-	return fclose(f) ? fail(path) : EXIT_SUCCESS;
+	return write_count(path, n);
 }
 
 static int connect_to(const char *path, int type)
@@ -157,34 +165,81 @@ static int connect_to(const char *path, int type)
 }
 
 /* Even lines as text, odd ones in the binary form, which may hold line feeds. */
+static size_t put_native(char message[static 2 * LINE_SIZE], const char *tag, unsigned long n)
+{
+	char line[LINE_SIZE];
+	size_t len = put_line(line, tag, n), at;
+
+	at = (size_t)snprintf(message, 2 * LINE_SIZE,
+			      "PRIORITY=%lu\nSYSLOG_FACILITY=%lu\nSYSLOG_IDENTIFIER=%s\nMESSAGE",
+			      n % 8, 1 + n % 23, tag);
+	if (n % 2) {
+		message[at++] = '\n';
+		for (int i = 0; i < 8; i++)
+			message[at++] = (char)((uint64_t)len >> 8 * i);
+	} else {
+		message[at++] = '=';
+	}
+	memcpy(message + at, line, len);
+	at += len;
+	message[at++] = '\n';
+	return at;
+}
+
 static int send_native(const char *tag, unsigned long from, unsigned long to)
 {
 	_cleanup_close_ int fd = connect_to(NATIVE_SOCKET, SOCK_DGRAM);
-	char message[2 * LINE_SIZE], line[LINE_SIZE];
+	char message[2 * LINE_SIZE];
 
 	if (fd < 0)
 		return fail(NATIVE_SOCKET);
-	for (unsigned long n = from; n <= to; n++) {
-		size_t len = put_line(line, tag, n), at;
-
-		at = (size_t)snprintf(
-			message, sizeof(message),
-			"PRIORITY=%lu\nSYSLOG_FACILITY=%lu\nSYSLOG_IDENTIFIER=%s\nMESSAGE", n % 8,
-			1 + n % 23, tag);
-		if (n % 2) {
-			message[at++] = '\n';
-			for (int i = 0; i < 8; i++)
-				message[at++] = (char)((uint64_t)len >> 8 * i);
-		} else {
-			message[at++] = '=';
-		}
-		memcpy(message + at, line, len);
-		at += len;
-		message[at++] = '\n';
-		if (send(fd, message, at, 0) < 0)
+	for (unsigned long n = from; n <= to; n++)
+		if (send(fd, message, put_native(message, tag, n), 0) < 0)
 			return fail(NATIVE_SOCKET);
-	}
 	return EXIT_SUCCESS;
+}
+
+static size_t put_syslog(char message[static 2 * LINE_SIZE], const char *tag, unsigned long n)
+{
+	size_t at = (size_t)snprintf(message, LINE_SIZE, "<%lu>%s[%d]: ", 8 + n % 8, tag, getpid());
+
+	return at + put_line(message + at, tag, n);
+}
+
+/* A few lines at a time, so that they are there whatever else happens meanwhile. */
+static int send_steady(const char *how, const char *tag, const char *path)
+{
+	bool is_native = !strcmp(how, "native"), is_syslog = !strcmp(how, "syslog");
+	struct sigaction on = { .sa_handler = on_term };
+	_cleanup_close_ int fd = -1;
+	char message[2 * LINE_SIZE];
+	uint64_t state = 1;
+	unsigned long n = 0;
+	size_t len;
+
+	sigaction(SIGTERM, &on, NULL);
+	fd = is_native	 ? connect_to(NATIVE_SOCKET, SOCK_DGRAM)
+	     : is_syslog ? connect_to("/dev/log", SOCK_DGRAM)
+			 : dup(STDOUT_FILENO);
+	if (fd < 0)
+		return fail(how);
+	while (!is_over) {
+		n++;
+		if (is_native) {
+			len = put_native(message, tag, n);
+		} else if (is_syslog) {
+			len = put_syslog(message, tag, n);
+		} else {
+			len = put_line(message, tag, n);
+			message[len++] = '\n';
+		}
+		while (write(fd, message, len) < 0)
+			if (errno != EINTR)
+				return fail(how);
+		if (next(&state) % 8 == 0)
+			usleep(2000 + next(&state) % 4000);
+	}
+	return write_count(path, n);
 }
 
 static char *read_input(size_t *ret_len)
@@ -277,6 +332,8 @@ int main(int argc, char **argv)
 				   argc == 6);
 	if (!strcmp(what, "pieces") && argc == 4)
 		return print_pieces(argv[2], argv[3]);
+	if (!strcmp(what, "steady") && argc == 5)
+		return send_steady(argv[2], argv[3], argv[4]);
 	if (!strcmp(what, "native") && argc == 5)
 		return send_native(argv[2], strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
 	if (!strcmp(what, "datagram") && argc == 3)
@@ -288,7 +345,7 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "audit") && argc == 3)
 		return send_audit(argv[2]);
 	fputs("usage: journal_sender lines TAG FROM TO [prio] | pieces TAG FILE |"
-	      " native TAG FROM TO | datagram PATH |\n"
+	      " steady HOW TAG FILE | native TAG FROM TO | datagram PATH |\n"
 	      " stream PATH | memfd | audit TEXT\n",
 	      stderr);
 	return 2;

@@ -77,7 +77,7 @@ struct truth {
 	struct truth_entry entries[];
 };
 
-static struct truth *truth_new(uint32_t n)
+static inline struct truth *truth_new(uint32_t n)
 {
 	size_t size = sizeof(struct truth) + n * sizeof(struct truth_entry);
 	struct truth *t =
@@ -100,7 +100,7 @@ static uint64_t truth_random(uint64_t *state)
 }
 
 /* 0 to max, small numbers as likely as large ones: first how many bits, then which. */
-static uint32_t truth_size(uint64_t *state, uint32_t max)
+static inline uint32_t truth_size(uint64_t *state, uint32_t max)
 {
 	unsigned bits = 0;
 	uint32_t n;
@@ -168,7 +168,7 @@ static bool truth_publish(struct truth *t, uint32_t i, bool closed)
  * Gives entry number i a source port on fd, and a server port with which it
  * was not yet used; publishes both. -EADDRINUSE when all are used.
  */
-static int truth_bind(struct truth *t, uint32_t i, int fd, const union truth_addr *from,
+static inline int truth_bind(struct truth *t, uint32_t i, int fd, const union truth_addr *from,
 		      bool closed)
 {
 	static unsigned next[2];
@@ -198,7 +198,7 @@ static int truth_bind(struct truth *t, uint32_t i, int fd, const union truth_add
 }
 
 /* The entry of a peer that the server sees; NULL: a stranger. */
-static struct truth_entry *truth_find(struct truth *t, unsigned family, unsigned port_index,
+static inline struct truth_entry *truth_find(struct truth *t, unsigned family, unsigned port_index,
 				      const union truth_addr *peer)
 {
 	uint32_t i = atomic_load(&t->by_port[family][port_index][truth_port_of(peer)]);
@@ -206,7 +206,7 @@ static struct truth_entry *truth_find(struct truth *t, unsigned family, unsigned
 	return i ? &t->entries[i - 1] : NULL;
 }
 
-static int truth_enter_netns(const char *name)
+static inline int truth_enter_netns(const char *name)
 {
 	char path[256];
 	_cleanup_close_ int fd = -1;

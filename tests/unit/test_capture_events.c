@@ -24,7 +24,7 @@
 
 static struct kernel *kernel;
 static char dir[64];
-static bool usable;
+static bool usable, with_environment;
 static pid_t maker; /* 0: everybody's; else only its children are looked at */
 
 /* What was seen of each pid, since it was forgotten. */
@@ -51,6 +51,7 @@ static int take_over(uint64_t ring_bytes, struct kernel **ret)
 		.dir = dir,
 		.wanted = { [KERNEL_EVENTS] = true },
 		.events = CLASS_ALL,
+		.environment = with_environment,
 		.events_ring_bytes = ring_bytes,
 	};
 	char text[256] = "";
@@ -367,6 +368,32 @@ TEST(from_one_capture_to_the_next)
 	CHECK(shared->n > 10);
 	CHECK_INT(c.live, 0);
 	CHECK_INT(c.ring_full, 0);
+}
+
+/* From a capture that does not tell of the environment to one that does, and back. */
+TEST(names_of_the_environment)
+{
+	static const char want[] = "TEST_CHILD\0/";
+	const struct seen *s;
+
+	maker = 0;
+	for (int i = 0; usable && kernel && i < 2; i++) {
+		with_environment = i == 0;
+		kernel_free(kernel);
+		kernel = NULL;
+		CHECK_INT(take_over(4 << 20, &kernel), 0);
+		if (!kernel)
+			break;
+		read_all();
+		kernel_drop_older(kernel);
+		forget();
+		s = seen_of(run(0));
+		CHECK_INT(s->execs, 1);
+		CHECK_INT(s->exec.flags, 0);
+		CHECK_INT(s->exec.environment_len, with_environment ? 11 : 0);
+		CHECK(memcmp(s->data, with_environment ? want : want + 11, 1) == 0);
+		CHECK(!with_environment || memcmp(s->data, want, 12) == 0);
+	}
 }
 
 TEST(gone)

@@ -296,9 +296,11 @@ TEST(every_field_of_an_exec)
 	CHECK_MEM(ev.exec.cwd.p, ev.exec.cwd.len, "/tmp");
 	CHECK_INT(ev.exec.args.len, 6);
 	CHECK(memcmp(ev.exec.args.p, "a\0b c", 6) == 0);
-	for (unsigned bit = 0; bit < 9; bit++) {
+	CHECK_INT(ev.exec.environment.len, 0);
+	for (unsigned bit = 0; bit < 10; bit++) {
 		b.e.flags = 1u << bit;
 		CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
+		CHECK_INT(ev.exec.environment_cut, bit == 8);
 		CHECK_INT(ev.exec.args_cut, bit == 0);
 		CHECK_INT(ev.exec.path_cut, bit == 1);
 		CHECK_INT(ev.exec.cwd_cut, bit == 2);
@@ -308,6 +310,28 @@ TEST(every_field_of_an_exec)
 		CHECK_INT(ev.exec.privileged, bit == 6);
 		CHECK_INT(ev.exec.no_args, bit == 7);
 	}
+}
+
+/* They are before the other bytes, where a version that does not know them does not look. */
+TEST(an_exec_with_names_of_variables)
+{
+	static const char names[] = "HOME\0PATH";
+	union exec_bytes b = good_exec();
+	size_t data = b.e.h.size - sizeof(b.e);
+	struct event ev;
+
+	memmove(b.bytes + sizeof(b.e) + sizeof(names), b.bytes + sizeof(b.e), data);
+	memcpy(b.bytes + sizeof(b.e), names, sizeof(names));
+	b.e.environment_len = sizeof(names);
+	b.e.h.size += (uint32_t)sizeof(names);
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
+	CHECK_INT(ev.exec.environment.len, sizeof(names));
+	CHECK(memcmp(ev.exec.environment.p, names, sizeof(names)) == 0);
+	CHECK_MEM(ev.exec.path.p, ev.exec.path.len, "/bin/a");
+	b.e.environment_len = 200;
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), -EBADMSG);
+	b.e.environment_len = EVENT_ENVIRONMENT_MAX + 1;
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), -EBADMSG);
 }
 
 TEST(an_exec_whose_lengths_do_not_fit)
@@ -571,4 +595,49 @@ TEST(a_packet)
 	b.e.len = 5;
 	b.e.ip_version = 5;
 	CHECK_INT(event_decode(&b, sizeof(b), &ev), -EBADMSG);
+}
+
+TEST(a_flood)
+{
+	struct event_flood e = {
+		.h = { .type = EVENT_FLOOD, .size = sizeof(e), .boot_ns = 90 },
+		.start_ns = 10,
+		.last_ns = 80,
+		.packets = 5,
+		.bytes = 600,
+		.flows = 4,
+		.source = { .address = { 0x01020304 },
+			    .prefix_len = 24,
+			    .ip_version = 4,
+			    .protocol = 17,
+			    .direction = FLOW_OUT },
+	};
+	struct event ev;
+
+	CHECK_INT(event_decode(&e, sizeof(e), &ev), 0);
+	CHECK_INT(ev.kind, EVENT_IS_FLOOD);
+	CHECK_INT(ev.flood.start_ns, 10);
+	CHECK_INT(ev.flood.last_ns, 80);
+	CHECK_INT(ev.flood.packets, 5);
+	CHECK_INT(ev.flood.bytes, 600);
+	CHECK_INT(ev.flood.flows, 4);
+	CHECK(!memcmp(ev.flood.network, e.source.address, 16));
+	CHECK_INT(ev.flood.prefix_len, 24);
+	CHECK_INT(ev.flood.ip_version, 4);
+	CHECK_INT(ev.flood.protocol, 17);
+	CHECK(ev.flood.outbound);
+	for (size_t n = 0; n < sizeof(e); n++)
+		CHECK_INT(event_decode(&e, n, &ev), -EBADMSG);
+	/* One that was told while it began. */
+	e.start_ns = 0;
+	CHECK_INT(event_decode(&e, sizeof(e), &ev), 0);
+	CHECK_INT(ev.flood.start_ns, 80);
+	e.source.prefix_len = 33;
+	CHECK_INT(event_decode(&e, sizeof(e), &ev), -EBADMSG);
+	e.source.prefix_len = 0;
+	e.source.ip_version = 5;
+	CHECK_INT(event_decode(&e, sizeof(e), &ev), -EBADMSG);
+	e.source.ip_version = 6;
+	e.source.direction = 2;
+	CHECK_INT(event_decode(&e, sizeof(e), &ev), -EBADMSG);
 }

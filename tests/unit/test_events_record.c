@@ -6,6 +6,7 @@
 #include "tests/lib/test.h"
 
 #include "tests/lib/json.h"
+#include "user/file_watch.h"
 
 #define BOOT_REAL_NS 1795392000000000000ll
 
@@ -24,6 +25,19 @@ static struct json_c_object *record_of(const struct event *e, const struct event
 	CHECK_INT(m->class, MSG_KERNEL);
 	CHECK_INT(m->seq, 7);
 	return json_of(m->json.p, m->json.len);
+}
+
+static struct json_c_object *file_of(const struct file_event *e, const struct event_details *d)
+{
+	const struct record_opts opts = { .hostname = SLICE("web-1"), .epoch = 1 };
+	struct msg m;
+
+	if (!r && record_new(&opts, &r) < 0)
+		abort();
+	r->boot_to_real_ns = BOOT_REAL_NS;
+	CHECK_INT(events_record_file(r, e, d, &m), 0);
+	CHECK_INT(m.class, MSG_KERNEL);
+	return json_of(m.json.p, m.json.len);
 }
 
 static const struct process_info info = {
@@ -96,6 +110,8 @@ TEST(an_exec_with_all_its_marks)
 	e.exec.euid = 0;
 	e.exec.script = e.exec.memfd = e.exec.deleted = e.exec.privileged = true;
 	e.exec.args_cut = e.exec.path_cut = e.exec.cwd_cut = true;
+	e.exec.environment_cut = true;
+	e.exec.environment = (struct slice){ "HOME\0PATH", 10 };
 	e.exec.args_total = 10006;
 	e.exec.args = (struct slice){ "ls\0-l", 6 };
 	o = record_of(&e, &d, &m);
@@ -108,6 +124,8 @@ TEST(an_exec_with_all_its_marks)
 	CHECK(json_is(o, "sekoia_ebpf.exec.args_cut", "10000"));
 	CHECK(json_is(o, "sekoia_ebpf.exec.path_cut", "true"));
 	CHECK(json_is(o, "sekoia_ebpf.exec.working_directory_cut", "true"));
+	CHECK(json_is(o, "sekoia_ebpf.exec.environment", "[\"HOME\",\"PATH\"]"));
+	CHECK(json_is(o, "sekoia_ebpf.exec.environment_cut", "true"));
 	CHECK_INT(m.pri, 10 * 8 + 5);
 	json_object_put(o);
 }
@@ -294,6 +312,103 @@ TEST(each_action_in_words)
 		CHECK(json_is(o, "user.id", "'5"));
 		json_object_put(o);
 	}
+}
+
+TEST(files)
+{
+	const struct event_details d = { .process = &info,
+					 .user_name = SLICE("mia"),
+					 .owner_name = SLICE("root") };
+	const struct stat st = { .st_mode = S_IFREG | 0640,
+				 .st_uid = 0,
+				 .st_gid = 42,
+				 .st_size = 1234,
+				 .st_ino = 99,
+				 .st_mtim = { .tv_sec = BOOT_REAL_NS / 1000000000 } };
+	struct file_event e = { .path = SLICE("/etc/shadow"),
+				.changes = FILE_CREATED | FILE_WRITTEN | FILE_CLOSED,
+				.notices = 7,
+				.first_ns = 1500000000,
+				.last_ns = 2500000000,
+				.there = true,
+				.stat = &st,
+				.task = { .pid = 77, .uid = 1000, .gid = 100, .cgroup_id = 5 },
+				.has_ids = true };
+	static const struct {
+		uint32_t changes;
+		bool there;
+		const char *action, *type, *words;
+	} rows[] = {
+		{ FILE_CREATED | FILE_ATTRIBUTES, true, "file-create", "creation",
+		  "[\"create\",\"attributes\"]" },
+		{ FILE_RENAMED | FILE_ATTRIBUTES, true, "file-replace", "change",
+		  "[\"replace\",\"attributes\"]" },
+		{ FILE_WRITTEN, true, "file-write", "change", "[\"write\"]" },
+		{ FILE_CLOSED, true, "file-write", "change", "[\"write\"]" },
+		{ FILE_ATTRIBUTES, true, "file-attributes", "change", "[\"attributes\"]" },
+		{ FILE_CREATED | FILE_DELETED, false, "file-delete", "deletion",
+		  "[\"delete\",\"create\"]" },
+		{ FILE_CREATED | FILE_DELETED, true, "file-create", "creation",
+		  "[\"delete\",\"create\"]" },
+		{ FILE_MOVED, false, "file-move", "deletion", "[\"move\"]" },
+		{ FILE_DELETED, true, "file-delete", "deletion", "[\"delete\"]" },
+	};
+	struct json_c_object *o = file_of(&e, &d);
+
+	CHECK(json_is(o, "@timestamp", "'2026-11-23T00:00:01.500000Z"));
+	CHECK(json_is(o, "event.category", "[\"file\"]"));
+	CHECK(json_is(o, "event.reason", "'/etc/shadow created by ls (pid 77)"));
+	CHECK(json_is(o, "event.end", "'2026-11-23T00:00:02.500000Z"));
+	CHECK(json_is(o, "file.path", "'/etc/shadow"));
+	CHECK(json_is(o, "file.name", "'shadow"));
+	CHECK(json_is(o, "file.directory", "'/etc"));
+	CHECK(json_is(o, "file.type", "'file"));
+	CHECK(json_is(o, "file.mode", "'0640"));
+	CHECK(json_is(o, "file.gid", "'42"));
+	CHECK(json_is(o, "file.owner", "'root"));
+	CHECK(json_is(o, "file.size", "1234"));
+	CHECK(json_is(o, "file.mtime", "'2026-11-23T00:00:00.000000Z"));
+	CHECK(json_is(o, "process.pid", "77"));
+	CHECK(json_is(o, "user.name", "'mia"));
+	CHECK(json_is(o, "sekoia_ebpf.file.notices", "7"));
+	CHECK(json_is(o, "sekoia_ebpf.cgroup_id", "5"));
+	json_object_put(o);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char want[64];
+
+		e.changes = rows[i].changes;
+		e.there = rows[i].there;
+		o = file_of(&e, &d);
+		snprintf(want, sizeof(want), "'%s", rows[i].action);
+		CHECK(json_is(o, "event.action", want));
+		snprintf(want, sizeof(want), "[\"%s\"]", rows[i].type);
+		CHECK(json_is(o, "event.type", want));
+		CHECK(json_is(o, "sekoia_ebpf.file.changes", rows[i].words));
+		CHECK(json_is(o, "file.size", rows[i].there ? "1234" : NULL));
+		json_object_put(o);
+	}
+}
+
+TEST(a_file_that_nobody_watched)
+{
+	const struct event_details d = { .process = NULL };
+	const struct stat st = { .st_mode = S_IFREG };
+	const struct file_event e = { .path = SLICE("/x"),
+				      .there = true,
+				      .stat = &st,
+				      .unseen_us = BOOT_REAL_NS / 1000 + 5,
+				      .watched_until_us = BOOT_REAL_NS / 1000 };
+	struct json_c_object *o = file_of(&e, &d);
+
+	CHECK(json_is(o, "@timestamp", "'2026-11-23T00:00:00.000005Z"));
+	CHECK(json_is(o, "event.action", "'file-change"));
+	CHECK(json_is(o, "event.reason", "'/x changed while nobody watched"));
+	CHECK(json_is(o, "file.directory", "'/"));
+	CHECK(json_is(o, "file.name", "'x"));
+	CHECK(json_is(o, "sekoia_ebpf.file.not_watched_since", "'2026-11-23T00:00:00.000000Z"));
+	CHECK(json_is(o, "process", NULL));
+	CHECK(json_is(o, "user", NULL));
+	json_object_put(o);
 }
 
 /* The worst that a sample can hold, escaped at its longest, is still a record. */

@@ -714,3 +714,81 @@ TEST(a_host_that_can_not_be)
 	CHECK_INT(r->hostname.len, 255);
 	record_free(r);
 }
+
+/* The record of f with these details, parsed. */
+static struct json_c_object *told(const struct flow *f, const struct flow_details *d)
+{
+	struct msg m;
+
+	CHECK_INT(flow_record_format(record_of(FLOW_SCHEMA_BOTH), f, d, &m), 0);
+	return json_of(m.json.p, m.json.len);
+}
+
+TEST(what_the_host_translates)
+{
+	struct nat_view v = { .local = { 203, 0, 113, 5 },
+			      .remote = { 10, 0, 0, 8 },
+			      .local_port = 50000,
+			      .remote_port = 8443,
+			      .local_changed = true,
+			      .remote_changed = true };
+	struct flow_details d = { .nat = &v };
+	struct flow out = tcp_out(), in = tcp_in(), out6 = tcp6_out();
+	struct json_c_object *o = told(&out, &d);
+
+	CHECK_JSON(o, "source.ip", "'192.0.2.10");
+	CHECK_JSON(o, "source.nat.ip", "'203.0.113.5");
+	CHECK_JSON(o, "source.nat.port", "50000");
+	CHECK_JSON(o, "destination.nat.ip", "'10.0.0.8");
+	CHECK_JSON(o, "destination.nat.port", "8443");
+	CHECK_JSON(o, "postNATSourceIPv4Address", "'203.0.113.5");
+	CHECK_JSON(o, "postNAPTSourceTransportPort", "50000");
+	CHECK_JSON(o, "postNATDestinationIPv4Address", "'10.0.0.8");
+	CHECK_JSON(o, "postNAPTDestinationTransportPort", "8443");
+	CHECK_JSON(o, "sekoia_ebpf.before_nat", NULL);
+	json_object_put(o);
+
+	/* Who began it is the source, whichever end is ours. */
+	v.local_changed = false;
+	o = told(&in, &d);
+	CHECK_JSON(o, "source.nat.ip", "'10.0.0.8");
+	CHECK_JSON(o, "destination.nat", NULL);
+	CHECK_JSON(o, "postNATDestinationIPv4Address", NULL);
+	json_object_put(o);
+
+	v.before = true;
+	o = told(&in, &d);
+	CHECK_JSON(o, "source.nat", NULL);
+	CHECK_JSON(o, "postNATSourceIPv4Address", NULL);
+	CHECK_JSON(o, "sekoia_ebpf.before_nat.source.ip", "'10.0.0.8");
+	CHECK_JSON(o, "sekoia_ebpf.before_nat.destination", NULL);
+	json_object_put(o);
+
+	v = (struct nat_view){ .local_changed = true, .local_port = 7 };
+	inet_pton(AF_INET6, "2001:db8::99", v.local);
+	o = told(&out6, &d);
+	CHECK_JSON(o, "postNATSourceIPv6Address", "'2001:db8::99");
+	CHECK_JSON(o, "postNATSourceIPv4Address", NULL);
+	CHECK_JSON(o, "source.nat.port", "7");
+	json_object_put(o);
+}
+
+TEST(what_the_kernel_sends_by_itself)
+{
+	const struct flow_details d = { 0 };
+	struct flow f = icmp_out();
+	struct json_c_object *o = told(&f, &d);
+
+	CHECK_JSON(o, "sekoia_ebpf.no_socket", NULL);
+	json_object_put(o);
+	f.opener.pid = f.user.pid = 0;
+	f.icmp_type = 0;
+	o = told(&f, &d);
+	CHECK_JSON(o, "sekoia_ebpf.no_socket", "true");
+	json_object_put(o);
+	/* A ping whose socket was there before us. */
+	f.icmp_type = 8;
+	o = told(&f, &d);
+	CHECK_JSON(o, "sekoia_ebpf.no_socket", NULL);
+	json_object_put(o);
+}

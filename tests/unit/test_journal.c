@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 #include "tests/lib/test.h"
+#include "user/journal_parse.h"
 
 #define NATIVE_PATH  "/run/systemd/journal/socket"
 #define SYSLOG_PATH  "/run/systemd/journal/dev-log"

@@ -108,3 +108,28 @@ TEST(what_is_no_json)
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
 		CHECK(!json_find(slice_of(texts[i]), "a", &value));
 }
+
+TEST(members_and_items)
+{
+	struct slice value, rest = SLICE(" [ {\"a.b\":1} , \"]\" ,[2], 3 ] x");
+	static const char *const items[] = { "{\"a.b\":1}", "\"]\"", "[2]", "3" };
+	static const char *const none[] = { "", "[]", "{}", "1", "[", "[ ", "[1", "[\"", "]" };
+
+	CHECK(json_member(SLICE("{\"a\":{\"b\":0},\"a.b\":1}"), "a.b", &value));
+	CHECK(slice_is(value, "1"));
+	CHECK(!json_member(SLICE("[]"), "a", &value));
+	CHECK(!json_member((struct slice){ 0 }, "a", &value));
+	for (size_t i = 0; i < sizeof(items) / sizeof(*items); i++) {
+		CHECK(json_next_item(&rest, &value));
+		CHECK(slice_is(value, items[i]));
+	}
+	CHECK(!json_next_item(&rest, &value));
+	for (size_t i = 0; i < sizeof(none) / sizeof(*none); i++) {
+		rest = slice_of(none[i]);
+		/* A number that is cut off is not seen to be; nothing else is an item. */
+		if (json_next_item(&rest, &value))
+			CHECK_STR(none[i], "[1");
+	}
+	rest = (struct slice){ 0 };
+	CHECK(!json_next_item(&rest, &value));
+}

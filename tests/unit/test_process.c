@@ -464,6 +464,53 @@ TEST(one_that_does_not_fit_at_all)
 	end();
 }
 
+static int find_cgroup(void *arg, uint64_t cgroup_id, char *ret, size_t size)
+{
+	int *asked = arg;
+
+	++*asked;
+	if (cgroup_id != 99)
+		return -ENOENT;
+	snprintf(ret, size, "/system.slice/before.service");
+	return 0;
+}
+
+/* The number is of the moment of the event; /proc tells where it is now. */
+TEST(a_cgroup_by_its_number)
+{
+	int asked = 0;
+	_cleanup_(process_cache_freep) struct process_cache *c = NULL;
+	struct task_ref ref = curl(), child = curl();
+	struct container_info info;
+
+	begin();
+	put_curl();
+	c = cache_of(
+		(struct process_opts){ .find_cgroup = find_cgroup, .find_cgroup_arg = &asked });
+	CHECK_STR(process_find(c, &ref, 0, 0)->container.unit, "before.service");
+	/* Known from here on, also of those that are gone. */
+	child.pid = 4785;
+	CHECK_STR(process_find(c, &child, 0, 0)->container.unit, "before.service");
+	process_find_container(c, &child, &info);
+	CHECK_STR(info.unit, "before.service");
+	CHECK_INT(asked, 1);
+	/* Another number, which nobody knows: /proc. */
+	ref.cgroup_id = 100;
+	CHECK_STR(process_find(c, &ref, 0, 0)->container.unit, "docker-" DOCKER_ID ".scope");
+	CHECK_INT(process_find_cgroup(c, 100, &info), 0);
+	/* The root's is everybody's who is in v1's hierarchies. */
+	ref.cgroup_id = 1;
+	process_find(c, &ref, 0, 5000);
+	CHECK_INT(process_find_cgroup(c, 1, &info), -ENOENT);
+	/* With v1 beside it, /proc alone has all of it. */
+	asked = 0;
+	put(4784, "cgroup", "1:name=systemd:/system.slice/v1.service\n0::/x\n", 45);
+	ref.cgroup_id = 101;
+	CHECK_STR(process_find(c, &ref, 0, 9000)->container.unit, "v1.service");
+	CHECK_INT(asked, 0);
+	end();
+}
+
 TEST(no_proc)
 {
 	struct process_cache *c;

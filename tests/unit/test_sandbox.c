@@ -418,6 +418,7 @@ static int enter_shipper(void)
 static int enter_collector(void)
 {
 	const struct collector_sandbox s = {
+		.cgroup_root_fd = -1,
 		.filter = true,
 		.kernel = true,
 		.kernel_log = true,

@@ -125,6 +125,32 @@ bool json_find(struct slice json, const char *path, struct slice *ret)
 	return at.len > 0;
 }
 
+bool json_member(struct slice object, const char *key, struct slice *ret)
+{
+	return object.p && find_member(object, (struct slice){ key, strlen(key) }, ret);
+}
+
+bool json_next_item(struct slice *rest, struct slice *ret)
+{
+	const char *p, *next, *end = rest->p + rest->len;
+
+	if (!rest->p)
+		return false;
+	p = skip_blanks(rest->p, end);
+	/* The bracket, or what stands between two. */
+	if (p == end || (*p != '[' && *p != ','))
+		return false;
+	p = skip_blanks(p + 1, end);
+	if (p == end || *p == ']')
+		return false;
+	next = skip_value(p, end);
+	if (!next || next == p)
+		return false;
+	*ret = (struct slice){ p, (size_t)(next - p) };
+	*rest = (struct slice){ next, (size_t)(end - next) };
+	return true;
+}
+
 /* ------------------------------------------------------------------ texts */
 
 /* Four hex digits, or -1. */

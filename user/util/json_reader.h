@@ -20,6 +20,15 @@
  */
 bool json_find(struct slice json, const char *path, struct slice *ret);
 
+/* The same of one member, whose key may have dots in it. */
+bool json_member(struct slice object, const char *key, struct slice *ret);
+
+/*
+ * The next value of an array: *rest, which is the array at first, moves behind it. False: there
+ * is none, or it was cut off.
+ */
+bool json_next_item(struct slice *rest, struct slice *ret);
+
 /*
  * The text of a string value, or any other value as it is written; of an array,
  * its first item. Cut at size - 1 bytes, between two characters; always terminated.

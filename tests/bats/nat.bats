@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+# A host that translates addresses (nft) tells of its flows what they are on the other
+# side: of connections of its own, and of those that come to it.
+#
+# shellcheck disable=SC2016
+
+load ../lib/common
+
+setup() {
+	common_setup
+	need_root
+	[ -e /proc/sys/net/netfilter/nf_conntrack_count ] || skip "needs connection tracking in the kernel"
+	command -v nft >/dev/null || skip "needs nft"
+	netns_pair "sk${T##*.}"
+	A=sk${T##*.}a
+	B=sk${T##*.}b
+	ip -n "$A" addr add 10.99.0.9/24 dev veth0
+	ip -n "$A" addr add fd00:99::9/64 dev veth0 nodad
+}
+
+teardown() {
+	common_teardown
+}
+
+# The collector lives in A, as it does on a host.
+start() {
+	nsenter --net="/run/netns/$A" "$SEKOIA" --config /dev/null --output stdout --spool-dir "$T/spool" \
+		--collector-bpf-dir "$BPF_DIR" --monitor-socket "$T/monitor" --heartbeat-interval 0 \
+		--events-enable no --journal-enable no --kernel-log no \
+		--flows-networks 10.99.0.0/24,fd00:99::/64 "$@" >"$T/received" 2>>"$T/daemon.log" 3>&- &
+	DAEMON_PID=$!
+	DAEMON_TRANSPORT=stdout
+	wait_until 'grep -q ": ready" "$T/daemon.log"' 15
+}
+
+nat_pid() {
+	pgrep -P "$DAEMON_PID" -x sekoia-nat
+}
+
+translate() {
+	ip netns exec "$A" nft -f - <<-EOF
+		table inet nat {
+			chain output {
+				type nat hook output priority -100;
+				ip daddr 10.99.0.50 tcp dport 80 dnat ip to 10.99.0.2:8080
+				ip daddr 10.99.0.50 udp dport 53 dnat ip to 10.99.0.2:5353
+				ip6 daddr fd00:99::50 tcp dport 80 dnat ip6 to [fd00:99::2]:8080
+			}
+			chain postrouting {
+				type nat hook postrouting priority 100;
+				ip saddr 10.99.0.1 ip daddr 10.99.0.2 tcp dport 8080 snat ip to 10.99.0.9
+				ip6 saddr fd00:99::1 ip6 daddr fd00:99::2 tcp dport 8080 snat ip6 to fd00:99::9
+			}
+			chain prerouting {
+				type nat hook prerouting priority -100;
+				ip daddr 10.99.0.9 tcp dport 81 redirect to :8081
+			}
+		}
+	EOF
+}
+
+in_ns() {
+	local ns=$1
+
+	shift
+	ip netns exec "$ns" "$@" >/dev/null 2>&1 3>&- &
+	KEEP_PIDS+=($!)
+}
+
+serve() {
+	mkdir "$T/www"
+	echo hello >"$T/www/file"
+	in_ns "$B" busybox httpd -f -p '[::]:8080' -h "$T/www"
+	in_ns "$A" busybox httpd -f -p '10.99.0.9:8081' -h "$T/www"
+	in_ns "$A" busybox httpd -f -p '10.99.0.1:8081' -h "$T/www"
+	in_ns "$B" dnsmasq --keep-in-foreground --conf-file=/dev/null --pid-file= --no-resolv --no-hosts \
+		--user=root --port=5353 --listen-address=10.99.0.2 --address=/host.test/192.0.2.77
+	wait_until '[ "$(ip netns exec "$B" ss -Hltnu "sport = :8080 or sport = :5353" | wc -l)" -ge 2 ]'
+	wait_until '[ "$(ip netns exec "$A" ss -Hltn "sport = :8081" | wc -l)" -ge 2 ]'
+}
+
+talk() {
+	ip netns exec "$A" curl -fsS --interface 10.99.0.1 --local-port 40000 -o /dev/null http://10.99.0.50/file
+	ip netns exec "$A" curl -fsS --interface fd00:99::1 --local-port 40001 -o /dev/null 'http://[fd00:99::50]/file'
+	ip netns exec "$A" dig +noedns +tries=1 -b 10.99.0.1#40002 @10.99.0.50 host.test >/dev/null
+	ip netns exec "$A" "$PEERS/packetgen" send --from 10.99.0.1 --port 40005 --to 10.99.0.50 --to-port 53
+	ip netns exec "$B" curl -fsS --local-port 40003 -o /dev/null http://10.99.0.9:81/file
+	ip netns exec "$A" curl -fsS --interface 10.99.0.1 --local-port 40004 -o /dev/null http://10.99.0.2:8080/file
+}
+
+# What is told of the flow from this port on this host: FLOW PORT JQ
+told() {
+	jq -c "select(.sourceTransportPort == $1 and $2)" "$T/received" | tee /dev/stderr | wc -l
+}
+
+@test "source, destination and port of flows that are translated" {
+	translate
+	serve
+	start
+	[ -n "$(nat_pid)" ]
+	talk
+	daemon_stop
+	assert_all_delivered
+	[ "$(told 40000 '.flowDirection == 1 and .source.ip == "10.99.0.1" and .destination.ip == "10.99.0.50" and
+		.destination.port == 80 and .source.nat.ip == "10.99.0.9" and .destination.nat == {ip: "10.99.0.2", port: 8080} and
+		.postNATSourceIPv4Address == "10.99.0.9" and .postNAPTSourceTransportPort == .source.nat.port and
+		.postNATDestinationIPv4Address == "10.99.0.2" and .postNAPTDestinationTransportPort == 8080')" -eq 1 ]
+	[ "$(told 40001 '.flowDirection == 1 and .destination.ip == "fd00:99::50" and .source.nat.ip == "fd00:99::9" and
+		.destination.nat == {ip: "fd00:99::2", port: 8080} and .postNATDestinationIPv6Address == "fd00:99::2"')" -eq 1 ]
+	[ "$(told 40002 '.protocolIdentifier == 17 and .destination.ip == "10.99.0.50" and (.source | has("nat") | not) and
+		.destination.nat == {ip: "10.99.0.2", port: 5353} and .process.name == "dig" and
+		.initiatorPackets == 1 and .responderPackets == 1')" -eq 1 ]
+	# A socket without a peer: what it sends is seen behind the translation, and told as it sees it.
+	[ "$(told 40005 '.flowDirection == 1 and .source.ip == "10.99.0.1" and .destination.ip == "10.99.0.50" and
+		.destination.port == 53 and .destination.nat == {ip: "10.99.0.2", port: 5353} and .initiatorPackets == 1')" -eq 1 ]
+	# It came to port 81.
+	[ "$(told 40003 '.flowDirection == 0 and .destination.port == 8081 and (.destination | has("nat") | not) and
+		.sekoia_ebpf.before_nat == {destination: {ip: "10.99.0.9", port: 81}}')" -eq 1 ]
+	# The source alone.
+	[ "$(told 40004 '.flowDirection == 1 and .source.nat.ip == "10.99.0.9" and (.destination | has("nat") | not) and
+		(has("postNATDestinationIPv4Address") | not)')" -eq 1 ]
+	[ "$(books nat translated)" -ge 5 ]
+	[ "$(books nat unanswered)" -eq 0 ]
+}
+
+@test "without rules that translate nothing is asked; without its process nothing is held up" {
+	serve
+	start
+	wait_until '[ -n "$(nat_pid)" ]'
+	ip netns exec "$A" curl -fsS --interface 10.99.0.1 --local-port 40004 -o /dev/null http://10.99.0.2:8080/file
+	ip netns exec "$A" curl -fsS --interface 10.99.0.1 --local-port 40005 -o /dev/null http://10.99.0.2:8080/file
+	wait_until '[ "$(told 40005 true 2>/dev/null)" -ge 1 ]'
+	[ "$(books nat asked)" -eq 0 ]
+	# It may ask the kernel, and nothing more.
+	[ "$(awk '/^CapEff/ { print $2 }' "/proc/$(nat_pid)/status")" = 0000000000001000 ]
+	[ "$(awk '/^Seccomp:/ { print $2 }' "/proc/$(nat_pid)/status")" = 2 ]
+	kill -KILL "$(nat_pid)"
+	translate
+	wait_until 'grep -q "nat (pid [0-9]*) is gone" "$T/daemon.log"' 15
+	ip netns exec "$A" curl -fsS --interface 10.99.0.1 --local-port 40006 -o /dev/null http://10.99.0.50/file
+	daemon_stop
+	assert_all_delivered
+	[ "$(books nat asked)" -eq 0 ]
+	[ "$(told 40006 '.flowDirection == 1 and (.destination | has("nat") | not)')" -eq 1 ]
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * When nobody captured what journald read, and whether an entry of its files is from then.
+ * Pure; times are CLOCK_MONOTONIC's of the boot that is named, in nanoseconds.
+ *
+ * Why a time is enough: journald does one thing after the other. It wakes up, which is the time
+ * that it gives to an entry; it reads one message, or once from a stream, which is when the tap
+ * sees it; it writes what it read, all with that time; and only then it wakes up again. So
+ * what it read at R belongs to the last time of its entries that is not behind R, and an
+ * entry was captured if the tap saw a read between its time and the next one.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "user/journal_export.h"
+#include "user/util/buf.h"
+#include "user/util/cleanup.h"
+
+#define JOURNAL_GAPS_MAX   8
+#define JOURNAL_READS_MAX  (1u << 20) /* of a gap: a ring of 256 MiB has no more */
+#define JOURNAL_CURSOR_MAX 256
+
+struct journal_gap {
+	char from_boot[JOURNAL_BOOT_SIZE]; /* empty: from_real_us is all that is known */
+	char to_boot[JOURNAL_BOOT_SIZE];
+	uint64_t from_ns;		 /* the last read that the tap saw before it */
+	uint64_t from_real_us;		 /* about the same */
+	uint64_t to_ns;			 /* what journald woke up for behind this was captured */
+	char cursor[JOURNAL_CURSOR_MAX]; /* the entry that was taken last; empty: none */
+	uint64_t told;			 /* so many lines were missing */
+	uint64_t first_us, last_us;	 /* of them */
+	bool closed;			 /* reads has the first one behind to_ns */
+	bool reads_left_out;		 /* there was no room for all of them */
+	uint64_t *reads;		 /* in to_boot, in order: what the tap saw up to there */
+	uint32_t n_reads, reads_cap;
+};
+
+struct journal_gaps {
+	struct journal_gap list[JOURNAL_GAPS_MAX]; /* one behind the other */
+	int n;
+	uint64_t changes; /* of what journal_gaps_save() writes */
+};
+
+void journal_gaps_done(struct journal_gaps *g);
+
+/* Behind the others; *gap has no reads. The first one is given up if there are too many: -ENOSPC.
+ */
+int journal_gaps_add(struct journal_gaps *g, const struct journal_gap *gap);
+/* The first one is dealt with. */
+void journal_gaps_drop(struct journal_gaps *g);
+
+/* The tap saw a read of journald's in this boot. */
+void journal_gaps_note(struct journal_gaps *g, const char *boot, uint64_t read_ns);
+
+enum journal_verdict {
+	JOURNAL_CAPTURED,
+	JOURNAL_MISSING,
+	JOURNAL_BEHIND, /* the gap ends before it */
+	JOURNAL_ASK,	/* it takes the time of the next entry to tell */
+};
+
+/*
+ * Of an entry that journald wrote at this time of its boot. next_ns is the next time that
+ * it wrote anything, or until when it is known to have written nothing else; 0: not known.
+ */
+enum journal_verdict journal_gap_judge(const struct journal_gap *gap, const char *boot,
+				       uint64_t mono_ns, uint64_t next_ns);
+
+/* Save appends: -ENOBUFS or -ENOMEM. Restore: -EBADMSG for bytes that are not ours, or -ENOMEM. */
+int journal_gaps_save(const struct journal_gaps *g, struct buf *ret);
+int journal_gaps_restore(struct journal_gaps *g, struct slice bytes);
