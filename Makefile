@@ -198,13 +198,14 @@ reproducible: ## build the static binary twice, in two places: the same bytes
 	$(Q)tests/reproducible.sh
 
 VM_TESTS := $(patsubst tests/%.c,$(STATIC)/tests/%,$(wildcard tests/unit/test_capture*.c tests/unit/test_sandbox.c))
-VM_PEERS := $(addprefix $(STATIC)/tests/peers/,emit spoolmap)
-test-kernels: static $(VM_TESTS) $(VM_PEERS) ## boot other kernels under qemu: exact bytes, crash, books, power loss, clock; KERNELS="6.1 6.12" or all; ARCH=arm64
-	$(Q)tests/vm/run.sh $(or $(KERNELS),$(ARCH))
+VM_PEERS := $(addprefix $(STATIC)/tests/peers/,emit spoolmap confine neighbour)
+test-kernels: static $(VM_TESTS) $(VM_PEERS) ## boot other kernels under qemu: power loss, clock, odd hosts, exact bytes, crash, books; ends with kernels x features; KERNELS="6.1 6.12" or all; ARCH=arm64
 ifeq ($(ARCH),)
 	$(Q)tests/vm/power.sh
 	$(Q)tests/vm/clock.sh
+	$(Q)tests/vm/hosts.sh
 endif
+	$(Q)tests/vm/run.sh $(or $(KERNELS),$(ARCH))
 
 # ------------------------------------------------------------------ of the tables
 # Whatever the tables say, in the forms that others read.

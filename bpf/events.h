@@ -448,7 +448,8 @@ struct names_tunables {
 
 /*
  * The payload of a packet that says what flows are called: a DNS answer to a question
- * that was seen, or the first bytes of a TLS connection's client.
+ * that was seen, or the first bytes of a TLS or QUIC connection's client. Which of them it
+ * is, the ports say: a DNS answer comes from port 53, QUIC goes to port 443.
  */
 struct event_packet {
 	struct event_header h;
@@ -456,8 +457,9 @@ struct event_packet {
 	__u8 local[16], remote[16]; /* IPv4 in the first four bytes; network order */
 	__u16 local_port, remote_port;
 	__u8 ip_version; /* 4 or 6 */
-	__u8 protocol; /* IPPROTO_TCP: a client hello, or a further part of one; IPPROTO_UDP: DNS */
-	__u8 outbound; /* sent by this host */
+	__u8 protocol;	 /* IPPROTO_TCP: DNS, or a part of a client hello; IPPROTO_UDP: DNS, or QUIC
+			  */
+	__u8 outbound;	 /* sent by this host */
 	__u8 pad;
 	__u32 seq;	/* TCP: of its first byte */
 	__u32 full_len; /* of the payload */

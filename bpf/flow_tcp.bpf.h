@@ -454,7 +454,10 @@ static __always_inline void tcp_report_end(u64 key, struct tcp_flow *f,
 
 	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
 	if (!e) {
-		if (tcp_take(key, f))
+		/* It goes on: the next sweep tells it. */
+		if (end_reason == FLOW_END_FORCED)
+			count(COUNT_REPORTS_RING_FULL);
+		else if (tcp_take(key, f))
 			lost(COUNT_RING_FULL);
 		return;
 	}

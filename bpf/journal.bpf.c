@@ -50,10 +50,31 @@ struct journal_message {
 	u16 type, family;
 };
 
+/* Where the sender's socket was made: that outlives the sender. 0: not known. */
+static __always_inline u64 journal_sender_cgroup(struct sock *sk)
+{
+	struct sock_cgroup_data___before *before;
+	struct cgroup *cgroup = NULL;
+	u64 val;
+
+	if (!bpf_core_field_exists(sk->sk_cgrp_data))
+		return 0;
+	if (bpf_core_field_exists(sk->sk_cgrp_data.cgroup)) {
+		cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
+	} else {
+		before = (void *)sk + bpf_core_field_offset(sk->sk_cgrp_data);
+		val = BPF_CORE_READ(before, val);
+		if (!(val & 1)) /* else it is net_cls's and net_prio's */
+			cgroup = (struct cgroup *)(val & ~3ull);
+	}
+	return cgroup ? BPF_CORE_READ(cgroup, kn, id) : 0;
+}
+
 static __always_inline void journal_fill(struct event_journal *e, const struct journal_message *m)
 {
 	struct unix_skb_parms *cb = m->cb;
-	struct sock *sk = m->skb->sk, *peer;
+	struct sk_buff *skb = m->skb;
+	struct sock *sk = skb->sk, *peer;
 	struct unix_address *addr = NULL;
 	const char *from;
 	char first = 0;
@@ -80,6 +101,8 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	e->sender_pid = BPF_CORE_READ(cb, pid, numbers[0].nr);
 	e->sender_uid = BPF_CORE_READ(cb, uid.val);
 	e->sender_gid = BPF_CORE_READ(cb, gid.val);
+	/* Read, as an address: the verifier allows no more of what may be NULL. */
+	e->sender_cgroup = journal_sender_cgroup(BPF_CORE_READ(skb, sk));
 	e->flags = m->type == SOCK_STREAM ? JOURNAL_STREAM : 0;
 	if (BPF_CORE_READ(cb, fp)) {
 		e->flags |= JOURNAL_FDS;

@@ -1,23 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * What flows are called: the DNS's answers to what this host's sockets asked, and the
- * first bytes of TLS connections, copied for user space to make sense of. An object
+ * first bytes of TLS and QUIC connections, copied for user space to make sense of. An object
  * of its own, which is loaded only when names are wanted; what of it is not
  * wanted the verifier takes out.
  *
  * It sees every packet, so what is no name leaves by looks at its headers: UDP at its
- * port, TCP at how many segments with data its socket has had.
+ * ports and the first bytes of a QUIC packet, TCP at its ports and how many segments with data
+ * its socket has had.
  */
 #include "vmlinux.h"
 
 #include "bpf/common.bpf.h"
 
 #define DNS_PORT     53
+#define DNS_SEGMENTS 8 /* of answers over TCP, of one connection */
 #define TLS_SEGMENTS 8 /* a client's hello is among the first so many with data */
 #define SMALL_ROOM   768
+#define MEDIUM_ROOM  1664 /* a datagram of 1500 bytes */
 #define LARGE_ROOM   4096
 
-const volatile bool want_dns, want_tls;
+/* RFC 9000, 14.1: a client's datagram with an Initial packet has at least so many bytes. */
+#define QUIC_PORT      443
+#define QUIC_INITIAL   1200
+#define QUIC_DATAGRAMS 4 /* of a client's first flight, and what of it is sent again */
+#define QUIC_AGAIN_NS  10000000000ull
+#define QUIC_V1	       1
+#define QUIC_V2	       0x6b3343cf /* RFC 9369 */
+
+const volatile bool want_dns, want_tls, want_quic;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -27,9 +38,10 @@ struct {
 struct names_tunables tunables;
 
 /* Who waits for an answer. One that nobody has asked for is not believed. */
+#define ASKED_OVER_TCP 0x10000
 struct asker_key {
 	u64 cookie; /* of the socket */
-	u32 id;	    /* of the question */
+	u32 id;	    /* of the question, or ASKED_OVER_TCP: of the connection */
 	u32 pad;
 };
 
@@ -53,12 +65,32 @@ struct {
 	__type(value, struct hello_rest);
 } hellos SEC(".maps");
 
+/* Who has begun to speak QUIC: of each one's datagrams the first few. */
+struct quic_key {
+	u32 remote[4];
+	u16 local_port, remote_port;
+	u32 pad;
+};
+
+struct quic_seen {
+	u64 since_ns;
+	u64 datagrams;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 2048);
+	__type(key, struct quic_key);
+	__type(value, struct quic_seen);
+} quics SEC(".maps");
+
 struct packet {
 	u32 offset, len; /* of the payload */
 	u32 seq;
 	u16 source, destination; /* ports */
 	u8 protocol;
 	bool out;
+	bool is_hello; /* it names this flow alone, and not others */
 };
 
 /* Who runs now: a question leaves in its sender's own context. */
@@ -127,7 +159,7 @@ static __always_inline void packet_submit(struct __sk_buff *skb, struct event_pa
 	n++;
 	if (bpf_skb_load_bytes(skb, p->offset, e->data, n))
 		goto no_room;
-	if (p->protocol == IPPROTO_TCP && !tunables.loopback &&
+	if (p->is_hello && !tunables.loopback &&
 	    is_local_pair(e->ip_version, (u32 *)e->local, (u32 *)e->remote)) {
 		count(COUNT_FILTERED);
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
@@ -153,6 +185,12 @@ static __always_inline void packet_sample(struct __sk_buff *skb, const struct pa
 		e = bpf_ringbuf_reserve(&names_ring, SMALL_ROOM, 0);
 		if (e) {
 			packet_submit(skb, e, p, asker, SMALL_ROOM);
+			return;
+		}
+	} else if (p->len <= MEDIUM_ROOM - sizeof(*e)) {
+		e = bpf_ringbuf_reserve(&names_ring, MEDIUM_ROOM, 0);
+		if (e) {
+			packet_submit(skb, e, p, asker, MEDIUM_ROOM);
 			return;
 		}
 	} else {
@@ -206,10 +244,105 @@ static __always_inline void dns_look(struct __sk_buff *skb, const u8 *ip, const 
 	bpf_map_delete_elem(&askers, &key);
 }
 
+/*
+ * RFC 1035, 4.2.2. The segments of a question and of its answers belong to one socket; who sends
+ * the first one is who asks. What a segment is of, user space finds out.
+ */
+static __always_inline void dns_tcp_look(struct __sk_buff *skb, const u8 *tcp, u32 offset, bool out)
+{
+	struct packet p = { .protocol = IPPROTO_TCP, .out = out };
+	struct asker_key key = { .id = ASKED_OVER_TCP };
+	struct bpf_sock *sk = skb->sk;
+	struct event_task *asker;
+	struct bpf_tcp_sock *tp;
+
+	if (!sk)
+		return;
+	tp = bpf_tcp_sock(sk);
+	if (!tp || (out ? tp->data_segs_out : tp->data_segs_in) > DNS_SEGMENTS)
+		return;
+	p.offset = offset + (tcp[12] >> 4) * 4;
+	if (skb->len < p.offset + 1)
+		return;
+	p.len = skb->len - p.offset;
+	key.cookie = bpf_get_socket_cookie(skb);
+	if (out) {
+		struct event_task t = {};
+
+		asker_read(&t, skb);
+		bpf_map_update_elem(&askers, &key, &t, BPF_NOEXIST);
+		return;
+	}
+	asker = bpf_map_lookup_elem(&askers, &key);
+	if (!asker) {
+		count(COUNT_SEEN);
+		count(COUNT_FILTERED);
+		return;
+	}
+	p.source = *(const u16 *)tcp;
+	p.destination = *(const u16 *)(tcp + 2);
+	p.seq = bpf_ntohl(*(const u32 *)(tcp + 4));
+	packet_sample(skb, &p, asker);
+}
+
+/* False: of this client there were enough. */
+static __always_inline bool quic_is_new(struct __sk_buff *skb, const struct packet *p, u8 version)
+{
+	struct quic_key key = {};
+	struct quic_seen *seen, one = {};
+	u64 now = bpf_ktime_get_ns();
+
+	if (version == 4) {
+		if (bpf_skb_load_bytes(skb, p->out ? 16 : 12, key.remote, 4))
+			return false;
+	} else if (bpf_skb_load_bytes(skb, p->out ? 24 : 8, key.remote, 16)) {
+		return false;
+	}
+	key.local_port = p->out ? p->source : p->destination;
+	key.remote_port = p->out ? p->destination : p->source;
+	seen = bpf_map_lookup_elem(&quics, &key);
+	if (seen && now - seen->since_ns < QUIC_AGAIN_NS) {
+		if (seen->datagrams >= QUIC_DATAGRAMS)
+			return false;
+		seen->datagrams++;
+		return true;
+	}
+	one.since_ns = now;
+	one.datagrams = 1;
+	bpf_map_update_elem(&quics, &key, &one, BPF_ANY);
+	return true;
+}
+
+/* RFC 9000, 17.2.2: what a client begins with; the keys to it are in it. */
+static __always_inline void quic_look(struct __sk_buff *skb, const u8 *ip, const u8 *end,
+				      u32 offset, bool out)
+{
+	const u16 *udp = (const u16 *)(ip + offset);
+	struct packet p = { .protocol = IPPROTO_UDP, .out = out, .is_hello = true };
+	u32 version;
+	u8 head[5];
+
+	if ((const u8 *)(udp + 4) > end || udp[1] != bpf_htons(QUIC_PORT))
+		return;
+	p.offset = offset + 8;
+	if (skb->len < p.offset + QUIC_INITIAL ||
+	    bpf_skb_load_bytes(skb, p.offset, head, sizeof(head)))
+		return;
+	version = (u32)head[1] << 24 | head[2] << 16 | head[3] << 8 | head[4];
+	if (!((head[0] & 0xf0) == 0xc0 && version == QUIC_V1) &&
+	    !((head[0] & 0xf0) == 0xd0 && version == QUIC_V2))
+		return;
+	p.len = skb->len - p.offset;
+	p.source = udp[0];
+	p.destination = udp[1];
+	if (quic_is_new(skb, &p, ip[0] >> 4))
+		packet_sample(skb, &p, NULL);
+}
+
 static __always_inline void tls_look(struct __sk_buff *skb, const u8 *ip, const u8 *end, u32 offset,
 				     bool out)
 {
-	struct packet p = { .protocol = IPPROTO_TCP, .out = out };
+	struct packet p = { .protocol = IPPROTO_TCP, .out = out, .is_hello = true };
 	struct bpf_sock *sk = skb->sk;
 	struct hello_rest rest, *known;
 	struct bpf_tcp_sock *tp;
@@ -270,10 +403,19 @@ static __always_inline int names_look(struct __sk_buff *skb, bool out)
 		protocol = ip[9];
 		offset = (ip[0] & 15) * 4;
 	}
-	if (want_tls && protocol == IPPROTO_TCP)
-		tls_look(skb, ip, end, offset, out);
+	if (protocol == IPPROTO_TCP) {
+		const u8 *tcp = ip + offset;
+
+		if (want_dns && tcp + 20 <= end &&
+		    ((const u16 *)tcp)[out ? 1 : 0] == bpf_htons(DNS_PORT))
+			dns_tcp_look(skb, tcp, offset, out);
+		if (want_tls)
+			tls_look(skb, ip, end, offset, out);
+	}
 	if (want_dns && protocol == IPPROTO_UDP)
 		dns_look(skb, ip, end, offset, out);
+	if (want_quic && protocol == IPPROTO_UDP)
+		quic_look(skb, ip, end, offset, out);
 	return 1;
 }
 

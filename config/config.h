@@ -42,6 +42,7 @@ struct config {
 	uint64_t output_retry_max_ms;
 	uint64_t output_batch_bytes;
 	uint64_t output_requests_per_second;
+	uint64_t output_requests_in_flight; /* CONFIG_REQUESTS_IN_FLIGHT_MAX at the most */
 	uint64_t output_failback_ms;
 	uint64_t output_dead_letter_max_bytes; /* 0: none are kept */
 
@@ -72,7 +73,7 @@ struct config {
 	/* [flows] */
 	bool flows;
 	bool flows_loopback;
-	bool flows_dns, flows_tls, flows_nat;
+	bool flows_dns, flows_tls, flows_quic, flows_nat;
 	uint64_t flows_active_timeout_ms;
 	uint64_t flows_idle_timeout_ms;
 	uint64_t flows_max;
@@ -294,6 +295,8 @@ int config_write(const struct config *c, struct buf *ret);
  * brackets, and its port or 0. -EINVAL: it is none, or has no place in size bytes.
  */
 #define CONFIG_TARGETS_MAX 8
+/* Of output.requests_in_flight. */
+#define CONFIG_REQUESTS_IN_FLIGHT_MAX 8
 int config_parse_target(const char **list, char *host, size_t size, uint16_t *ret_port);
 
 /*

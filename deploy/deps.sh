@@ -20,7 +20,7 @@ build=(
 test=(
 	bats jq curl git procps util-linux bsdutils
 	iproute2 iputils-ping bind9-dnsutils dnsmasq-base iperf3 netcat-openbsd python3
-	nftables conntrack e2fsprogs nfdump
+	nftables conntrack e2fsprogs nfdump ngtcp2-client ngtcp2-server
 	rsyslog rsyslog-relp rsyslog-gnutls rsyslog-openssl systemd
 	qemu-system-x86 busybox-static cpio xz-utils gzip
 	man-db mandoc zsh

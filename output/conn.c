@@ -1062,6 +1062,11 @@ void conn_finish(struct conn *c)
 	c->finishing = true;
 	if (c->stage != STAGE_OPEN)
 		return;
+	/* Its end is in, and not told yet: told now, it would pass for the answer to ours. */
+	if (c->tell_eof) {
+		fail(c, "close: the peer closed before everything was sent");
+		return;
+	}
 	restart_deadline(c, c->idle_timeout_ms);
 	write_some(c);
 	watch(c);

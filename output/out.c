@@ -66,7 +66,7 @@ void out_hide_key(const struct config *config, char *text)
 
 void out_down(struct output *out, uint64_t retry_after_ms, const char *fmt, ...)
 {
-	char why[768];
+	char why[OUT_WHY_SIZE];
 	va_list ap;
 
 	va_start(ap, fmt);

@@ -42,6 +42,9 @@ void out_hide_key(const struct config *config, char *text);
 /* Writes out->peer: call it at CONN_OPEN. */
 void out_opened(struct output *out, const struct conn *c);
 
+/* Enough for a cause with its cure. */
+#define OUT_WHY_SIZE 768
+
 /* on_down(), with a text whose control characters, from the peer or not, are made visible. */
 void out_down(struct output *out, uint64_t retry_after_ms, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

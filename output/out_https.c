@@ -4,17 +4,23 @@
  *
  *   [{"intake_key":"KEY","json":"<the event, as a JSON string>","timestamp":"…"}, …]
  *
- * One request is in flight on one connection, and the next one is built
- * meanwhile: requests are few and large by the platform's rules, so that a
- * second connection would mostly wait for its turn. A batch is kept until all
- * of it is answered: what is refused as a whole is sent again in halves, down
- * to the event at fault, and the shipper need not know.
+ * Requests are few and large by the platform's rules, and an answer may take
+ * seconds. So there are lanes: each is a connection with one request in flight, while
+ * the next one is built. A full batch takes a lane of its own; one that is not full waits
+ * until nothing is in flight. A lane keeps its batch until all of it is answered: what is
+ * refused as a whole is sent again in halves, down to the event at fault, and
+ * the shipper need not know.
+ *
+ * When one request fails, no other is begun; those that are out have their answers
+ * first, so that nothing is sent again that was taken.
  */
 #define _GNU_SOURCE
 #include "output/out_https.h"
 
 #include <errno.h>
 #include <libdeflate.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +33,8 @@
 #include "user/util/json_writer.h"
 
 #define BATCH_EVENTS 10000
-#define BATCHES	     2 /* one in flight, one being built */
+#define LANES_MAX    CONFIG_REQUESTS_IN_FLIGHT_MAX
+#define WINDOW_MSGS  65536
 #define WINDOW_BYTES (32u << 20)
 #define GZIP_LEVEL   1
 #define HEAD_BYTES   2048
@@ -38,6 +45,7 @@
 #define KEY_RETRY_MS 60000
 #define WAIT_MAX_MS  (3600 * 1000)
 #define CLOSE_MS     2000 /* for the peer's side of a goodbye */
+#define LANES_REGAIN 32	  /* requests that are taken, and one more is tried at a time */
 
 #define ELEMENT_KEY   "{\"intake_key\":\""
 #define ELEMENT_JSON  "\",\"json\":\""
@@ -59,6 +67,7 @@ struct event {
 /* '[', elements with ',' between them, ']': any range of them is made a body of its own. */
 struct batch {
 	struct buf body;
+	size_t used; /* of its memory, ever */
 	struct event *events;
 	uint32_t n;
 };
@@ -67,30 +76,17 @@ struct range {
 	uint32_t first, end;
 };
 
-struct https {
-	struct output *out;
+/* One connection, and the batch that is in flight on it. */
+struct lane {
+	struct https *h;
 	struct conn *conn;
-	bool is_down; /* on_down() was called: nothing more happens */
 	bool is_open;
-	bool is_ready;	 /* on_ready() was called a first time */
-	bool is_starved; /* send() has said -EAGAIN */
-	bool is_flushed; /* what is being built may go */
-	bool is_full;	 /* it must */
-	bool is_finishing;
 	bool is_asking;	  /* a request is out, or on its way */
-	bool is_ending;	  /* all is answered, and we have said goodbye */
 	bool is_repeated; /* it is the second try, after a connection that was let go */
-	char path[PATH_BYTES + 8];
-	uint64_t batch_bytes;
-	struct libdeflate_compressor *gzip;
+	bool has_left;	  /* it has failed: nothing more happens here */
 
-	struct batch batches[BATCHES];
-	struct batch *building, *flight;
-	char prefix[PREFIX_BYTES];
-	size_t prefix_len;
-	const char *prefix_key;
-
-	struct range todo[SPLITS]; /* of the batch in flight; the last one is next */
+	struct batch *flight;
+	struct range todo[SPLITS]; /* of it; the last one is next */
 	uint32_t n_todo;
 	struct range asked; /* what the request out there has */
 	uint32_t suspects[SUSPECTS];
@@ -103,37 +99,149 @@ struct https {
 	struct intake_answer answer;
 	uint64_t body_bytes, received;
 	bool is_bad_json;
-	bool has_warned;
 	uint32_t requests; /* on this connection */
-	uint64_t next_ms;  /* before this no request starts */
 	uint64_t marker;   /* where things stood when the timeout was set */
-	struct loop_timer pace, timeout;
+	struct loop_timer timeout;
+};
+
+struct https {
+	struct output *out;
+	bool is_down;	 /* on_down() was called: nothing more happens */
+	bool is_ready;	 /* on_ready() was called a first time */
+	bool is_starved; /* send() has said -EAGAIN */
+	bool is_flushed; /* what is being built may go */
+	bool is_full;	 /* it must */
+	bool is_finishing;
+	bool is_ending;	 /* all is answered, and we have said goodbye */
+	bool is_leaving; /* on_down() follows as soon as nothing is in flight: */
+	char why[OUT_WHY_SIZE];
+	uint64_t retry_after_ms;
+	char path[PATH_BYTES + 8];
+	uint64_t batch_bytes;
+	struct libdeflate_compressor *gzip;
+
+	struct batch batches[LANES_MAX + 1];
+	struct batch *building;
+	struct lane lanes[LANES_MAX];
+	uint32_t n_lanes;
+	char prefix[PREFIX_BYTES];
+	size_t prefix_len;
+	const char *prefix_key;
+
+	bool has_warned;
+	uint64_t next_ms; /* before this no request starts */
+	struct loop_timer pace;
 	struct loop_timer soon; /* on_ready(), which must not come from inside send() or flush() */
+	struct loop_timer goodbye;
 };
 
 static void on_conn(void *arg, enum conn_event event);
 static void try_start(struct https *h);
 
-static void drop_conn(struct https *h)
+static void drop_conn(struct lane *l)
 {
-	conn_free(h->conn);
-	h->conn = NULL;
-	h->is_open = false;
-	h->requests = 0;
+	conn_free(l->conn);
+	l->conn = NULL;
+	l->is_open = false;
+	l->requests = 0;
 }
 
 static void stop(struct https *h)
 {
 	h->is_down = true;
 	loop_timer_cancel(&h->pace);
-	loop_timer_cancel(&h->timeout);
 	loop_timer_cancel(&h->soon);
-	drop_conn(h);
+	loop_timer_cancel(&h->goodbye);
+	for (uint32_t i = 0; i < h->n_lanes; i++) {
+		loop_timer_cancel(&h->lanes[i].timeout);
+		drop_conn(&h->lanes[i]);
+	}
 }
 
-static const char *peer_of(const struct https *h)
+static const char *peer_of(const struct lane *l)
 {
-	return h->conn ? conn_peer(h->conn) : out_host(h->out);
+	return l->conn ? conn_peer(l->conn) : out_host(l->h->out);
+}
+
+static uint32_t n_asking(const struct https *h)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < h->n_lanes; i++)
+		n += h->lanes[i].is_asking;
+	return n;
+}
+
+static uint32_t n_open(const struct https *h)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < h->n_lanes; i++)
+		n += h->lanes[i].is_open;
+	return n;
+}
+
+/* How many may be in flight: what is configured, or what this peer was seen to take. */
+static uint32_t lanes_now(const struct https *h)
+{
+	uint32_t learned = h->out->memory.lanes;
+
+	return learned && learned < h->n_lanes ? learned : h->n_lanes;
+}
+
+static void allow_lanes(struct https *h, uint32_t n)
+{
+	h->out->memory.lanes = n ? n : 1;
+	h->out->memory.lanes_worked = 0;
+}
+
+/* A request was taken: after a while the peer may take more of them at a time. */
+static void regain_lanes(struct https *h)
+{
+	struct output_memory *memory = &h->out->memory;
+
+	if (!memory->lanes || ++memory->lanes_worked < LANES_REGAIN)
+		return;
+	allow_lanes(h, memory->lanes + 1);
+	if (memory->lanes >= h->n_lanes)
+		memory->lanes = 0;
+}
+
+/* Nothing is in flight any more: what was to be said of the first failure is said. */
+static void end_leaving(struct https *h)
+{
+	if (!h->is_leaving || h->is_down || n_asking(h))
+		return;
+	out_down(h->out, h->retry_after_ms, "%s", h->why);
+	stop(h);
+}
+
+/* This lane has failed. The others end what they have begun; then it is told. */
+__attribute__((format(printf, 3, 4))) static void leave(struct lane *l, uint64_t retry_after_ms,
+							const char *fmt, ...)
+{
+	struct https *h = l->h;
+	va_list ap;
+
+	if (!h->is_leaving) {
+		va_start(ap, fmt);
+		vsnprintf(h->why, sizeof(h->why), fmt, ap);
+		va_end(ap);
+	}
+	if (retry_after_ms > h->retry_after_ms)
+		h->retry_after_ms = retry_after_ms;
+	h->is_leaving = l->has_left = true;
+	loop_timer_cancel(&h->pace);
+	for (uint32_t i = 0; i < h->n_lanes; i++) {
+		struct lane *x = &h->lanes[i];
+
+		if (x->is_open && x != l)
+			continue;
+		loop_timer_cancel(&x->timeout);
+		x->is_asking = false;
+		drop_conn(x);
+	}
+	end_leaving(h);
 }
 
 /* ------------------------------------------------------------------ building */
@@ -149,6 +257,14 @@ static int batch_init(struct batch *b, size_t max_bytes)
 	buf_init(&b->body, max_bytes);
 	b->events = calloc(BATCH_EVENTS, sizeof(*b->events));
 	return b->events ? 0 : -ENOMEM;
+}
+
+/* The key is in it. What was never used stays so: it would only then be real memory. */
+static void batch_wipe(struct batch *b)
+{
+	if (b->body.base)
+		explicit_bzero(b->body.base, b->used < b->body.cap ? b->used : b->body.cap);
+	buf_done(&b->body);
 }
 
 static char *put(char *at, const void *p, size_t n)
@@ -206,9 +322,14 @@ static int batch_add(struct https *h, struct batch *b, const struct msg *m)
 		return -ENOSPC;
 	if (m->json.len + m->text.len > MSG_MAX_BYTES + 4096)
 		return -EMSGSIZE;
-	err = buf_reserve(&b->body, bound, &at);
+	/* At once what it will come to, so that it leaves no smaller pieces behind as it grows. */
+	err = b->n ? 0 : buf_reserve(&b->body, h->batch_bytes + 1, &at);
+	if (!err)
+		err = buf_reserve(&b->body, bound, &at);
 	if (err)
 		return err == -ENOBUFS ? -ENOSPC : err;
+	if (b->used < b->body.len + bound)
+		b->used = b->body.len + bound;
 	*at = b->n ? ',' : '[';
 	end = put_element(h, at + 1, at + bound, m);
 	if (!end)
@@ -235,18 +356,21 @@ static size_t out_bytes_max(const struct https *h, size_t body_bytes)
 	return bound + HEAD_BYTES;
 }
 
-static int connect_anew(struct https *h)
+static int connect_anew(struct lane *l)
 {
-	return out_connect(h->out, out_bytes_max(h, h->building->body.max_bytes), on_conn, h,
-			   &h->conn);
+	struct https *h = l->h;
+
+	return out_connect(h->out, out_bytes_max(h, h->building->body.max_bytes), on_conn, l,
+			   &l->conn);
 }
 
 /*
  * The head names the length of what follows it, so the body comes first, in
  * its place behind the longest head, and moves up. It is small by then.
  */
-static int append_request(struct https *h, struct slice body)
+static int append_request(struct lane *l, struct slice body)
 {
+	struct https *h = l->h;
 	struct http1_request request = {
 		.method = "POST",
 		.host = out_host(h->out),
@@ -256,7 +380,7 @@ static int append_request(struct https *h, struct slice body)
 		.content_type = "application/json",
 		.content_encoding = h->gzip ? "gzip" : NULL,
 	};
-	struct buf *out = conn_out(h->conn);
+	struct buf *out = conn_out(l->conn);
 	size_t all = out_bytes_max(h, body.len), len;
 	struct buf head;
 	char *at;
@@ -291,89 +415,119 @@ static int append_request(struct https *h, struct slice body)
 
 static void on_event_refused(void *arg, uint64_t index, unsigned status)
 {
-	struct https *h = arg;
+	struct lane *l = arg;
 	struct event *e;
 
-	if (index >= h->asked.end - h->asked.first)
+	if (index >= l->asked.end - l->asked.first)
 		return;
-	e = &h->flight->events[h->asked.first + index];
+	e = &l->flight->events[l->asked.first + index];
 	e->is_refused = true;
 	if (status)
 		e->status = (uint16_t)(status > 999 ? 999 : status);
 }
 
-/* All that moves when something moves. */
-static uint64_t progress_marker(const struct https *h)
+/* What of the requests is not at the peer yet. */
+static uint64_t unsent_bytes(const struct lane *l)
 {
 	int unacked;
 
-	if (!h->conn)
-		return h->received;
-	unacked = h->is_open ? conn_unacked(h->conn) : 0;
-	return h->received * 31 + conn_out(h->conn)->len * 7 +
-	       (uint64_t)(unacked < 0 ? 0 : unacked);
+	if (!l->conn)
+		return 0;
+	unacked = l->is_open ? conn_unacked(l->conn) : 0;
+	return conn_out(l->conn)->len + (uint64_t)(unacked < 0 ? 0 : unacked);
 }
 
-static void arm_timeout(struct https *h)
+/* All that moves when something moves. */
+static uint64_t progress_marker(const struct lane *l)
 {
-	h->marker = progress_marker(h);
-	loop_timer_set(h->out->loop, &h->timeout,
-		       loop_now_ms(h->out->loop) + h->out->config->output_timeout_ms);
+	return l->received * 31 + unsent_bytes(l);
+}
+
+static void arm_timeout(struct lane *l)
+{
+	struct output *out = l->h->out;
+
+	l->marker = progress_marker(l);
+	loop_timer_set(out->loop, &l->timeout,
+		       loop_now_ms(out->loop) + out->config->output_timeout_ms);
 }
 
 /* Puts the range that is asked for on the open connection. */
-static void ask(struct https *h)
+static void ask(struct lane *l)
 {
-	struct batch *b = h->flight;
-	uint32_t first = b->events[h->asked.first].start - 1;
-	uint32_t last = event_end(b, h->asked.end - 1);
+	struct batch *b = l->flight;
+	uint32_t first = b->events[l->asked.first].start - 1;
+	uint32_t last = event_end(b, l->asked.end - 1);
 	char *base = buf_data(&b->body), before = base[first], after = base[last];
 	int err;
 
 	base[first] = '[';
 	base[last] = ']';
-	err = append_request(h, (struct slice){ base + first, last - first + 1 });
+	err = append_request(l, (struct slice){ base + first, last - first + 1 });
 	base[first] = before;
 	base[last] = after;
 	if (err) {
-		out_down(h->out, 0, "%s: make the request: %s", peer_of(h), log_strerror(err));
-		stop(h);
+		leave(l, 0, "%s: make the request: %s", peer_of(l), log_strerror(err));
 		return;
 	}
-	h->response = (struct http1_response){ 0 };
-	h->answer = (struct intake_answer){ .refused = on_event_refused, .arg = h };
-	h->body_bytes = 0;
-	h->is_bad_json = false;
-	h->requests++;
-	for (uint32_t i = h->asked.first; i < h->asked.end; i++) {
+	l->response = (struct http1_response){ 0 };
+	l->answer = (struct intake_answer){ .refused = on_event_refused, .arg = l };
+	l->body_bytes = 0;
+	l->is_bad_json = false;
+	l->requests++;
+	for (uint32_t i = l->asked.first; i < l->asked.end; i++) {
 		b->events[i].is_refused = false;
 		b->events[i].status = 0;
 	}
-	conn_flush(h->conn);
-	arm_timeout(h);
+	conn_flush(l->conn);
+	arm_timeout(l);
 }
 
-/* The next part of the batch in flight, or the batch that was being built. */
-static bool take_next(struct https *h)
+/* May the batch that is being built go, now that so many requests are in flight? */
+static bool is_built(const struct https *h, uint32_t asking)
 {
-	struct batch *done = h->flight;
+	if (!h->building->n || asking >= lanes_now(h))
+		return false;
+	return h->is_full || h->is_finishing || (h->is_flushed && !asking);
+}
 
-	if (!h->n_todo) {
-		if (!h->building->n || !(h->is_flushed || h->is_full || h->is_finishing))
-			return false;
-		h->flight = h->building;
+/* A lane that has nothing out, but something to ask: the rest of its batch, or the next batch. */
+static struct lane *idle_lane(struct https *h)
+{
+	uint32_t asking = n_asking(h);
+	struct lane *idle = NULL;
+
+	for (uint32_t i = 0; i < h->n_lanes; i++) {
+		struct lane *l = &h->lanes[i];
+
+		if (l->is_asking)
+			continue;
+		if (l->n_todo)
+			return l;
+		if (!idle)
+			idle = l;
+	}
+	return is_built(h, asking) ? idle : NULL;
+}
+
+static void take_next(struct lane *l)
+{
+	struct https *h = l->h;
+	struct batch *done = l->flight;
+
+	if (!l->n_todo) {
+		l->flight = h->building;
 		h->building = done;
 		batch_clear(h->building);
 		/* There is room for the closing bracket: see batch_add(). */
-		buf_append(&h->flight->body, "]", 1);
+		buf_append(&l->flight->body, "]", 1);
 		h->is_full = h->is_flushed = false;
-		h->n_suspects = 0;
-		h->was_split = h->was_refused = false;
-		h->largest_ok = 0;
-		h->todo[h->n_todo++] = (struct range){ 0, h->flight->n };
+		l->n_suspects = 0;
+		l->was_split = l->was_refused = false;
+		l->largest_ok = 0;
+		l->todo[l->n_todo++] = (struct range){ 0, l->flight->n };
 	}
-	h->asked = h->todo[--h->n_todo];
-	return true;
+	l->asked = l->todo[--l->n_todo];
 }
 
 static void on_soon(void *arg, uint64_t now_ms)
@@ -381,7 +535,7 @@ static void on_soon(void *arg, uint64_t now_ms)
 	struct https *h = arg;
 
 	(void)now_ms;
-	if (!h->is_starved || h->is_full || h->is_finishing || h->is_down)
+	if (!h->is_starved || h->is_full || h->is_finishing || h->is_leaving || h->is_down)
 		return;
 	h->is_starved = false;
 	h->out->events->on_ready(h->out->arg);
@@ -393,52 +547,82 @@ static void closed(struct https *h)
 	stop(h);
 }
 
-static void say_goodbye(struct https *h)
+/* A connection has ended after our goodbye; with the last one all has. */
+static void ended(struct lane *l)
 {
-	if (h->is_ending)
-		return;
-	if (!h->is_open) {
-		closed(h);
-		return;
-	}
-	h->is_ending = true;
-	loop_timer_set(h->out->loop, &h->timeout, loop_now_ms(h->out->loop) + CLOSE_MS);
-	conn_finish(h->conn);
+	struct https *h = l->h;
+
+	drop_conn(l);
+	for (uint32_t i = 0; i < h->n_lanes; i++)
+		if (h->lanes[i].conn)
+			return;
+	closed(h);
 }
 
-/* Starts the next request, if there is one, its time has come and the road is clear. */
+static void on_goodbye(void *arg, uint64_t now_ms)
+{
+	(void)now_ms;
+	closed(arg);
+}
+
+static void say_goodbye(struct https *h)
+{
+	uint32_t open = 0;
+
+	if (h->is_ending)
+		return;
+	h->is_ending = true;
+	for (uint32_t i = 0; i < h->n_lanes; i++) {
+		struct lane *l = &h->lanes[i];
+
+		if (l->is_open) {
+			conn_finish(l->conn);
+			open++;
+		} else {
+			drop_conn(l);
+		}
+	}
+	if (!open)
+		closed(h);
+	else
+		loop_timer_set(h->out->loop, &h->goodbye, loop_now_ms(h->out->loop) + CLOSE_MS);
+}
+
+static void start(struct lane *l)
+{
+	int err;
+
+	take_next(l);
+	l->is_asking = true;
+	l->is_repeated = false;
+	if (l->is_open) {
+		ask(l);
+	} else if (!l->conn) {
+		err = connect_anew(l);
+		if (err)
+			leave(l, 0, "connect: %s", log_strerror(err));
+	}
+}
+
+/* Starts the next requests, if there are any, their time has come and the road is clear. */
 static void try_start(struct https *h)
 {
 	uint64_t now_ms = loop_now_ms(h->out->loop);
 	uint64_t per_second = h->out->config->output_requests_per_second;
-	int err;
+	struct lane *l;
 
-	if (h->is_down || h->is_asking)
-		return;
-	if (now_ms < h->next_ms) {
-		loop_timer_set(h->out->loop, &h->pace, h->next_ms);
-		return;
-	}
-	if (!take_next(h)) {
-		if (h->is_finishing)
-			say_goodbye(h);
-		return;
-	}
-	h->is_asking = true;
-	h->is_repeated = false;
-	h->next_ms = now_ms + (per_second ? (1000 + per_second - 1) / per_second : 0);
-	if (h->conn && h->is_open) {
-		ask(h);
-	} else if (!h->conn) {
-		err = connect_anew(h);
-		if (err) {
-			out_down(h->out, 0, "connect: %s", log_strerror(err));
-			stop(h);
+	while (!h->is_down && !h->is_leaving && (l = idle_lane(h))) {
+		if (now_ms < h->next_ms) {
+			loop_timer_set(h->out->loop, &h->pace, h->next_ms);
 			return;
 		}
+		h->next_ms = now_ms + (per_second ? (1000 + per_second - 1) / per_second : 0);
+		start(l);
+		if (h->is_starved && !h->is_down)
+			loop_timer_set(h->out->loop, &h->soon, now_ms);
 	}
-	if (h->is_starved)
-		loop_timer_set(h->out->loop, &h->soon, now_ms);
+	if (h->is_finishing && !h->is_down && !h->is_leaving && !n_asking(h) && !h->building->n)
+		say_goodbye(h);
 }
 
 static void on_pace(void *arg, uint64_t now_ms)
@@ -449,28 +633,22 @@ static void on_pace(void *arg, uint64_t now_ms)
 
 static void on_timeout(void *arg, uint64_t now_ms)
 {
-	struct https *h = arg;
+	struct lane *l = arg;
 
 	(void)now_ms;
-	if (h->is_ending) {
-		closed(h);
+	if (progress_marker(l) != l->marker) {
+		arm_timeout(l);
 		return;
 	}
-	if (progress_marker(h) != h->marker) {
-		arm_timeout(h);
-		return;
-	}
-	out_down(h->out, 0, "%s: no answer for %u s", peer_of(h),
-		 (unsigned)(h->out->config->output_timeout_ms / 1000));
-	stop(h);
+	leave(l, 0, "%s: no answer for %u s", peer_of(l),
+	      (unsigned)(l->h->out->config->output_timeout_ms / 1000));
 }
 
 /* ------------------------------------------------------------------ answers */
 
-static void down(struct https *h, uint64_t retry_after_ms, const char *what)
+static void down(struct lane *l, uint64_t retry_after_ms, const char *what)
 {
-	out_down(h->out, retry_after_ms, "%s: %s", peer_of(h), what);
-	stop(h);
+	leave(l, retry_after_ms, "%s: %s", peer_of(l), what);
 }
 
 static const char *refusal_text(int status, char *text, size_t size)
@@ -485,14 +663,14 @@ static const char *refusal_text(int status, char *text, size_t size)
 }
 
 /* It is not the events: they stay, until the key is another one or is let in again. */
-static void down_for_key(struct https *h, uint64_t wait_ms, int status)
+static void down_for_key(struct lane *l, uint64_t wait_ms, int status)
 {
 	char text[96];
 
-	h->out->keep_target = true;
+	l->h->out->keep_target = true;
 	snprintf(text, sizeof(text), "intake key refused (%d): check intake.key%s", status,
-		 h->out->config->intake_routes ? " and intake.routes" : "");
-	down(h, wait_ms ? wait_ms : KEY_RETRY_MS, text);
+		 l->h->out->config->intake_routes ? " and intake.routes" : "");
+	down(l, wait_ms ? wait_ms : KEY_RETRY_MS, text);
 }
 
 /* Refused for now, or for the key, and not for what the event is. */
@@ -502,167 +680,175 @@ static bool is_temporary(unsigned status)
 }
 
 /* The status when each event of this answer is refused for its key, which they share; else 0. */
-static int key_status(const struct https *h)
+static int key_status(const struct lane *l)
 {
-	const struct event *events = h->flight->events;
+	const struct event *events = l->flight->events;
 
-	for (uint32_t i = h->asked.first; i < h->asked.end; i++)
+	for (uint32_t i = l->asked.first; i < l->asked.end; i++)
 		if (!events[i].is_refused ||
 		    (events[i].status != 401 && events[i].status != 403 && events[i].status != 422))
 			return 0;
-	return events[h->asked.first].status;
+	return events[l->asked.first].status;
 }
 
-static void reject_suspects(struct https *h)
+static void reject_suspects(struct lane *l)
 {
 	char text[64];
 
-	h->was_refused |= h->n_suspects > 0;
-	for (uint32_t i = 0; i < h->n_suspects; i++) {
-		const struct event *e = &h->flight->events[h->suspects[i]];
+	l->was_refused |= l->n_suspects > 0;
+	for (uint32_t i = 0; i < l->n_suspects; i++) {
+		const struct event *e = &l->flight->events[l->suspects[i]];
 
-		h->out->events->on_settled(h->out->arg, e->seq, e->seq, OUTPUT_REJECTED,
-					   refusal_text(e->status, text, sizeof(text)));
+		l->h->out->events->on_settled(l->h->out->arg, e->seq, e->seq, OUTPUT_REJECTED,
+					      refusal_text(e->status, text, sizeof(text)));
 	}
-	h->n_suspects = 0;
+	l->n_suspects = 0;
 }
 
 /* Settles the range that was asked for. Returns how many are to be tried again. */
-static uint32_t settle_asked(struct https *h)
+static uint32_t settle_asked(struct lane *l)
 {
-	const struct event *events = h->flight->events;
-	uint32_t i = h->asked.first, start, later = 0;
+	const struct event *events = l->flight->events;
+	uint32_t i = l->asked.first, start, later = 0;
 	char text[64];
 
-	while (i < h->asked.end) {
+	while (i < l->asked.end) {
 		start = i;
 		if (events[i].is_refused) {
 			if (is_temporary(events[i].status))
 				later++;
 			else
-				h->out->events->on_settled(
-					h->out->arg, events[i].seq, events[i].seq, OUTPUT_REJECTED,
+				l->h->out->events->on_settled(
+					l->h->out->arg, events[i].seq, events[i].seq,
+					OUTPUT_REJECTED,
 					refusal_text(events[i].status, text, sizeof(text)));
 			i++;
 			continue;
 		}
-		while (i < h->asked.end && !events[i].is_refused)
+		while (i < l->asked.end && !events[i].is_refused)
 			i++;
-		h->out->events->on_settled(h->out->arg, events[start].seq, events[i - 1].seq,
-					   OUTPUT_ACKED, NULL);
+		l->h->out->events->on_settled(l->h->out->arg, events[start].seq, events[i - 1].seq,
+					      OUTPUT_ACKED, NULL);
 	}
 	return later;
 }
 
-static uint64_t asked_bytes(const struct https *h)
+static uint64_t asked_bytes(const struct lane *l)
 {
-	return event_end(h->flight, h->asked.end - 1) - h->flight->events[h->asked.first].start + 2;
+	return event_end(l->flight, l->asked.end - 1) - l->flight->events[l->asked.first].start + 2;
 }
 
 /* Nothing of the batch is left. */
-static void on_batch_done(struct https *h)
+static void on_batch_done(struct lane *l)
 {
-	struct output_memory *memory = &h->out->memory;
+	struct output_memory *memory = &l->h->out->memory;
 	char text[96];
 
-	if (h->n_suspects) {
+	if (l->n_suspects) {
 		if (!memory->worked) {
 			snprintf(text, sizeof(text),
 				 "it refuses everything (%d); check output.host and output.path",
-				 h->suspect_status);
-			down(h, 0, text);
+				 l->suspect_status);
+			down(l, 0, text);
 			return;
 		}
-		reject_suspects(h);
+		reject_suspects(l);
 		memory->worked = false;
 	}
 	/* Its parts were taken and it was not: such a batch is too large for what is there. */
-	if (h->was_split && !h->was_refused && h->largest_ok && h->largest_ok < h->batch_bytes) {
-		h->batch_bytes = h->largest_ok > SMALL_BATCH ? h->largest_ok : SMALL_BATCH;
-		memory->batch_bytes = h->batch_bytes;
+	if (l->was_split && !l->was_refused && l->largest_ok && l->largest_ok < l->h->batch_bytes) {
+		l->h->batch_bytes = l->largest_ok > SMALL_BATCH ? l->largest_ok : SMALL_BATCH;
+		memory->batch_bytes = l->h->batch_bytes;
 	}
 }
 
-static void on_accepted(struct https *h)
+static void on_accepted(struct lane *l)
 {
 	uint32_t later;
 	char text[96];
 	int status;
 
-	if (h->body_bytes && (h->is_bad_json || intake_answer_end(&h->answer) < 0)) {
-		down(h, 0, "its answer is not an intake's; check output.host and output.path");
+	if (l->body_bytes && (l->is_bad_json || intake_answer_end(&l->answer) < 0)) {
+		down(l, 0, "its answer is not an intake's; check output.host and output.path");
 		return;
 	}
-	if (h->answer.has_ids && h->answer.entries != h->asked.end - h->asked.first &&
-	    !h->has_warned) {
-		h->has_warned = true;
+	if (l->answer.has_ids && l->answer.entries != l->asked.end - l->asked.first &&
+	    !l->h->has_warned) {
+		l->h->has_warned = true;
 		log_warning("https %s: took %u events and names %llu; counted as delivered",
-			    peer_of(h), h->asked.end - h->asked.first,
-			    (unsigned long long)h->answer.entries);
+			    peer_of(l), l->asked.end - l->asked.first,
+			    (unsigned long long)l->answer.entries);
 	}
-	status = key_status(h);
+	status = key_status(l);
 	if (status) {
-		down_for_key(h, 0, status);
+		down_for_key(l, 0, status);
 		return;
 	}
-	h->out->memory.worked = true;
-	reject_suspects(h);
-	if (asked_bytes(h) > h->largest_ok)
-		h->largest_ok = asked_bytes(h);
-	later = settle_asked(h);
+	l->h->out->memory.worked = true;
+	regain_lanes(l->h);
+	reject_suspects(l);
+	if (asked_bytes(l) > l->largest_ok)
+		l->largest_ok = asked_bytes(l);
+	later = settle_asked(l);
 	if (later) {
 		snprintf(text, sizeof(text), "it could not take %u of %u events", later,
-			 h->asked.end - h->asked.first);
-		down(h, 0, text);
+			 l->asked.end - l->asked.first);
+		down(l, 0, text);
 	}
 }
 
 /* 413, or 400: at least one event of these is at fault. */
-static void on_refused(struct https *h, int status)
+static void on_refused(struct lane *l, int status)
 {
-	uint32_t n = h->asked.end - h->asked.first, middle = h->asked.first + n / 2;
-	uint64_t not_before = loop_now_ms(h->out->loop) + out_https_refused_pause_ms;
+	uint32_t n = l->asked.end - l->asked.first, middle = l->asked.first + n / 2;
+	uint64_t not_before = loop_now_ms(l->h->out->loop) + out_https_refused_pause_ms;
 	char text[96];
 
-	if (h->next_ms < not_before)
-		h->next_ms = not_before;
-	h->suspect_status = status;
+	if (l->h->next_ms < not_before)
+		l->h->next_ms = not_before;
+	l->suspect_status = status;
 	if (n > 1) {
 		/* The depth of halving BATCH_EVENTS is far below SPLITS. */
-		h->was_split = true;
-		h->todo[h->n_todo++] = (struct range){ middle, h->asked.end };
-		h->todo[h->n_todo++] = (struct range){ h->asked.first, middle };
+		l->was_split = true;
+		l->todo[l->n_todo++] = (struct range){ middle, l->asked.end };
+		l->todo[l->n_todo++] = (struct range){ l->asked.first, middle };
 		return;
 	}
-	if (h->n_suspects == SUSPECTS) {
+	if (l->n_suspects == SUSPECTS) {
 		snprintf(
 			text, sizeof(text),
 			"it refuses one event after the other (%d); check output.host and output.path",
 			status);
-		down(h, 0, text);
+		down(l, 0, text);
 		return;
 	}
-	h->flight->events[h->asked.first].status = (uint16_t)status;
-	h->suspects[h->n_suspects++] = h->asked.first;
+	l->flight->events[l->asked.first].status = (uint16_t)status;
+	l->suspects[l->n_suspects++] = l->asked.first;
 }
 
-static void on_status(struct https *h, int status)
+/* If it was asked more than one thing at a time, fewer may be better. */
+static void too_many(struct lane *l)
 {
-	uint64_t wait_ms = h->response.retry_after_s * 1000;
+	if (n_asking(l->h))
+		allow_lanes(l->h, lanes_now(l->h) / 2);
+}
+
+static void on_status(struct lane *l, int status)
+{
+	uint64_t wait_s = l->response.retry_after_s, wait_ms;
 	char text[128];
 
-	if (wait_ms > WAIT_MAX_MS)
-		wait_ms = WAIT_MAX_MS;
+	wait_ms = wait_s < WAIT_MAX_MS / 1000 ? wait_s * 1000 : WAIT_MAX_MS;
 	switch (status) {
 	case 200 ... 299:
-		on_accepted(h);
+		on_accepted(l);
 		return;
 	case 400:
 	case 413:
-		on_refused(h, status);
+		on_refused(l, status);
 		return;
 	case 422:
-		down_for_key(h, wait_ms, status);
+		down_for_key(l, wait_ms, status);
 		return;
 	case 300 ... 399:
 		snprintf(
@@ -672,7 +858,7 @@ static void on_status(struct https *h, int status)
 		break;
 	case 401:
 	case 403:
-		h->out->keep_target = true;
+		l->h->out->keep_target = true;
 		snprintf(
 			text, sizeof(text),
 			"access refused (%d); check intake.key, and whether this address is blocked",
@@ -684,129 +870,153 @@ static void on_status(struct https *h, int status)
 			 "no intake there (%d); check output.host and output.path", status);
 		break;
 	case 429:
-		h->out->keep_target = true;
+		too_many(l);
+		l->h->out->keep_target = true;
 		snprintf(text, sizeof(text), "too many requests (429)");
 		break;
+	case 503:
+		too_many(l);
+		/* fall through */
 	default:
 		snprintf(text, sizeof(text), "it answers %d", status);
 		break;
 	}
-	down(h, wait_ms, text);
+	down(l, wait_ms, text);
 }
 
 /* The answer is complete. */
-static void on_answered(struct https *h)
+static void on_answered(struct lane *l)
 {
-	loop_timer_cancel(&h->timeout);
-	h->is_asking = false;
-	on_status(h, h->response.status);
-	if (h->is_down)
-		return;
-	/* An answer to a request that is not all out yet: the rest of it is useless. */
-	if (!h->response.keep_alive || (h->conn && conn_out(h->conn)->len))
-		drop_conn(h);
-	if (!h->n_todo)
-		on_batch_done(h);
+	struct https *h = l->h;
+
+	loop_timer_cancel(&l->timeout);
+	l->is_asking = false;
+	on_status(l, l->response.status);
+	if (!l->has_left) {
+		/* An answer to a request that is not all out yet: the rest of it is useless. */
+		if (!l->response.keep_alive || (l->conn && conn_out(l->conn)->len))
+			drop_conn(l);
+		if (!l->n_todo)
+			on_batch_done(l);
+	}
 	try_start(h);
+	end_leaving(h);
 }
 
-static void on_data(struct https *h)
+static void on_data(struct lane *l)
 {
-	struct buf *in = conn_in(h->conn);
+	struct buf *in = conn_in(l->conn);
 	struct slice body;
 	ssize_t n;
 
-	if (h->is_ending) {
+	if (l->h->is_ending) {
 		buf_clear(in);
 		return;
 	}
-	if (!h->is_asking) {
+	if (!l->is_asking) {
 		/* Not asked for: 408, on a connection that was idle too long for the peer. */
-		drop_conn(h);
+		drop_conn(l);
 		return;
 	}
 	do {
-		n = http1_parse(&h->response, buf_slice(in), &body);
+		n = http1_parse(&l->response, buf_slice(in), &body);
 		if (n < 0) {
-			down(h, 0, "its answer is not HTTP; check output.host and output.port");
+			down(l, 0, "its answer is not HTTP; check output.host and output.port");
 			return;
 		}
 		if (body.len) {
-			h->body_bytes += body.len;
-			if (h->response.status / 100 == 2 && !h->is_bad_json)
-				h->is_bad_json = intake_answer_feed(&h->answer, body) < 0;
+			l->body_bytes += body.len;
+			if (l->response.status / 100 == 2 && !l->is_bad_json)
+				l->is_bad_json = intake_answer_feed(&l->answer, body) < 0;
 		}
-		h->received += (uint64_t)n;
+		l->received += (uint64_t)n;
 		buf_consume(in, (size_t)n);
-	} while (n && h->response.state != HTTP1_DONE);
-	if (h->response.state == HTTP1_DONE)
-		on_answered(h);
+	} while (n && l->response.state != HTTP1_DONE);
+	if (l->response.state == HTTP1_DONE)
+		on_answered(l);
+}
+
+/*
+ * Of an answer without a length TLS's close_notify tells the end. Where that is missing,
+ * as it often is, the JSON object tells whether it is all there.
+ */
+static bool is_whole(const struct lane *l)
+{
+	return l->response.state == HTTP1_BODY_TO_EOF && l->response.status / 100 == 2 &&
+	       !l->is_bad_json && intake_answer_end(&l->answer) == 0;
 }
 
 /* The connection is over: by an end, or by an error. */
-static void on_over(struct https *h, const char *what)
+static void on_over(struct lane *l, const char *what)
 {
-	bool fresh = h->requests <= 1;
-	bool silent = h->response.state == HTTP1_STATUS && !h->response.head_bytes;
+	bool fresh = l->requests <= 1;
+	bool silent = l->response.state == HTTP1_STATUS && !l->response.head_bytes;
 	int err;
 
-	if (!h->is_open) {
-		out_down(h->out, 0, "%s", what);
-		stop(h);
+	if (l->h->is_ending) {
+		ended(l);
 		return;
 	}
-	if (h->is_ending) {
-		closed(h);
+	if (!l->is_open) {
+		/* It has others of ours: so many may be what this peer takes. */
+		if (n_open(l->h))
+			allow_lanes(l->h, n_open(l->h));
+		leave(l, 0, "%s", what);
 		return;
 	}
-	if (!h->is_asking) {
-		drop_conn(h);
+	if (!l->is_asking) {
+		drop_conn(l);
 		return;
 	}
-	if (!fresh && silent && !h->is_repeated) {
+	if (!fresh && silent && !l->is_repeated && !l->h->is_leaving) {
 		/* The peer let go of an idle connection just when we used it again. */
-		loop_timer_cancel(&h->timeout);
-		drop_conn(h);
-		h->is_repeated = true;
-		err = connect_anew(h);
+		loop_timer_cancel(&l->timeout);
+		drop_conn(l);
+		l->is_repeated = true;
+		err = connect_anew(l);
 		if (!err)
 			return;
 		what = log_strerror(err);
 	}
-	down(h, 0, what);
+	down(l, 0, what);
 }
 
 static void on_conn(void *arg, enum conn_event event)
 {
-	struct https *h = arg;
+	struct lane *l = arg;
+	struct https *h = l->h;
 
 	switch (event) {
 	case CONN_OPEN:
-		h->is_open = true;
-		out_opened(h->out, h->conn);
-		if (h->is_asking)
-			ask(h);
-		if (!h->is_ready && !h->is_down) {
+		l->is_open = true;
+		out_opened(h->out, l->conn);
+		if (l->is_asking)
+			ask(l);
+		if (!h->is_ready && !h->is_leaving) {
 			h->is_ready = true;
 			h->is_starved = false;
 			h->out->events->on_ready(h->out->arg);
 		}
 		return;
 	case CONN_DATA:
-		on_data(h);
+		on_data(l);
 		return;
 	case CONN_DRAIN:
 		return;
 	case CONN_EOF:
-		if (h->is_asking && http1_parse_eof(&h->response) == 0) {
-			h->response.keep_alive = false;
-			on_answered(h);
+		if (l->is_asking && http1_parse_eof(&l->response) == 0) {
+			l->response.keep_alive = false;
+			on_answered(l);
 			return;
 		}
-		on_over(h, "the peer closed the connection before it had answered");
+		on_over(l, "the peer closed the connection before it had answered");
 		return;
 	case CONN_ERROR:
-		on_over(h, conn_error(h->conn));
+		if (l->is_asking && l->is_open && is_whole(l)) {
+			on_answered(l);
+			return;
+		}
+		on_over(l, conn_error(l->conn));
 		return;
 	}
 }
@@ -820,8 +1030,8 @@ static void https_close(struct output *out)
 	if (!h)
 		return;
 	stop(h);
-	for (int i = 0; i < BATCHES; i++) {
-		buf_wipe(&h->batches[i].body); /* the key is in it */
+	for (uint32_t i = 0; i <= h->n_lanes; i++) {
+		batch_wipe(&h->batches[i]);
 		free(h->batches[i].events);
 	}
 	libdeflate_free_compressor(h->gzip);
@@ -863,19 +1073,18 @@ static int init(struct https *h, const struct config *config)
 	max_bytes = h->batch_bytes + ELEMENT_MAX + 1;
 	if (max_bytes < 2 * (size_t)ELEMENT_MAX)
 		max_bytes = 2 * (size_t)ELEMENT_MAX;
-	for (int i = 0; i < BATCHES; i++) {
+	for (uint32_t i = 0; i <= h->n_lanes; i++) {
 		err = batch_init(&h->batches[i], max_bytes);
 		if (err)
 			return err;
 	}
-	h->building = &h->batches[0];
-	h->flight = &h->batches[1];
+	h->building = &h->batches[h->n_lanes];
 	if (config->output_gzip) {
 		h->gzip = libdeflate_alloc_compressor(GZIP_LEVEL);
 		if (!h->gzip)
 			return -ENOMEM;
 	}
-	return connect_anew(h);
+	return connect_anew(&h->lanes[0]);
 }
 
 static int https_open(struct output *out)
@@ -891,8 +1100,17 @@ static int https_open(struct output *out)
 	out->impl = h;
 	h->out = out;
 	h->pace = (struct loop_timer){ .fn = on_pace, .arg = h };
-	h->timeout = (struct loop_timer){ .fn = on_timeout, .arg = h };
+	h->goodbye = (struct loop_timer){ .fn = on_goodbye, .arg = h };
 	h->soon = (struct loop_timer){ .fn = on_soon, .arg = h };
+	h->n_lanes = (uint32_t)out->config->output_requests_in_flight;
+	h->n_lanes = h->n_lanes < 1 ? 1 : h->n_lanes > LANES_MAX ? LANES_MAX : h->n_lanes;
+	for (uint32_t i = 0; i < h->n_lanes; i++) {
+		struct lane *l = &h->lanes[i];
+
+		l->h = h;
+		l->flight = &h->batches[i];
+		l->timeout = (struct loop_timer){ .fn = on_timeout, .arg = l };
+	}
 	err = init(h, out->config);
 	if (err)
 		https_close(out);
@@ -909,7 +1127,7 @@ static int https_send(struct output *out, const struct msg *m)
 		return -ENOTCONN;
 	if (!key.p)
 		return -ENOKEY;
-	if (!h->is_ready || h->is_full) {
+	if (!h->is_ready || h->is_full || h->is_leaving) {
 		h->is_starved = true;
 		return -EAGAIN;
 	}
@@ -924,7 +1142,7 @@ static int https_send(struct output *out, const struct msg *m)
 		try_start(h);
 		if (h->is_down)
 			return -ENOTCONN;
-		if (h->is_full) {
+		if (h->is_full || h->is_leaving) {
 			h->is_starved = true;
 			return -EAGAIN;
 		}
@@ -957,15 +1175,27 @@ static void https_finish(struct output *out)
 		try_start(h);
 }
 
+/* Grows as long as the peer takes what was sent to it. */
+static uint64_t https_progress(const struct output *out)
+{
+	const struct https *h = out->impl;
+	uint64_t unsent = 0;
+
+	for (uint32_t i = 0; h && i < h->n_lanes; i++)
+		unsent += unsent_bytes(&h->lanes[i]);
+	return out->sent_bytes - unsent;
+}
+
 const struct output_ops output_https = {
 	.name = "https",
 	.port = CONFIG_PORT_HTTPS,
-	.window_msgs = BATCHES * BATCH_EVENTS,
+	.window_msgs = WINDOW_MSGS,
 	.window_bytes = WINDOW_BYTES,
 	.open = https_open,
 	.send = https_send,
 	.flush = https_flush,
 	.finish = https_finish,
+	.progress = https_progress,
 	.probe = out_probe,
 	.probe_end = out_probe_end,
 	.close = https_close,

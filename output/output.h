@@ -56,6 +56,8 @@ struct output_memory {
 	bool gives_receipts;	 /* the peer's TLS has answered a request for one */
 	uint32_t sequence;	 /* of the next datagram */
 	uint64_t batch_bytes;	 /* a learned ceiling, below the configured one; 0: none */
+	uint32_t lanes;		 /* the same, of requests in flight */
+	uint32_t lanes_worked;	 /* requests that were taken since */
 };
 
 struct output {
@@ -124,6 +126,13 @@ struct output_ops {
 	 * that is done, at once if there is nothing to say. NULL: nothing.
 	 */
 	void (*finish)(struct output *out);
+
+	/*
+	 * A number that grows as long as the peer takes what was sent, for a transport whose
+	 * answers come only after a lot of it: on a slow line that is not silence. NULL:
+	 * what is settled tells enough.
+	 */
+	uint64_t (*progress)(const struct output *out);
 
 	/*
 	 * Looks whether another target can be connected to, beside what goes on;

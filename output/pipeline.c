@@ -82,6 +82,7 @@ struct pipeline {
 	bool moving; /* it ends so that the next one goes to the first target */
 	uint64_t opened_ms;
 	uint64_t progress_ms; /* when something was settled, or could first be */
+	uint64_t moved;	      /* output_ops.progress() */
 	char why[WHY_SIZE];
 	uint64_t retry_after_ms;
 	uint64_t sent_bytes_seen;
@@ -851,6 +852,19 @@ bool pipeline_turn(struct pipeline *p)
 	return more || can_send(p);
 }
 
+/* On a slow line what was sent may take longer to arrive than a silence may last. */
+static void look_at_progress(struct pipeline *p, uint64_t now_ms)
+{
+	uint64_t moved;
+
+	if (p->state != PIPELINE_UP || !p->ops->progress)
+		return;
+	moved = p->ops->progress(&p->out);
+	if (moved > p->moved)
+		p->progress_ms = now_ms;
+	p->moved = moved;
+}
+
 static void on_tick(void *arg, uint64_t now_ms)
 {
 	struct pipeline *p = arg;
@@ -861,6 +875,7 @@ static void on_tick(void *arg, uint64_t now_ms)
 	publish(p);
 	spool_reader_publish(p->reader);
 	look_at_first(p);
+	look_at_progress(p, now_ms);
 	if (!p->ops->local && p->state == PIPELINE_UP && p->window.unsettled &&
 	    now_ms - p->progress_ms >= silence_ms) {
 		char why[96];

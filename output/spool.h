@@ -162,8 +162,10 @@ struct spool_ahead {
 };
 
 /*
- * For the books of an output, beside what its cursor says. It reads a segment
- * through when that is not known yet: for the end, and for when somebody asks.
+ * For the books of an output, beside what its cursor says. It reads segments
+ * through that are not known yet, those that another process wrote, but no more
+ * of them at once than takes a moment: what was given up in the others counts
+ * as waiting until a later call has come to them.
  */
 void spool_get_ahead(struct spool *s, uint64_t cursor_seq, struct spool_ahead *ret);
 

@@ -17,8 +17,9 @@
 
 #include "output/spool_private.h"
 
-#define WORTH_PART 64 /* of its bytes: for less a segment is not written again */
-#define AGE_PARTS  16 /* of the greatest age: what one segment may span */
+#define WORTH_PART 64	      /* of its bytes: for less a segment is not written again */
+#define AGE_PARTS  16	      /* of the greatest age: what one segment may span */
+#define LOOK_BYTES (32 << 20) /* that one look at the books may read */
 
 uint64_t acknowledged_seq(const struct spool *s)
 {
@@ -209,13 +210,19 @@ static int on_hole(void *arg, const struct spool_found *f)
 	return 0;
 }
 
-/* The holes of a segment from seq on. */
-static void holes_from(struct spool *s, struct segment *seg, uint64_t seq, struct spool_tally *ret)
+/* The holes of a segment from seq on, as far as the budget lasts to find them. */
+static void holes_from(struct spool *s, struct segment *seg, uint64_t seq, int64_t *budget,
+		       struct spool_tally *ret)
 {
 	_cleanup_close_ int fd = -1;
 	char name[SPOOL_NAME_SIZE];
 	struct spool_scan scan;
 
+	if (!seg->counted) {
+		if (*budget <= 0)
+			return;
+		*budget -= (int64_t)seg->bytes;
+	}
 	if (segment_count(s, seg) < 0 || spool_tally_lost(&seg->tally) == 0)
 		return;
 	if (seg->first_seq >= seq) {
@@ -232,6 +239,7 @@ void spool_get_ahead(struct spool *s, uint64_t cursor_seq, struct spool_ahead *r
 {
 	uint64_t removed = MIN(s->state.removed_seq, s->state.last_seq);
 	struct spool_tally all = {}, above = {};
+	int64_t budget = LOOK_BYTES;
 
 	*ret = (struct spool_ahead){};
 	if (cursor_seq >= s->state.last_seq)
@@ -242,7 +250,7 @@ void spool_get_ahead(struct spool *s, uint64_t cursor_seq, struct spool_ahead *r
 
 		if (segment_end(s, i) <= cursor_seq)
 			continue;
-		holes_from(s, seg, cursor_seq + 1, &holes);
+		holes_from(s, seg, cursor_seq + 1, &budget, &holes);
 		spool_tally_merge(&all, &holes);
 		/* Of what is below that, all is gone, also what has left no hole. */
 		if (seg->first_seq > removed)

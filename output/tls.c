@@ -55,7 +55,8 @@ struct tls {
 	bool cert_wanted;   /* the server asked for ours */
 	bool eof;	    /* TCP ended */
 	bool write_pending; /* a write must be repeated before anything else is sent */
-	uint64_t receipts;  /* KeyUpdates that answered ours */
+	uint64_t asked;	    /* KeyUpdates of ours that want an answer */
+	uint64_t receipts;  /* the answers */
 	int io_errno;	    /* of the last failed read or write */
 	uint8_t first[16];  /* what the peer said first */
 	unsigned n_first;
@@ -647,7 +648,8 @@ static void on_message(int is_write, int version, int content_type, const void *
 	(void)version;
 	(void)ssl;
 	if (!is_write && content_type == SSL3_RT_HANDSHAKE && len == 5 &&
-	    p[0] == SSL3_MT_KEY_UPDATE && p[4] == SSL_KEY_UPDATE_NOT_REQUESTED)
+	    p[0] == SSL3_MT_KEY_UPDATE && p[4] == SSL_KEY_UPDATE_NOT_REQUESTED &&
+	    t->receipts < t->asked) /* else it wanted new keys, as it may at any time */
 		t->receipts++;
 }
 
@@ -998,6 +1000,7 @@ int tls_ask_receipt(struct tls *t)
 		ERR_clear_error();
 		return -EAGAIN;
 	}
+	t->asked++;
 	/* What the socket does not take now goes out before the next record. */
 	ret = SSL_do_handshake(t->ssl);
 	if (ret == 1)

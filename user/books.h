@@ -134,7 +134,7 @@ struct books_item {
 	char error[192];
 };
 
-#define BOOKS_ITEMS  160
+#define BOOKS_ITEMS  192
 #define BOOKS_WRONGS 8
 
 struct books {

@@ -55,8 +55,8 @@ static void read_os(const char *name, char *ret, size_t size)
 }
 
 /*
- * --btf relocates what the programs read. A program on a BTF tracepoint is also
- * attached by the kernel's own BTF, which no file replaces.
+ * --btf relocates what the programs read. Most of them, on BTF tracepoints and as iterators, are
+ * also attached by the kernel's own BTF, which no file replaces.
  */
 static void check_btf(const struct check *c, const struct utsname *uts)
 {
@@ -81,9 +81,12 @@ static void check_btf(const struct check *c, const struct utsname *uts)
 		else if (own)
 			finding_tell(&c->sink, FINDING_OK, "kernel.btf", NULL, "%s", path);
 		else
-			finding_tell(&c->sink, FINDING_WARN, "kernel.btf",
-				     "boot a kernel with CONFIG_DEBUG_INFO_BTF=y for all programs",
-				     "%s; but tracepoints need the kernel's own, too", path);
+			finding_tell(
+				&c->sink, FINDING_WARN, "kernel.btf",
+				"boot a kernel with CONFIG_DEBUG_INFO_BTF=y for all of them",
+				"%s; enough for kernel events at system calls, signals and OOM "
+				"kills: the other programs need the kernel's own, too",
+				path);
 		return;
 	}
 	if (own) {
@@ -93,11 +96,12 @@ static void check_btf(const struct check *c, const struct utsname *uts)
 	}
 	read_os("ID", id, sizeof(id));
 	read_os("VERSION_ID", version, sizeof(version));
-	snprintf(cure, sizeof(cure),
-		 "boot a kernel with CONFIG_DEBUG_INFO_BTF=y. For programs without tracepoints: "
-		 "the BTF of %s %s (archives keep it as %s/%s/%s/%s.btf.tar.xz), unpacked, with "
-		 "--btf FILE",
-		 uts->release, uts->machine, id, version, uts->machine, uts->release);
+	snprintf(
+		cure, sizeof(cure),
+		"boot a kernel with CONFIG_DEBUG_INFO_BTF=y. For kernel events at system calls, "
+		"signals and OOM kills alone: the BTF of %s %s (archives keep it as %s/%s/%s/%s.btf.tar.xz), unpacked, with "
+		"--btf FILE",
+		uts->release, uts->machine, id, version, uts->machine, uts->release);
 	finding_tell(&c->sink, FINDING_FAIL, "kernel.btf", cure,
 		     "this kernel does not tell its types: no " BTF_FILE);
 }
@@ -153,11 +157,13 @@ static void check_programs(const struct check *c)
 						 source_events_classes(config),
 			    [KERNEL_EVENTS] = source_events_classes(config),
 			    [KERNEL_NAMES] =
-				    config->flows && (config->flows_dns || config->flows_tls) },
+				    config->flows && (config->flows_dns || config->flows_tls ||
+						      config->flows_quic) },
 		.events = source_events_classes(config),
 		.environment = config->events_environment,
 		.names_dns = config->flows_dns,
 		.names_tls = config->flows_tls,
+		.names_quic = config->flows_quic,
 		.active_ns = config->flows_active_timeout_ms * 1000000,
 		.idle_ns = config->flows_idle_timeout_ms * 1000000,
 	};

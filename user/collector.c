@@ -53,18 +53,19 @@
 #include "user/util/notify.h"
 #include "user/util/privs.h"
 
-#define DRAIN_MS      100	  /* how long an event waits at the most */
-#define TICK_MS	      1000	  /* clocks, users, spool, sweeps */
-#define COMMIT_BYTES  (512 << 10) /* a batch is committed when it has this much, */
-#define COMMIT_PART   8		  /* or this part of a small spool: a batch is half of it at most */
-#define DRAIN_SAMPLES 20000	  /* per turn of the loop, so that signals get their turn */
-#define QUIET_MS      5
-#define QUIET_TURNS   100 /* on stopping */
-#define STUCK_LOG_MS  60000
-#define RELOAD_MS     1000 /* for the goodbyes of a shipper that is replaced */
-#define HAND_OVER_MS  500
-#define STOP_SPARE_MS 15000 /* what a stop takes beside its waiting, on a slow host */
-#define RATE_SECONDS  60
+#define DRAIN_MS	    100		/* how long an event waits at the most */
+#define TICK_MS		    1000	/* clocks, users, spool, sweeps */
+#define SWEEPS_LEFT_OUT_MAX 4		/* in a row, where no flow goes on */
+#define COMMIT_BYTES	    (512 << 10) /* a batch is committed when it has this much, */
+#define COMMIT_PART	    8	  /* or this part of a small spool: a batch is half of it at most */
+#define DRAIN_SAMPLES	    20000 /* per turn of the loop, so that signals get their turn */
+#define QUIET_MS	    5
+#define QUIET_TURNS	    100 /* on stopping */
+#define STUCK_LOG_MS	    60000
+#define RELOAD_MS	    1000 /* for the goodbyes of a shipper that is replaced */
+#define HAND_OVER_MS	    500
+#define STOP_SPARE_MS	    15000 /* what a stop takes beside its waiting, on a slow host */
+#define RATE_SECONDS	    60
 
 struct watched {
 	struct source *source;
@@ -101,6 +102,7 @@ struct collector {
 	uint64_t ticks;
 	pid_t shipper_pid; /* as sink.own knows it */
 	struct loop_timer drain_timer, tick_timer, watchdog_timer;
+	unsigned sweeps_left_out;
 	uint64_t next_sweep_ms, sweep_every_ms;
 	uint64_t commit_bytes;
 	uint64_t stuck_since_ms; /* 0: commits go through */
@@ -423,6 +425,23 @@ static void refresh_rules(struct collector *c)
 	c->rules = TAKE_PTR(now);
 }
 
+/*
+ * A walk looks into each place of the tables: half of what a host with nothing to do costs. Where
+ * no flow goes on it is left out, but now and then, for nothing hangs on a number alone.
+ */
+static void sweep(struct collector *c)
+{
+	struct kernel_counters now;
+
+	if (c->sweeps_left_out < SWEEPS_LEFT_OUT_MAX &&
+	    kernel_get_counters(c->kernel, KERNEL_FLOWS, &now) == 0 && !now.live) {
+		c->sweeps_left_out++;
+		return;
+	}
+	c->sweeps_left_out = 0;
+	kernel_sweep(c->kernel, false);
+}
+
 static void on_tick(void *arg, uint64_t now_ms)
 {
 	struct collector *c = arg;
@@ -442,7 +461,7 @@ static void on_tick(void *arg, uint64_t now_ms)
 		source_self_look(c->self, &c->sink);
 	if (c->kernel && now_ms >= c->next_sweep_ms) {
 		c->next_sweep_ms = now_ms + c->sweep_every_ms;
-		kernel_sweep(c->kernel, false);
+		sweep(c);
 	}
 }
 
@@ -738,7 +757,12 @@ static int open_spool(struct collector *c)
 		log_error("spool %s: holds files that are not a spool's; choose another spool.dir",
 			  config->spool_dir);
 	else if (err)
-		log_error("spool %s: %s", config->spool_dir, log_strerror(err));
+		log_error("spool %s: %s; %s", config->spool_dir, log_strerror(err),
+			  err == -EROFS ? "choose a folder on a disk that can be written with "
+					  "spool.dir"
+			  : err == -ENOSPC
+				  ? "make room, or choose another disk with spool.dir"
+				  : "run as root, or choose another folder with spool.dir");
 	if (!err && spool_was_torn(c->spool))
 		log_warning("spool %s: the machine went down while it was in use: what was not on "
 			    "its disk yet (spool.sync) is lost; the ids of events begin anew",
@@ -758,11 +782,13 @@ static int open_kernel(struct collector *c)
 						 source_events_classes(config),
 			    [KERNEL_EVENTS] = source_events_classes(config),
 			    [KERNEL_NAMES] =
-				    config->flows && (config->flows_dns || config->flows_tls) },
+				    config->flows && (config->flows_dns || config->flows_tls ||
+						      config->flows_quic) },
 		.events = source_events_classes(config),
 		.environment = config->events_environment,
 		.names_dns = config->flows_dns,
 		.names_tls = config->flows_tls,
+		.names_quic = config->flows_quic,
 		.flow_ring_bytes = config->ring_flows_bytes,
 		.journal_ring_bytes = config->ring_journal_bytes,
 		.events_ring_bytes = config->ring_events_bytes,
@@ -941,7 +967,12 @@ static int open_sources(struct collector *c)
 	int err = 0;
 
 	if (c->kernel && kernel_has(c->kernel, KERNEL_NAMES)) {
-		err = names_new(NULL, &c->sink.names);
+		err = names_new(&(struct names_opts){ .quic = c->config->flows_quic },
+				&c->sink.names);
+		if (!err && names_lacks_quic(c->sink.names))
+			log_warning(
+				"flows.quic: OpenSSL has no AES-128-GCM here; what QUIC's clients "
+				"say is not read");
 		if (!err)
 			err = source_names_new(c->kernel, c->sink.names, &s);
 		err = watch(c, err, s, "names");

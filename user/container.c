@@ -176,6 +176,22 @@ static bool is_unit(struct slice element)
 	return false;
 }
 
+/* systemd escapes names that look like the kernel's own files. */
+static void copy_unit(char ret[static CONTAINER_UNIT_SIZE], struct slice element)
+{
+	if (element.p[0] == '_') {
+		element.p++;
+		element.len--;
+	}
+	copy(ret, CONTAINER_UNIT_SIZE, element);
+}
+
+/* The manager of a user's units, which are below it. */
+static bool is_user_manager(const char *unit)
+{
+	return starts_with(slice_of(unit), "user@") && ends_with(slice_of(unit), ".service");
+}
+
 void container_parse_path(struct slice path, struct container_info *ret)
 {
 	struct slice before = { path.p, 0 };
@@ -202,15 +218,12 @@ void container_parse_path(struct slice path, struct container_info *ret)
 		if (!ret->pod_uid[0])
 			parse_pod(element, ret);
 		/* The outermost unit is the one that the system's manager runs. */
-		if (!ret->unit[0] && is_unit(element)) {
-			struct slice unit = element;
-
-			/* systemd escapes names that look like the kernel's own files. */
-			if (unit.p[0] == '_') {
-				unit.p++;
-				unit.len--;
-			}
-			copy(ret->unit, sizeof(ret->unit), unit);
+		if (!ret->unit[0]) {
+			if (is_unit(element))
+				copy_unit(ret->unit, element);
+		} else if (!ret->user_unit[0] && is_unit(element) && is_user_manager(ret->unit) &&
+			   !slice_is(element, "init.scope")) {
+			copy_unit(ret->user_unit, element);
 		}
 		before = element;
 	}
@@ -243,8 +256,10 @@ void container_parse_cgroup(struct slice text, struct container_info *ret)
 				memcpy(ret->pod_uid, info.pod_uid, sizeof(ret->pod_uid));
 			/* Only systemd's own hierarchy has its units. */
 			if (info.unit[0] && !ret->unit[0] &&
-			    (!names.len || slice_is(names, "name=systemd")))
+			    (!names.len || slice_is(names, "name=systemd"))) {
 				memcpy(ret->unit, info.unit, sizeof(ret->unit));
+				memcpy(ret->user_unit, info.user_unit, sizeof(ret->user_unit));
+			}
 		}
 		at = line_end + 1;
 	}

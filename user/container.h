@@ -15,9 +15,10 @@
 #define CONTAINER_UNIT_SIZE 128
 
 struct container_info {
-	char id[CONTAINER_ID_SIZE];	  /* empty: not in a container */
-	char pod_uid[CONTAINER_POD_SIZE]; /* Kubernetes; with dashes */
-	char unit[CONTAINER_UNIT_SIZE];	  /* ssh.service, session-4.scope; empty: none */
+	char id[CONTAINER_ID_SIZE];	     /* empty: not in a container */
+	char pod_uid[CONTAINER_POD_SIZE];    /* Kubernetes; with dashes */
+	char unit[CONTAINER_UNIT_SIZE];	     /* ssh.service, session-4.scope; empty: none */
+	char user_unit[CONTAINER_UNIT_SIZE]; /* in user@UID.service: the user's own; empty: none */
 	const char *runtime; /* docker, containerd, cri-o, podman, ...; NULL: not known */
 };
 

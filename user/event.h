@@ -126,7 +126,7 @@ struct packet_sample {
 	struct task_ref asker; /* of a DNS answer: whose question it answers */
 	uint8_t local[16], remote[16];
 	uint16_t local_port, remote_port;
-	uint8_t ip_version, protocol; /* TCP: of a client hello; UDP: a DNS answer */
+	uint8_t ip_version, protocol; /* TCP: DNS, or of a client hello; UDP: DNS, or QUIC */
 	bool outbound;
 	uint32_t seq; /* TCP's, of the first byte */
 	uint32_t full_len;

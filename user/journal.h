@@ -30,6 +30,7 @@ struct journal_line {
 	struct slice code;   /* MESSAGE_ID, MSGID, or the number of an audit type; may be empty */
 	struct slice unit;   /* as root's stream announced it; may be empty */
 	struct slice fields; /* of a native message with a text: for journal_next_field() */
+	struct slice data;   /* structured data of RFC 5424: for journal_next_param() */
 	uint32_t pid;	     /* as the sender gave it, else trusted_pid */
 	uint32_t trusted_pid, uid, gid; /* from the kernel */
 	uint64_t cgroup_id;		/* of the sender's socket; 0: not known */

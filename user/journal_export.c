@@ -320,7 +320,7 @@ static struct slice base_name(struct slice path)
 	const char *slash = path.len ? memrchr(path.p, '/', path.len) : NULL;
 	size_t skip = slash ? (size_t)(slash + 1 - path.p) : 0;
 
-	return (struct slice){ path.p + skip, path.len - skip };
+	return slash ? (struct slice){ path.p + skip, path.len - skip } : path;
 }
 
 /* As journald saw its sender when it read the message. */
@@ -340,7 +340,7 @@ static void parse_process(const struct fields *f, struct process_info *ret)
  */
 static void parse_audit(const struct fields *f, struct journal_entry *ret)
 {
-	struct slice text = f->message;
+	struct slice text = f->message.p ? f->message : SLICE("");
 	const char *blank = text.len ? memchr(text.p, ' ', text.len) : NULL;
 	struct slice type = { text.p, blank ? (size_t)(blank - text.p) : text.len };
 	uint64_t us = 0;
@@ -364,7 +364,7 @@ static void parse_audit(const struct fields *f, struct journal_entry *ret)
 	ret->line.pri = JOURNAL_PRI_AUDIT;
 	ret->line.identifier = SLICE("audit");
 	ret->line.pid = journal_audit_pid(ret->line.text);
-	ret->line.trusted_pid = 0;
+	ret->line.trusted_pid = ret->process.pid = 0; /* it is from the kernel */
 }
 
 /* An entry need not have a message; its sender's fields are the message then. */
@@ -458,6 +458,7 @@ int journal_entry_parse(const struct journal_export *x, struct journal_entry *re
 	uint64_t mono_us;
 
 	ret->is_line = ret->is_stream = false;
+	ret->process.pid = 0;
 	ret->note = ret->note_value = SLICE("");
 	ret->cursor = SLICE("");
 	while (at < end) {

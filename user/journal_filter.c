@@ -110,13 +110,14 @@ bool journal_filter_is_unit(struct slice item, struct slice unit)
 	return glob(item, unit);
 }
 
-static bool list_wants(const struct list *l, struct slice name,
+static bool list_wants(const struct list *l, struct slice name, struct slice other,
 		       bool (*is)(struct slice item, struct slice name))
 {
 	bool wanted = !l->wants;
 
 	for (size_t i = 0; i < l->n; i++) {
-		if (!name.len || !is(l->items[i].name, name))
+		if (!(name.len && is(l->items[i].name, name)) &&
+		    !(other.len && is(l->items[i].name, other)))
 			continue;
 		if (l->items[i].unwanted)
 			return false;
@@ -131,8 +132,8 @@ bool journal_filter_wants_severity(const struct journal_filter *f, unsigned seve
 }
 
 bool journal_filter_wants(const struct journal_filter *f, struct slice identifier,
-			  struct slice unit)
+			  struct slice unit, struct slice manager)
 {
-	return list_wants(&f->units, unit, journal_filter_is_unit) &&
-	       list_wants(&f->identifiers, identifier, journal_filter_is_identifier);
+	return list_wants(&f->units, unit, manager, journal_filter_is_unit) &&
+	       list_wants(&f->identifiers, identifier, SLICE(""), journal_filter_is_identifier);
 }

@@ -21,9 +21,12 @@ DEFINE_CLEANUP(struct journal_filter *, journal_filter_free);
 /* Before anything is looked up for a line: is it urgent enough? */
 bool journal_filter_wants_severity(const struct journal_filter *f, unsigned severity);
 
-/* Either may be empty: then a list with a wanted item does not want the line. */
+/*
+ * Any may be empty: then a list with a wanted item does not want the line. Of a user's
+ * unit, manager is user@UID.service: a line is of both.
+ */
 bool journal_filter_wants(const struct journal_filter *f, struct slice identifier,
-			  struct slice unit);
+			  struct slice unit, struct slice manager);
 
 /*
  * "sshd", "sshd*", "user@*.service": a * stands for any bytes, a ? for one. An item

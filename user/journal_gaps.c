@@ -41,9 +41,9 @@ int journal_gaps_add(struct journal_gaps *g, const struct journal_gap *gap)
 	return err;
 }
 
-static int add_read(struct journal_gap *gap, uint64_t read_ns)
+static int add_read(struct journal_gap *gap, const struct journal_read *read)
 {
-	uint64_t *more;
+	struct journal_read *more;
 	uint32_t cap;
 
 	if (gap->n_reads == gap->reads_cap) {
@@ -55,61 +55,69 @@ static int add_read(struct journal_gap *gap, uint64_t read_ns)
 		gap->reads = more;
 		gap->reads_cap = cap;
 	}
-	gap->reads[gap->n_reads++] = read_ns;
+	gap->reads[gap->n_reads++] = *read;
 	return 0;
 }
 
-void journal_gaps_note(struct journal_gaps *g, const char *boot, uint64_t read_ns)
+void journal_gaps_note(struct journal_gaps *g, const char *boot, const struct journal_read *read)
 {
 	for (int i = 0; i < g->n; i++) {
 		struct journal_gap *gap = &g->list[i];
 
 		if (gap->closed || strcmp(gap->to_boot, boot) != 0 ||
-		    (!strcmp(gap->from_boot, boot) && read_ns <= gap->from_ns))
+		    (!strcmp(gap->from_boot, boot) && read->ns <= gap->from_ns))
 			continue;
 		/* In the order of the ring, which is that of the reads. */
-		if (gap->n_reads && read_ns <= gap->reads[gap->n_reads - 1])
+		if (gap->n_reads && read->ns <= gap->reads[gap->n_reads - 1].ns)
 			continue;
-		gap->closed = read_ns > gap->to_ns;
-		if (add_read(gap, read_ns))
+		gap->closed = read->ns > gap->to_ns;
+		if (add_read(gap, read))
 			gap->reads_left_out = true;
 		g->changes++;
 	}
 }
 
-/* The first read that is not before this time, or NULL. */
-static const uint64_t *find_read(const struct journal_gap *gap, uint64_t mono_ns)
+/* The first read that is not before this time: n_reads when there is none. */
+static uint32_t find_read(const struct journal_gap *gap, uint64_t ns)
 {
 	uint32_t low = 0, high = gap->n_reads;
 
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
 
-		if (gap->reads[mid] < mono_ns)
+		if (gap->reads[mid].ns < ns)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	return low < gap->n_reads ? &gap->reads[low] : NULL;
+	return low;
+}
+
+static bool is_same_sender(const struct journal_read *a, const struct journal_read *b)
+{
+	return a->is_stream == b->is_stream && (a->pid == b->pid || !a->pid || !b->pid);
 }
 
 enum journal_verdict journal_gap_judge(const struct journal_gap *gap, const char *boot,
-				       uint64_t mono_ns, uint64_t next_ns)
+				       const struct journal_read *of, uint64_t next_ns)
 {
-	const uint64_t *read;
+	uint32_t i;
 
-	if (!strcmp(gap->from_boot, boot) && mono_ns <= gap->from_ns)
+	if (!strcmp(gap->from_boot, boot) && of->ns <= gap->from_ns)
 		return JOURNAL_CAPTURED;
 	if (strcmp(gap->to_boot, boot) != 0)
 		return strcmp(gap->from_boot, gap->to_boot) ? JOURNAL_MISSING : JOURNAL_BEHIND;
-	if (mono_ns > gap->to_ns)
+	if (of->ns > gap->to_ns)
 		return JOURNAL_BEHIND;
-	read = find_read(gap, mono_ns);
-	if (!read)
+	i = find_read(gap, of->ns);
+	if (i == gap->n_reads)
 		return gap->reads_left_out ? JOURNAL_CAPTURED : JOURNAL_MISSING;
-	if (next_ns)
-		return *read < next_ns ? JOURNAL_CAPTURED : JOURNAL_MISSING;
-	return *read - mono_ns > STALL_NS ? JOURNAL_MISSING : JOURNAL_ASK;
+	if (!next_ns)
+		return gap->reads[i].ns - of->ns > STALL_NS ? JOURNAL_MISSING : JOURNAL_ASK;
+	for (; i < gap->n_reads && gap->reads[i].ns < next_ns; i++)
+		if (is_same_sender(&gap->reads[i], of))
+			return JOURNAL_CAPTURED;
+	return JOURNAL_MISSING;
 }
 
 /* ------------------------------------------------------------------ saving */
@@ -119,7 +127,7 @@ struct saved_gap {
 	char cursor[JOURNAL_CURSOR_MAX];
 	uint8_t closed, reads_left_out, pad[4];
 	uint64_t from_ns, from_real_us, to_ns, told, first_us, last_us;
-	uint64_t n_reads; /* as many numbers follow */
+	uint64_t n_reads; /* as many of them follow */
 };
 _Static_assert(sizeof(struct saved_gap) == 2 * JOURNAL_BOOT_SIZE + JOURNAL_CURSOR_MAX + 6 + 56,
 	       "no hidden padding");
@@ -159,7 +167,7 @@ static int restore_one(struct journal_gaps *g, struct slice *bytes)
 {
 	struct journal_gap gap = { .closed = false };
 	struct saved_gap s;
-	uint64_t *reads = NULL;
+	struct journal_read *reads = NULL;
 
 	if (bytes->len < sizeof(s) || g->n == JOURNAL_GAPS_MAX)
 		return -EBADMSG;

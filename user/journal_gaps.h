@@ -7,7 +7,9 @@
  * that it gives to an entry; it reads one message, or once from a stream, which is when the tap
  * sees it; it writes what it read, all with that time; and only then it wakes up again. So
  * what it read at R belongs to the last time of its entries that is not behind R, and an
- * entry was captured if the tap saw a read between its time and the next one.
+ * entry was captured if the tap saw a read between its time and the next one. Of the reads
+ * that make no entry none is noted, as far as that can be told; for the rest the sender must be the
+ * same.
  */
 #pragma once
 
@@ -19,21 +21,28 @@
 #include "user/util/cleanup.h"
 
 #define JOURNAL_GAPS_MAX   8
-#define JOURNAL_READS_MAX  (1u << 20) /* of a gap: a ring of 256 MiB has no more */
+#define JOURNAL_READS_MAX  (1u << 19) /* of a gap: a ring of 128 MiB has no more */
 #define JOURNAL_CURSOR_MAX 256
+
+struct journal_read {
+	uint64_t ns;
+	uint32_t pid; /* of the sender; 0: not known */
+	uint32_t is_stream;
+};
 
 struct journal_gap {
 	char from_boot[JOURNAL_BOOT_SIZE]; /* empty: from_real_us is all that is known */
 	char to_boot[JOURNAL_BOOT_SIZE];
-	uint64_t from_ns;		 /* the last read that the tap saw before it */
-	uint64_t from_real_us;		 /* about the same */
-	uint64_t to_ns;			 /* what journald woke up for behind this was captured */
+	uint64_t from_ns;      /* the last read that the tap saw before it */
+	uint64_t from_real_us; /* about the same */
+	uint64_t
+		to_ns; /* what journald woke up for behind this was captured; UINT64_MAX: not yet */
 	char cursor[JOURNAL_CURSOR_MAX]; /* the entry that was taken last; empty: none */
 	uint64_t told;			 /* so many lines were missing */
 	uint64_t first_us, last_us;	 /* of them */
 	bool closed;			 /* reads has the first one behind to_ns */
 	bool reads_left_out;		 /* there was no room for all of them */
-	uint64_t *reads;		 /* in to_boot, in order: what the tap saw up to there */
+	struct journal_read *reads;	 /* in to_boot, in order: what the tap saw up to there */
 	uint32_t n_reads, reads_cap;
 };
 
@@ -52,7 +61,7 @@ int journal_gaps_add(struct journal_gaps *g, const struct journal_gap *gap);
 void journal_gaps_drop(struct journal_gaps *g);
 
 /* The tap saw a read of journald's in this boot. */
-void journal_gaps_note(struct journal_gaps *g, const char *boot, uint64_t read_ns);
+void journal_gaps_note(struct journal_gaps *g, const char *boot, const struct journal_read *read);
 
 enum journal_verdict {
 	JOURNAL_CAPTURED,
@@ -62,11 +71,12 @@ enum journal_verdict {
 };
 
 /*
- * Of an entry that journald wrote at this time of its boot. next_ns is the next time that
- * it wrote anything, or until when it is known to have written nothing else; 0: not known.
+ * Of an entry that journald wrote at this time (of->ns) of its boot, and of whom. next_ns is the
+ * next time that it wrote anything, or until when it is known to have written nothing else; 0: not
+ * known.
  */
 enum journal_verdict journal_gap_judge(const struct journal_gap *gap, const char *boot,
-				       uint64_t mono_ns, uint64_t next_ns);
+				       const struct journal_read *of, uint64_t next_ns);
 
 /* Save appends: -ENOBUFS or -ENOMEM. Restore: -EBADMSG for bytes that are not ours, or -ENOMEM. */
 int journal_gaps_save(const struct journal_gaps *g, struct buf *ret);

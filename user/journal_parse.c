@@ -109,7 +109,7 @@ bool journal_parse_identifier(struct slice *text, struct slice *identifier, uint
 bool journal_parse_rfc5424(struct slice s, struct journal_line *line)
 {
 	static const char bom[] = "\xef\xbb\xbf";
-	struct slice time, app, procid, msgid;
+	struct slice time, app, procid, msgid, data;
 	uint64_t v;
 
 	if (!has_shape(s, "1 "))
@@ -124,8 +124,10 @@ bool journal_parse_rfc5424(struct slice s, struct journal_line *line)
 	msgid = next_word(&s);
 	if (!app.len || !procid.len || !s.len)
 		return false;
+	data = s;
 	if (s.p[0] == '-') {
 		journal_skip(&s, 1);
+		data.p = s.p;
 	} else if (s.p[0] == '[') {
 		while (s.len && s.p[0] == '[') {
 			bool quoted = false;
@@ -146,6 +148,7 @@ bool journal_parse_rfc5424(struct slice s, struct journal_line *line)
 	}
 	if (s.len && s.p[0] != ' ')
 		return false;
+	data.len = (size_t)(s.p - data.p);
 	if (s.len)
 		journal_skip(&s, 1);
 	if (s.len >= 3 && memcmp(s.p, bom, 3) == 0)
@@ -155,9 +158,50 @@ bool journal_parse_rfc5424(struct slice s, struct journal_line *line)
 		line->identifier = app;
 	if (!slice_is(msgid, "-"))
 		line->code = msgid;
+	line->data = data;
 	if (journal_parse_number(procid, UINT32_MAX, &v) && v)
 		line->pid = (uint32_t)v;
 	line->text = s;
+	return true;
+}
+
+static struct slice take_until(struct slice *s, const char *ends)
+{
+	struct slice word = { s->p, 0 };
+
+	while (word.len < s->len && !(s->p[word.len] && strchr(ends, s->p[word.len])))
+		word.len++;
+	journal_skip(s, word.len);
+	return word;
+}
+
+bool journal_next_param(struct slice *data, struct slice *id, struct slice *name,
+			struct slice *value)
+{
+	bool begins = data->len && data->p[0] == '[';
+	size_t n = 0;
+
+	if (begins) {
+		journal_skip(data, 1);
+		*id = take_until(data, " ]");
+	}
+	while (data->len && data->p[0] == ' ')
+		journal_skip(data, 1);
+	*name = *value = SLICE("");
+	if (data->len && data->p[0] == ']') {
+		journal_skip(data, 1);
+		return begins ? id->len > 0 : journal_next_param(data, id, name, value);
+	}
+	*name = take_until(data, "= ]\"");
+	if (!name->len || !id->len || data->len < 2 || data->p[0] != '=' || data->p[1] != '"')
+		return false;
+	journal_skip(data, 2);
+	while (n < data->len && data->p[n] != '"')
+		n += data->p[n] == '\\' ? 2 : 1;
+	if (n >= data->len)
+		return false;
+	*value = (struct slice){ data->p, n };
+	journal_skip(data, n + 1);
 	return true;
 }
 

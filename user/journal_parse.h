@@ -60,6 +60,15 @@ bool journal_parse_identifier(struct slice *text, struct slice *identifier, uint
 bool journal_parse_rfc5424(struct slice s, struct journal_line *line);
 
 /*
+ * The next parameter of structured data (RFC 5424, 6.3) from *data, which moves behind it. id
+ * is that of its element, and stays what it was where none begins: empty before the first call.
+ * An element without any has one with an empty name. value is as it was written: each of
+ * its ", \\ and ] behind a \\. False: there are no more that make sense.
+ */
+bool journal_next_param(struct slice *data, struct slice *id, struct slice *name,
+			struct slice *value);
+
+/*
  * A message to /dev/log, as journald and syslogd understand it: sets pri, identifier, pid,
  * code and text of *line. False when it has no form that is known: it is all text.
  */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,7 +23,7 @@
 #include "user/util/log.h"
 #include "user/util/privs.h"
 
-#define PIPE_BYTES (1 << 20)
+#define SOCKET_BYTES (1 << 20)
 /* journald writes what it has when it has nothing else to do: in a storm that may be never. */
 #define SYNC_MS 15000
 #define NICE	10
@@ -53,7 +54,7 @@ int journal_reader_start(const struct journal_reader_run *runs, int n, struct jo
 	char times[JOURNAL_READER_RUNS][24];
 	char *argv[2 + JOURNAL_READER_RUNS * PER_RUN + 1] = { title, verb };
 	_cleanup_close_ int ours = -1, theirs = -1;
-	int pair[2], at = 2, err;
+	int pair[2], at = 2, size = SOCKET_BYTES, err;
 
 	*ret = (struct journal_reader){ .fd = -1 };
 	if (!find_program())
@@ -66,11 +67,12 @@ int journal_reader_start(const struct journal_reader_run *runs, int n, struct jo
 		argv[at++] = runs[i].since_us ? times[i] : NONE;
 		argv[at++] = (char *)(runs[i].boot ? runs[i].boot : NONE);
 	}
-	if (pipe2(pair, O_CLOEXEC) < 0)
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
 	ours = pair[0];
 	theirs = pair[1];
-	fcntl(theirs, F_SETPIPE_SZ, PIPE_BYTES); /* else it has the usual size */
+	/* Else it has the usual size. */
+	setsockopt(theirs, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
 	if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
 	err = starter_spawn(argv, theirs, &ret->pid);
@@ -78,6 +80,11 @@ int journal_reader_start(const struct journal_reader_run *runs, int n, struct jo
 		return err;
 	ret->fd = TAKE_FD(ours);
 	return 0;
+}
+
+int journal_reader_go(struct journal_reader *r)
+{
+	return send(r->fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ? 0 : -errno;
 }
 
 void journal_reader_done(struct journal_reader *r)
@@ -167,6 +174,7 @@ int journal_reader_main(int fd, int argc, char **argv)
 	char *sync_argv[] = { (char *)program, sync, NULL };
 	uint64_t now_ns;
 	int err, status = 0;
+	char go;
 
 	log_set_name("sekoia-ebpf[journal reader]");
 	prctl(PR_SET_NAME, "sekoia-journal", 0, 0, 0);
@@ -178,7 +186,9 @@ int journal_reader_main(int fd, int argc, char **argv)
 		log_warning("giving up capabilities: %s", log_strerror(err));
 	if (nice(NICE) < 0)
 		log_debug("nice: %s", log_strerror(errno));
-	/* What it had read by now is written when it answers. */
+	if (recv(fd, &go, 1, 0) != 1)
+		return EXIT_SUCCESS; /* the collector is gone */
+	/* What journald had read by now is written when it answers. */
 	now_ns = journal_reads_now_ns();
 	if (run(sync_argv, -1, SYNC_MS) != 0)
 		now_ns = 0;

@@ -5,9 +5,10 @@
  * done or when the collector is gone. libsystemd could read them, too, but not from a
  * static binary: it loads what it decompresses with at run time.
  *
- * What comes through the pipe is the export format (user/journal_export.h) with notes:
- * "SYNCED", until when all that journald had read is in its files; "RUN" before each call of
- * journalctl, with its number; in the end "END" with the status of the last one that failed.
+ * It begins when it is told to. What comes through the socket is the export format
+ * (user/journal_export.h) with notes: "SYNCED", until when all that journald had read is in its
+ * files; "RUN" before each call of journalctl, with its number; in the end "END" with the status of
+ * the last one that failed.
  */
 #pragma once
 
@@ -35,6 +36,9 @@ bool journal_reader_can(void);
 
 /* -ENOENT: there is no journalctl. Done with journal_reader_done(). 0 or -errno. */
 int journal_reader_start(const struct journal_reader_run *runs, int n, struct journal_reader *ret);
+
+/* From now on. 0 or -errno: it is gone. */
+int journal_reader_go(struct journal_reader *r);
 
 /* Ends it, if it has not ended. */
 void journal_reader_done(struct journal_reader *r);

@@ -12,7 +12,8 @@
 #include "user/util/clock.h"
 
 #define JOURNALD_DIR "/run/systemd/journal"
-#define STEP_NS	     1000000 /* less than this is how exactly two clocks can be read */
+#define FIRST_PID_NS 0xeffffffcu /* linux/proc_ns.h, PROC_PID_INIT_INO */
+#define STEP_NS	     1000000	 /* less than this is how exactly two clocks can be read */
 
 uint64_t journal_reads_now_ns(void)
 {
@@ -46,6 +47,7 @@ static uint64_t clock_offset_ns(void)
 int journal_reads_init(struct journal_reads *r, struct journal_gaps *gaps)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+	struct stat st;
 	char id[64] = "";
 	size_t n = 0;
 
@@ -57,6 +59,7 @@ int journal_reads_init(struct journal_reads *r, struct journal_gaps *gaps)
 			r->boot[n++] = *p;
 	if (n != JOURNAL_BOOT_SIZE - 1)
 		return -EINVAL;
+	r->has_pids = stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == FIRST_PID_NS;
 	r->off_ns = r->off_before_ns = clock_offset_ns();
 	r->looked_ns = clock_boot_ns();
 	return 0;
@@ -121,15 +124,19 @@ static bool is_ours(struct journal_reads *r, const struct journal_sample *s)
 	return r->known[i].ours;
 }
 
-void journal_reads_note(struct journal_reads *r, const struct journal_sample *s)
+void journal_reads_note(struct journal_reads *r, const struct journal_sample *s, bool is_line)
 {
 	uint64_t off_ns = s->boot_ns <= r->changed_ns ? r->off_before_ns : r->off_ns;
-	uint64_t read_ns = s->boot_ns > off_ns ? s->boot_ns - off_ns : 0;
+	const struct journal_read read = {
+		.ns = s->boot_ns > off_ns ? s->boot_ns - off_ns : 0,
+		.pid = r->has_pids ? s->pid : 0,
+		.is_stream = s->stream,
+	};
 
 	if (!is_ours(r, s))
 		return;
-	if (read_ns > r->last_ns)
-		r->last_ns = read_ns;
-	if (r->gaps->n)
-		journal_gaps_note(r->gaps, r->boot, read_ns);
+	if (read.ns > r->last_ns)
+		r->last_ns = read.ns;
+	if (r->gaps->n && is_line)
+		journal_gaps_note(r->gaps, r->boot, &read);
 }

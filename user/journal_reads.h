@@ -22,6 +22,7 @@ struct journal_reads {
 	/* Private. */
 	uint64_t off_ns, off_before_ns; /* CLOCK_BOOTTIME - CLOCK_MONOTONIC, now and before */
 	uint64_t looked_ns, changed_ns; /* CLOCK_BOOTTIME: up to changed_ns it was off_before_ns */
+	bool has_pids;			/* journald has the same numbers for processes as the tap */
 	struct {
 		uint32_t tgid;
 		bool ours;
@@ -35,8 +36,9 @@ int journal_reads_init(struct journal_reads *r, struct journal_gaps *gaps);
 /* The clocks drift apart when the host sleeps: call it every so often. */
 void journal_reads_look(struct journal_reads *r);
 
-/* A sample that was taken whole. */
-void journal_reads_note(struct journal_reads *r, const struct journal_sample *s);
+/* A sample that was taken whole. is_line: a line ended in it, so that journald made an entry of it.
+ */
+void journal_reads_note(struct journal_reads *r, const struct journal_sample *s, bool is_line);
 
 /* Is this a process that has the /run that we have, as this host's daemons do? */
 bool journal_reads_has_our_run(uint32_t tgid);

@@ -20,7 +20,10 @@ struct journal_details {
 	struct slice route;		    /* empty: the default intake */
 };
 
-/* The unit by which lines are counted: what the kernel vouches for, if it does; may be empty. */
+/*
+ * The unit by which lines are counted: what the kernel vouches for, if it does; may be empty. Of
+ * a user's own services it is theirs, and not their manager's, user@UID.service.
+ */
 struct slice journal_record_unit(const struct journal_line *line, const struct process_info *p);
 
 /* What the record calls its sender: never empty. */

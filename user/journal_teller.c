@@ -48,9 +48,11 @@ bool journal_teller_wants(struct journal_teller *t, struct source *s, const stru
 static bool may_pass(struct journal_teller *t, struct source *s, const struct journal_line *line,
 		     const struct process_info *p, uint64_t now_ns)
 {
-	struct slice unit = journal_record_unit(line, p);
+	struct slice unit = journal_record_unit(line, p), manager = SLICE("");
 
-	if (!journal_filter_wants(t->filter, journal_record_app(line, p), unit)) {
+	if (p && p->container.user_unit[0])
+		manager = slice_of(p->container.unit);
+	if (!journal_filter_wants(t->filter, journal_record_app(line, p), unit, manager)) {
 		s->stats.filtered++;
 		return false;
 	}

@@ -7,11 +7,17 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "user/quic_initial.h"
+
 #define NONE	  UINT32_MAX
 #define PROTO_TCP 6
 #define PROTO_UDP 17
 #define SECOND_NS 1000000000ull
 #define PART_NS	  (10 * SECOND_NS) /* the rest of a hello comes within this time */
+#define DNS_PORT  53
+#define QUIC_PORT 443
+/* A flow without a connection begins with the packet that names it, on whichever of two clocks. */
+#define START_SLACK_NS (SECOND_NS / 100)
 
 /* ------------------------------------------------------------------ a table, least recent first
  * out */
@@ -48,14 +54,22 @@ struct address {
 	uint64_t before_since_ns;
 };
 
+enum parts_kind { PARTS_HELLO, PARTS_ANSWER, PARTS_QUIC };
+
 struct parts {
 	uint32_t slot; /* of names.parts */
-	size_t len;
-	uint32_t next_seq;
-	uint8_t bytes[TLS_HELLO_MAX];
+	enum parts_kind kind;
+	union {
+		struct {
+			size_t len;
+			uint32_t next_seq;
+			uint8_t bytes[TLS_HELLO_MAX];
+		};
+		struct quic_hello quic;
+	};
 };
 
-/* One of the three. */
+/* One of the three; of a DNS flow over TCP the last two. */
 struct flow_name {
 	struct tls_hello *hello;
 	struct parts *parts;
@@ -84,6 +98,9 @@ struct names {
 	uint64_t seed;
 	struct flow_name *parts[NAMES_MAX_PARTS]; /* who has them; NULL: free */
 	uint32_t next_part;
+	struct quic *quic; /* NULL: not wanted, or not to be had */
+	bool wants_quic;
+	struct quic_hello quic_hello; /* of the datagram that is looked at */
 	struct names_stats stats;
 };
 
@@ -248,6 +265,9 @@ int names_new(const struct names_opts *opts, struct names **ret)
 		n->seed = (uint64_t)(uintptr_t)n;
 	if (table_init(&n->addresses, addresses) < 0 || table_init(&n->flows, flows) < 0)
 		return -ENOMEM;
+	n->wants_quic = opts && opts->quic;
+	if (n->wants_quic && quic_new(&n->quic) == -ENOMEM)
+		return -ENOMEM;
 	*ret = TAKE_PTR(n);
 	return 0;
 }
@@ -258,7 +278,13 @@ void names_free(struct names *n)
 		return;
 	table_done(n, &n->addresses);
 	table_done(n, &n->flows);
+	quic_free(n->quic);
 	free(n);
+}
+
+bool names_lacks_quic(const struct names *n)
+{
+	return n->wants_quic && !n->quic;
 }
 
 /* ------------------------------------------------------------------ addresses */
@@ -389,12 +415,27 @@ static union key flow_key(const uint8_t local[16], const uint8_t remote[16], uin
 	return k;
 }
 
-static struct flow_name *flow_name(struct names *n, const struct packet_sample *p)
+/* outbound: of the flow, which is the question's when the packet is an answer. */
+static union key packet_key(const struct packet_sample *p, bool outbound)
 {
-	union key k = flow_key(p->local, p->remote, p->local_port, p->remote_port, p->ip_version,
-			       p->protocol, p->protocol == PROTO_TCP ? p->outbound : true);
+	return flow_key(p->local, p->remote, p->local_port, p->remote_port, p->ip_version,
+			p->protocol, outbound);
+}
+
+static struct flow_name *flow_name(struct names *n, const struct packet_sample *p, bool outbound)
+{
+	union key k = packet_key(p, outbound);
 
 	return &get(n, &n->flows, &k, &n->stats.evicted_flows)->flow;
+}
+
+static struct flow_name *find_flow_name(struct names *n, const struct packet_sample *p,
+					bool outbound)
+{
+	union key k = packet_key(p, outbound);
+	struct node *e = find(n, &n->flows, &k);
+
+	return e ? &e->flow : NULL;
 }
 
 static const struct flow_name *find_flow(struct names *n, const struct flow *f)
@@ -402,13 +443,14 @@ static const struct flow_name *find_flow(struct names *n, const struct flow *f)
 	union key k = flow_key(f->local, f->remote, f->local_port, f->remote_port, f->ip_version,
 			       f->protocol, f->outbound);
 	struct node *e = find(n, &n->flows, &k);
+	uint64_t slack_ns = f->protocol == PROTO_TCP ? 0 : START_SLACK_NS;
 
 	/* Of a connection that began as one with the same ports had ended: that one's. */
 	if (!e && !f->direction_known) {
 		k.flow.outbound = !k.flow.outbound;
 		e = find(n, &n->flows, &k);
 	}
-	if (!e || (!f->start_unknown && e->flow.boot_ns < f->start_ns))
+	if (!e || (!f->start_unknown && e->flow.boot_ns + slack_ns < f->start_ns))
 		return NULL;
 	return &e->flow;
 }
@@ -425,7 +467,7 @@ const struct tls_hello *names_find_hello(struct names *n, const struct flow *f)
 
 const struct names_answer *names_find_answer(struct names *n, const struct flow *f)
 {
-	const struct flow_name *e = f->protocol == PROTO_UDP ? find_flow(n, f) : NULL;
+	const struct flow_name *e = find_flow(n, f);
 
 	return e ? e->answer : NULL;
 }
@@ -454,12 +496,13 @@ static bool is_loopback(const struct packet_sample *p)
 static void keep_answer(struct flow_name *f, const struct dns_answer *a, uint64_t boot_ns)
 {
 	struct names_answer *kept = f->answer;
+	bool is_new = !kept;
 
 	if (!kept)
 		kept = f->answer = calloc(1, sizeof(*kept));
 	if (!kept)
 		return;
-	if (strcmp(kept->name, a->name) != 0 || !f->boot_ns) {
+	if (is_new || strcmp(kept->name, a->name) != 0) {
 		*kept = (struct names_answer){ .type = a->type, .rcode = a->rcode };
 		memcpy(kept->name, a->name, a->name_len + 1);
 	}
@@ -481,7 +524,17 @@ static void take_answer(struct names *n, const struct packet_sample *p)
 	names_learn(n, &p->asker, &a, p->boot_ns);
 	/* Loopback is no flow, most of the time. */
 	if (!is_loopback(p))
-		keep_answer(flow_name(n, p), &a, p->boot_ns);
+		keep_answer(flow_name(n, p, true), &a, p->boot_ns);
+}
+
+/* Ports come again: what an earlier flow's client said is not this one's. */
+static void begin_hello(struct flow_name *f, uint64_t boot_ns)
+{
+	if (f->hello && boot_ns - f->boot_ns > PART_NS) {
+		free(f->hello);
+		f->hello = NULL;
+	}
+	f->boot_ns = boot_ns;
 }
 
 static void keep_hello(struct flow_name *f, const struct tls_hello *h)
@@ -492,25 +545,39 @@ static void keep_hello(struct flow_name *f, const struct tls_hello *h)
 		*f->hello = *h;
 }
 
-/* The first part of a hello: what it may grow to has a place. */
-static void keep_part(struct names *n, struct flow_name *f, const struct packet_sample *p)
+/* A place for what one may grow to. NULL: no memory. */
+static struct parts *new_parts(struct names *n, struct flow_name *f, enum parts_kind kind)
 {
-	if (!f->parts) {
-		uint32_t slot = n->next_part++ % NAMES_MAX_PARTS;
+	uint32_t slot;
 
-		if (n->parts[slot]) {
-			n->stats.incomplete++; /* the one that waits for longest */
-			drop_parts(n, n->parts[slot]);
-		}
-		f->parts = malloc(sizeof(*f->parts));
-		if (!f->parts)
-			return;
-		f->parts->slot = slot;
-		n->parts[slot] = f;
+	if (f->parts) {
+		f->parts->kind = kind;
+		return f->parts;
 	}
-	f->parts->len = p->data.len;
-	f->parts->next_seq = p->seq + (uint32_t)p->data.len;
-	memcpy(f->parts->bytes, p->data.p, p->data.len);
+	slot = n->next_part++ % NAMES_MAX_PARTS;
+	if (n->parts[slot]) {
+		n->stats.incomplete++; /* the one that waits for longest */
+		drop_parts(n, n->parts[slot]);
+	}
+	f->parts = malloc(sizeof(*f->parts));
+	if (!f->parts)
+		return NULL;
+	f->parts->slot = slot;
+	f->parts->kind = kind;
+	n->parts[slot] = f;
+	return f->parts;
+}
+
+static void keep_part(struct names *n, struct flow_name *f, enum parts_kind kind, const void *bytes,
+		      size_t len, uint32_t next_seq)
+{
+	struct parts *parts = new_parts(n, f, kind);
+
+	if (!parts)
+		return;
+	parts->len = len;
+	parts->next_seq = next_seq;
+	memmove(parts->bytes, bytes, len);
 }
 
 /* True when it is the next part of one, which still has room. */
@@ -518,7 +585,8 @@ static bool add_part(struct names *n, struct flow_name *f, const struct packet_s
 {
 	struct parts *parts = f->parts;
 
-	if (!parts || p->seq != parts->next_seq || p->boot_ns - f->boot_ns > PART_NS)
+	if (!parts || parts->kind != PARTS_HELLO || p->seq != parts->next_seq ||
+	    p->boot_ns - f->boot_ns > PART_NS)
 		return false;
 	if (p->data.len > sizeof(parts->bytes) - parts->len) {
 		drop_parts(n, f);
@@ -529,6 +597,89 @@ static bool add_part(struct names *n, struct flow_name *f, const struct packet_s
 	parts->next_seq += (uint32_t)p->data.len;
 	return true;
 }
+
+/* ------------------------------------------------------------------ answers over TCP */
+
+static uint32_t end_seq(const struct packet_sample *p)
+{
+	return p->seq + (uint32_t)p->data.len;
+}
+
+/*
+ * RFC 1035, 4.2.2: messages one behind the other, each behind its length. Takes those that are
+ * whole; of one that will never be, what there is. *ret_at is where what is left begins. False: it
+ * is none.
+ */
+static bool take_messages(struct names *n, const struct packet_sample *p, const uint8_t *bytes,
+			  size_t len, bool is_end, size_t *ret_at)
+{
+	size_t at = 0;
+
+	while (len - at >= 2) {
+		size_t size = (size_t)bytes[at] << 8 | bytes[at + 1], have = len - at - 2;
+		struct dns_answer a;
+
+		if (have < size && !is_end)
+			break;
+		if (dns_parse(bytes + at + 2, have < size ? have : size, size, &a) < 0)
+			return false;
+		names_learn(n, &p->asker, &a, p->boot_ns);
+		if (!is_loopback(p))
+			keep_answer(flow_name(n, p, true), &a, p->boot_ns);
+		at = have < size ? len : at + 2 + size;
+	}
+	*ret_at = at;
+	return true;
+}
+
+static void take_dns_stream(struct names *n, const struct packet_sample *p)
+{
+	uint64_t answers = n->stats.answers;
+	struct flow_name *f = find_flow_name(n, p, true);
+	struct parts *parts = f && f->parts && f->parts->kind == PARTS_ANSWER ? f->parts : NULL;
+	const uint8_t *bytes = (const uint8_t *)p->data.p;
+	size_t len = p->data.len, at = 0;
+	bool is_end = p->full_len > p->data.len, is_good;
+
+	if (parts && (int32_t)(p->seq - parts->next_seq) < 0) {
+		n->stats.parts++; /* once more */
+		return;
+	}
+	if (parts && (p->seq != parts->next_seq || p->boot_ns - f->boot_ns > PART_NS)) {
+		drop_parts(n, f);
+		n->stats.incomplete++;
+		n->stats.parts++;
+		return;
+	}
+	if (parts) {
+		if (len > sizeof(parts->bytes) - parts->len) {
+			len = sizeof(parts->bytes) - parts->len;
+			is_end = true;
+		}
+		memcpy(parts->bytes + parts->len, p->data.p, len);
+		parts->len += len;
+		parts->next_seq = end_seq(p);
+		bytes = parts->bytes;
+		len = parts->len;
+	}
+	is_good = take_messages(n, p, bytes, len, is_end, &at);
+	if (is_good && at < len && !is_end) {
+		f = flow_name(n, p, true);
+		f->boot_ns = p->boot_ns;
+		keep_part(n, f, PARTS_ANSWER, bytes + at, len - at, end_seq(p));
+	} else if (parts) {
+		drop_parts(n, f);
+	}
+	/* A packet counts once, whatever is in it. */
+	if (n->stats.answers != answers)
+		n->stats.answers = answers + 1;
+	else if (is_good)
+		n->stats.parts++;
+	else
+		n->stats.malformed++;
+}
+
+/* ------------------------------------------------------------------ hellos */
 
 static bool is_hello_start(struct slice s)
 {
@@ -542,16 +693,12 @@ static void take_hello(struct names *n, const struct packet_sample *p)
 	int err;
 
 	if (!is_hello_start(p->data)) {
-		union key k = flow_key(p->local, p->remote, p->local_port, p->remote_port,
-				       p->ip_version, p->protocol, p->outbound);
-		struct node *e = find(n, &n->flows, &k);
-
-		if (!e || !add_part(n, &e->flow, p)) {
+		f = find_flow_name(n, p, p->outbound);
+		if (!f || !add_part(n, f, p)) {
 			n->stats.incomplete++;
 			n->stats.parts++;
 			return;
 		}
-		f = &e->flow;
 		err = tls_hello_parse(f->parts->bytes, f->parts->len, &h);
 	} else {
 		err = tls_hello_parse((const uint8_t *)p->data.p, p->data.len, &h);
@@ -559,12 +706,12 @@ static void take_hello(struct names *n, const struct packet_sample *p)
 			n->stats.malformed++;
 			return;
 		}
-		f = flow_name(n, p);
-		f->boot_ns = p->boot_ns;
+		f = flow_name(n, p, p->outbound);
+		begin_hello(f, p->boot_ns);
 		if (err && (p->full_len > p->data.len || p->data.len > TLS_HELLO_MAX))
 			n->stats.incomplete++; /* its end was not copied */
 		else if (err)
-			keep_part(n, f, p);
+			keep_part(n, f, PARTS_HELLO, p->data.p, p->data.len, end_seq(p));
 	}
 	if (err == -EAGAIN) {
 		n->stats.parts++;
@@ -579,10 +726,65 @@ static void take_hello(struct names *n, const struct packet_sample *p)
 	keep_hello(f, &h);
 }
 
+static void take_quic(struct names *n, const struct packet_sample *p)
+{
+	struct flow_name *f = find_flow_name(n, p, p->outbound);
+	bool is_old = f && p->boot_ns - f->boot_ns > PART_NS;
+	struct quic_hello *q = &n->quic_hello;
+	struct tls_hello h;
+	int err;
+
+	if (!n->quic) {
+		n->stats.malformed++;
+		return;
+	}
+	/* Sent again, or an acknowledgement of the server's. */
+	if (f && f->hello && !is_old) {
+		n->stats.parts++;
+		return;
+	}
+	if (f && f->parts && f->parts->kind == PARTS_QUIC && !is_old)
+		q = &f->parts->quic;
+	else
+		memset(q, 0, sizeof(*q));
+	err = quic_take_datagram(n->quic, (const uint8_t *)p->data.p, p->data.len, q);
+	if (err == -EBADMSG) {
+		n->stats.malformed++;
+		return;
+	}
+	if (!err)
+		err = quic_hello_parse(q, &h);
+	if (err == -EAGAIN) {
+		f = flow_name(n, p, p->outbound);
+		if (q == &n->quic_hello && new_parts(n, f, PARTS_QUIC))
+			f->parts->quic = *q;
+		begin_hello(f, p->boot_ns);
+		n->stats.parts++;
+		return;
+	}
+	if (f)
+		drop_parts(n, f);
+	if (err) {
+		n->stats.malformed++;
+		return;
+	}
+	f = flow_name(n, p, p->outbound);
+	f->boot_ns = p->boot_ns;
+	keep_hello(f, &h);
+	n->stats.hellos++;
+}
+
 void names_take_packet(struct names *n, const struct packet_sample *p)
 {
-	if (p->protocol == PROTO_UDP)
+	bool is_answer = !p->outbound && p->remote_port == DNS_PORT;
+	uint16_t server_port = p->outbound ? p->remote_port : p->local_port;
+
+	if (p->protocol == PROTO_UDP && !is_answer && server_port == QUIC_PORT)
+		take_quic(n, p);
+	else if (p->protocol == PROTO_UDP)
 		take_answer(n, p);
+	else if (p->protocol == PROTO_TCP && is_answer && !is_hello_start(p->data))
+		take_dns_stream(n, p);
 	else if (p->protocol == PROTO_TCP)
 		take_hello(n, p);
 	else

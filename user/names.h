@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What flows are called: which name an address was the answer to, and what a
- * TLS client said at the start of its connection. Two tables with a ceiling each;
+ * TLS or QUIC client said at the start of its connection. Two tables with a ceiling each;
  * the least recently used goes first, counted. No clock, no descriptor: all times
  * are the samples' own.
  *
@@ -25,10 +25,11 @@ struct names;
 
 struct names_opts {
 	uint32_t max_addresses, max_flows; /* 0: the usual ones */
+	bool quic;			   /* its hellos are to be opened */
 };
 #define NAMES_MAX_ADDRESSES 16384
 #define NAMES_MAX_FLOWS	    4096
-#define NAMES_MAX_PARTS	    64 /* hellos of which more is to come */
+#define NAMES_MAX_PARTS	    64 /* hellos, and answers over TCP, of which more is to come */
 
 /* For a flow that begins later than its name's time to live, and than this, it is no more. */
 #define NAMES_KEEP_NS (3600 * 1000000000ull)
@@ -37,9 +38,9 @@ struct names_stats {
 	uint64_t addresses, flows; /* in the tables now */
 	/* Each packet is one of these four. */
 	uint64_t answers, hellos; /* understood */
-	uint64_t parts;		  /* of hellos, beside the packet that completes one */
+	uint64_t parts;		  /* of either, beside the packet that completes one */
 	uint64_t malformed;	  /* it made no sense */
-	uint64_t incomplete;	  /* hellos that were given up: a part is missing */
+	uint64_t incomplete;	  /* those that were given up: a part is missing */
 	uint64_t evicted_addresses, evicted_flows;
 	uint64_t flows_named, flows_with_hello; /* records that got something */
 };
@@ -47,6 +48,9 @@ struct names_stats {
 /* The caller owns *ret. 0 or -ENOMEM. */
 int names_new(const struct names_opts *opts, struct names **ret);
 void names_free(struct names *n);
+
+/* It was wanted, but libcrypto has no AES here. */
+bool names_lacks_quic(const struct names *n);
 DEFINE_CLEANUP(struct names *, names_free);
 
 /* Takes what a packet says, whatever it is. */

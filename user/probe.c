@@ -278,7 +278,8 @@ uint32_t layout_id(const struct kernel_opts *o)
 			     round_up_pow2(o->events_ring_bytes),
 			     round_up_pow2(o->names_ring_bytes),
 			     (uint64_t)o->names_dns | (uint64_t)o->names_tls << 1 |
-				     (uint64_t)o->environment << 2,
+				     (uint64_t)o->names_quic << 2 |
+				     (uint64_t)o->environment << 3,
 			     o->flows_max,
 			     0,
 			     0 };
@@ -315,6 +316,7 @@ static int set_names(struct bpf_object *obj, const struct kernel_opts *o)
 	memcpy(wants, rodata, size);
 	wants->want_dns = o->names_dns;
 	wants->want_tls = o->names_tls;
+	wants->want_quic = o->names_quic;
 	return bpf_map__set_initial_value(m, wants, size);
 }
 

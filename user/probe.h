@@ -59,8 +59,8 @@ struct kernel_opts {
 	uint64_t flows_max;
 	uint64_t active_ns, idle_ns;
 	bool loopback;
-	bool names_dns, names_tls;	/* of KERNEL_NAMES: which */
-	const struct flow_rules *rules; /* which flows; NULL: all */
+	bool names_dns, names_tls, names_quic; /* of KERNEL_NAMES: which */
+	const struct flow_rules *rules;	       /* which flows; NULL: all */
 };
 
 struct flow_rules;

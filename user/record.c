@@ -264,7 +264,7 @@ static void put_code(struct json_writer *w, const char *key, unsigned code, cons
 	json_object_end(w);
 }
 
-void record_put_log(struct json_writer *w, const char *logger, const struct msg *m)
+void record_open_log(struct json_writer *w, const char *logger, const struct msg *m)
 {
 	unsigned facility = m->pri >> 3, severity = m->pri & 7;
 
@@ -277,6 +277,11 @@ void record_put_log(struct json_writer *w, const char *logger, const struct msg 
 		json_slice(w, "procid", m->procid);
 	put_code(w, "facility", facility, facility_name(facility));
 	put_code(w, "severity", severity, severity_name(severity));
+}
+
+void record_put_log(struct json_writer *w, const char *logger, const struct msg *m)
+{
+	record_open_log(w, logger, m);
 	json_object_end(w);
 	json_object_end(w);
 }

@@ -101,6 +101,9 @@ void record_put_user(struct json_writer *w, uint32_t uid, struct slice name);
 /* log{}: level, logger, and what m says of name, pid, facility and severity. */
 void record_put_log(struct json_writer *w, const char *logger, const struct msg *m);
 
+/* The same, open inside "syslog":{: what else is known follows, and json_object_end() twice. */
+void record_open_log(struct json_writer *w, const char *logger, const struct msg *m);
+
 /* Opens event{} of a log line, up to "reason": for record_finish_text(). */
 void record_open_event(struct record *r, struct json_writer *w, const char *provider);
 

@@ -64,13 +64,14 @@ struct source_backfill {
 	struct buf held; /* of one time, waiting for the next one: lengths and fields */
 	struct journal_export replay; /* one of them */
 	char held_boot[JOURNAL_BOOT_SIZE];
-	uint64_t held_ns;
+	struct journal_read held_read;
 	enum journal_verdict held_verdict;
 	uint64_t synced_ns; /* what journald had read by then is in its files; 0: who knows */
 	uint64_t told, max_told;
 	bool too_old; /* journal.backfill left something out */
 	int run, n_runs;
 	uint64_t ready_ns; /* the tap's reads must be known up to here */
+	bool going;	   /* the journal is being read */
 	uint64_t teller_ns;
 	char buf[READ_BYTES];
 	struct slice rest; /* of buf */
@@ -221,6 +222,28 @@ static bool is_ready(const struct source_backfill *b)
 	return b->reads.idle || b->reads.last_ns > b->ready_ns;
 }
 
+/*
+ * The ring was read to its end: what was lost there while it was full is a thing of the past,
+ * and so is the gap. Whoever reads the journal from here on finds all of it.
+ */
+static bool go(struct source_backfill *b)
+{
+	struct journal_gap *last = &b->gaps.list[b->gaps.n - 1];
+
+	if (b->going)
+		return true;
+	if (!b->reads.idle)
+		return false;
+	b->going = true;
+	if (last->to_ns == UINT64_MAX) {
+		last->to_ns = journal_reads_now_ns();
+		b->gaps.changes++;
+	}
+	b->ready_ns = last->to_ns;
+	journal_reader_go(&b->reader); /* if it is gone, nothing comes, and that is seen */
+	return true;
+}
+
 /* b->entry is the next one. False: not now, or b->at_end. */
 static bool next_entry(struct source_backfill *b)
 {
@@ -300,19 +323,20 @@ static void take_held(struct source_backfill *b, struct sink *sink)
  * gaps that end in others is behind them.
  */
 static enum journal_verdict judge(const struct source_backfill *b, const char *boot,
-				  uint64_t mono_ns, uint64_t next_ns)
+				  const struct journal_read *of, uint64_t next_ns)
 {
 	const struct journal_gap *gap = &b->gaps.list[0];
 
 	if (!strcmp(boot, b->reads.boot) && strcmp(gap->to_boot, boot) != 0)
 		return JOURNAL_BEHIND;
-	return journal_gap_judge(gap, boot, mono_ns, next_ns);
+	return journal_gap_judge(gap, boot, of, next_ns);
 }
 
 /* 1: an entry was dealt with, or put aside; 0: there is none now; -ENODATA: there are no more. */
 static int step(struct source_backfill *b, struct sink *sink, bool *ret_behind)
 {
 	enum journal_verdict verdict;
+	struct journal_read read;
 	bool is_same;
 
 	*ret_behind = false;
@@ -325,31 +349,36 @@ static int step(struct source_backfill *b, struct sink *sink, bool *ret_behind)
 			return 0;
 		if (!b->held.len)
 			return -ENODATA;
-		b->held_verdict = judge(b, b->held_boot, b->held_ns,
+		b->held_verdict = judge(b, b->held_boot, &b->held_read,
 					b->synced_ns ? b->synced_ns : journal_reads_now_ns());
 		return 1;
 	}
-	is_same = b->held.len && b->entry.mono_ns == b->held_ns &&
+	is_same = b->held.len && b->entry.mono_ns == b->held_read.ns &&
 		  !strcmp(b->entry.boot, b->held_boot);
 	if (b->held.len && !is_same) {
 		uint64_t next_ns =
 			strcmp(b->entry.boot, b->held_boot) ? UINT64_MAX : b->entry.mono_ns;
 
-		b->held_verdict = judge(b, b->held_boot, b->held_ns, next_ns);
+		b->held_verdict = judge(b, b->held_boot, &b->held_read, next_ns);
 		return 1;
 	}
 	if (is_last_taken(b)) {
 		b->has_entry = false;
 		return 1;
 	}
-	verdict = judge(b, b->entry.boot, b->entry.mono_ns, 0);
+	read = (struct journal_read){
+		.ns = b->entry.mono_ns,
+		.pid = b->reads.has_pids ? b->entry.process.pid : 0,
+		.is_stream = b->entry.is_stream,
+	};
+	verdict = judge(b, b->entry.boot, &read, 0);
 	if (verdict == JOURNAL_BEHIND) {
 		*ret_behind = true;
 		return 1;
 	}
 	if (verdict == JOURNAL_ASK && hold(b) == 0) {
 		memcpy(b->held_boot, b->entry.boot, sizeof(b->held_boot));
-		b->held_ns = b->entry.mono_ns;
+		b->held_read = read;
 		b->held_verdict = JOURNAL_ASK;
 		b->has_entry = false;
 		return 1;
@@ -380,7 +409,7 @@ static int backfill_take(struct source *s, struct sink *sink)
 	int r = 1;
 
 	/* A stop does not wait for what can be read again. Nor is a gap known before its end. */
-	if (!b->gaps.n || sink->stopping || !is_ready(b))
+	if (!b->gaps.n || sink->stopping || !go(b) || !is_ready(b))
 		return 0;
 	if (b->end == NOT_ENDED && b->told >= b->max_told)
 		b->end = ENDED_AT_MAX;
@@ -590,7 +619,6 @@ static int start_reading(struct source_backfill *b)
 		runs[0].boot = b->reads.boot;
 	else if (boot[0])
 		runs[b->n_runs++].boot = b->reads.boot;
-	b->ready_ns = b->gaps.list[b->gaps.n - 1].to_ns;
 	return journal_reader_start(runs, b->n_runs, &b->reader);
 }
 
@@ -611,8 +639,12 @@ static void find_gaps(struct source_backfill *b, const struct source_backfill_op
 		last.known = true;
 		last.real_us = now_us > back_us ? now_us - back_us : 1;
 	}
+	for (int i = 0; i < b->gaps.n; i++)
+		if (b->gaps.list[i].to_ns == UINT64_MAX &&
+		    !strcmp(b->gaps.list[i].to_boot, b->reads.boot))
+			b->gaps.list[i].to_ns = now_ns;
 	if (last.known && (o->is_new || o->has_lost))
-		add_gap(b, &last, now_ns);
+		add_gap(b, &last, o->is_new ? now_ns : UINT64_MAX);
 	/* What comes before now is a gap's, or nobody wants it; or the tap's. */
 	b->source.position = now_ns;
 	if (resume && resume->generation == b->source.generation && !o->is_new && !o->has_lost)

@@ -53,6 +53,7 @@ struct source_journal {
 	uint64_t saved_rate_changes;
 	struct sink *sink; /* for on_line() */
 	uint64_t socket_dev;
+	uint64_t noted_lines;	     /* journal_stats.lines at the sample before */
 	struct journal_reads *reads; /* NULL: nobody wants to know */
 	struct unix_sockets sockets; /* those that are open, while lines are flushed */
 	bool has_sockets;
@@ -107,6 +108,18 @@ static void count_not_told(struct source_journal *j)
 	j->not_told = stats.empty + stats.control;
 }
 
+/* Also of a sample that was taken in several parts. */
+static void note_read(struct source_journal *j, const struct event *e)
+{
+	struct journal_stats stats;
+
+	if (!j->reads || e->kind != EVENT_IS_JOURNAL)
+		return;
+	journal_get_stats(j->journal, &stats);
+	journal_reads_note(j->reads, &e->journal, stats.lines != j->noted_lines);
+	j->noted_lines = stats.lines;
+}
+
 static int journal_take(struct source *s, struct sink *sink)
 {
 	struct source_journal *j = (struct source_journal *)s;
@@ -139,8 +152,7 @@ static int journal_take(struct source *s, struct sink *sink)
 		return 1;
 	}
 	count_not_told(j);
-	if (j->reads && e.kind == EVENT_IS_JOURNAL)
-		journal_reads_note(j->reads, &e.journal);
+	note_read(j, &e);
 	s->stats.samples++;
 	s->position = rings_position(j->rings);
 	return 1;

@@ -297,7 +297,7 @@ static int at_most_99(size_t n)
 	return n > 99 ? 99 : (int)n;
 }
 
-static void make_ja4(struct parts *p, char ret[JA4_SIZE])
+static void make_ja4(struct parts *p, char transport, char ret[JA4_SIZE])
 {
 	char text[2 * 5 * LIST_MAX + 2], first[13], second[13], ends[3], *at;
 	size_t n_ciphers = p->ciphers.n, n_extensions = p->extensions.n, n = 0;
@@ -322,17 +322,37 @@ static void make_ja4(struct parts *p, char ret[JA4_SIZE])
 	}
 	put_hash(second, text, (size_t)(at - text));
 
-	snprintf(ret, JA4_SIZE, "t%s%c%02d%02d%s_%s_%s", version_name(p->version),
+	snprintf(ret, JA4_SIZE, "%c%s%c%02d%02d%s_%s_%s", transport, version_name(p->version),
 		 p->has_name ? 'd' : 'i', at_most_99(n_ciphers), at_most_99(n_extensions), ends,
 		 first, second);
 }
 
 /* ------------------------------------------------------------------------ records */
 
+int tls_hello_parse_message(const uint8_t *p, size_t size, char transport, struct tls_hello *ret)
+{
+	struct parts parts = { 0 };
+	size_t need;
+
+	if (size && p[0] != HANDSHAKE_CLIENT_HELLO)
+		return -EBADMSG;
+	if (size < 4)
+		return -EAGAIN;
+	need = 4 + (size_t)get16(p + 2);
+	if (p[1] || need > TLS_HELLO_MAX)
+		return -EBADMSG;
+	if (size < need)
+		return -EAGAIN;
+	*ret = (struct tls_hello){ 0 };
+	if (read_hello((struct slice){ (const char *)p + 4, need - 4 }, &parts, ret))
+		return -EBADMSG;
+	make_ja4(&parts, transport, ret->ja4);
+	return 0;
+}
+
 int tls_hello_parse(const uint8_t *p, size_t size, struct tls_hello *ret)
 {
 	uint8_t flat[TLS_HELLO_MAX];
-	struct parts parts = { 0 };
 	size_t len = 0, need = 4;
 
 	/* RFC 8446, 5.1: a message may be in several records. */
@@ -363,9 +383,5 @@ int tls_hello_parse(const uint8_t *p, size_t size, struct tls_hello *ret)
 		if (len < need && have < n)
 			return -EAGAIN;
 	}
-	*ret = (struct tls_hello){ 0 };
-	if (read_hello((struct slice){ (const char *)flat + 4, need - 4 }, &parts, ret))
-		return -EBADMSG;
-	make_ja4(&parts, ret->ja4);
-	return 0;
+	return tls_hello_parse_message(flat, len, 't', ret);
 }

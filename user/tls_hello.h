@@ -26,5 +26,11 @@ struct tls_hello {
 	char ja4[JA4_SIZE];
 };
 
+/*
+ * The message alone, without records, and from its header on: as QUIC carries it. transport is
+ * JA4's letter for that, 't' or 'q'. The same answers.
+ */
+int tls_hello_parse_message(const uint8_t *p, size_t size, char transport, struct tls_hello *ret);
+
 /* 0; -EAGAIN: it goes on behind these bytes; -EBADMSG: it is none. */
 int tls_hello_parse(const uint8_t *p, size_t size, struct tls_hello *ret);

@@ -114,6 +114,17 @@ typedef struct {
 	int owned; /* by a process; 0: at most by a softirq */
 } socket_lock_t;
 
+struct cgroup;
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+};
+
+/* Before 5.15: a pointer with two flags, or something else than a cgroup's. */
+struct sock_cgroup_data___before {
+	u64 val;
+};
+
 struct sock {
 	struct sock_common __sk_common;
 	socket_lock_t sk_lock;
@@ -121,6 +132,7 @@ struct sock {
 	u16 sk_type;
 	u16 sk_protocol;
 	int sk_err;
+	struct sock_cgroup_data sk_cgrp_data;
 };
 
 struct inet_sock {

@@ -72,6 +72,32 @@ announce() {
 		in_room "$PEERS/journal_sender" stream /run/systemd/journal/stdout
 }
 
+@test "the unit of a sender that has ended, and a user's own" {
+	local root
+
+	for root in /sys/fs/cgroup/unified /sys/fs/cgroup; do
+		[ -e "$root/cgroup.controllers" ] && break
+	done
+	[ -e "$root/cgroup.controllers" ] || skip "needs cgroup v2"
+	CGROUP=$root/${T##*/}.slice
+	mkdir -p "$CGROUP/user@1000.service/app.slice/ended.service" "$CGROUP/ended-too.service"
+	journald_start
+	peer_start https
+	daemon_start https
+	# They are gone when their line is read: journald is stopped meanwhile.
+	kill -STOP "$LOGD_PID"
+	in_room sh -c 'echo $$ >"$1/cgroup.procs" && exec logger -t spoken one' sh "$CGROUP/user@1000.service/app.slice/ended.service"
+	in_room sh -c 'echo $$ >"$1/cgroup.procs" && exec logger -t spoken two' sh "$CGROUP/ended-too.service"
+	kill -CONT "$LOGD_PID"
+	wait_until '[ "$(grep -c "\"appname\":\"spoken\"" "$T/received")" -eq 2 ]'
+	daemon_stop
+	peer_stop
+	assert_all_delivered
+	rmdir "$CGROUP/user@1000.service/app.slice/ended.service" "$CGROUP/user@1000.service/app.slice" \
+		"$CGROUP/user@1000.service" "$CGROUP/ended-too.service" "$CGROUP"
+	[ "$(jq -r 'select(.log.syslog.appname == "spoken") | "\(.event.reason) \(.service.name)"' "$T/received" | sort)" = $'one ended.service\ntwo ended-too.service' ]
+}
+
 @test "by unit" {
 	local own
 

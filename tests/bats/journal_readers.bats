@@ -142,5 +142,7 @@ namespace() {
 	peer_stop
 	assert_all_delivered
 	[ "$(texts)" = $'1 line 1\n1 line 2\n1 new form 1\n1 new form 2' ]
+	# Its structured data, of which logger writes some by itself.
+	[ "$(jq -r 'select(.log.syslog.appname == "ng5") | .log.syslog.structured_data.timeQuality.tzKnown' "$T/received" | sort -u)" = 1 ]
 	[ "$(jq -r 'select(.log.syslog.appname == "ng") | .log.syslog.facility.name + .log.level' "$T/received" | sort -u)" = mailerror ]
 }

@@ -57,6 +57,12 @@ fetch() { # LOCAL_PORT URL...
 	in_a curl -sko /dev/null -m 5 --local-port "$@"
 }
 
+# A real one; it says "localhost" when it is given an address.
+quic() { # NAME
+	in_a gtlsclient --quiet --no-quic-dump --no-http-dump --exit-on-all-streams-close --timeout=5s \
+		"$1" 443 "https://$1/" &>>"$T/quic.out"
+}
+
 # flow LOCAL_PORT FILTER: what jq makes of the record of the flow that came from there.
 flow() {
 	jq -r "select(.sourceTransportPort == $1 and .flowDirection == 1 and
@@ -155,6 +161,65 @@ $ja4 $name $protocols" ]
 	[ "$(books names incomplete)" -eq 0 ]
 }
 
+@test "DNS over TCP: as over UDP, of the process that asked; a stub on loopback, too" {
+	dns_start
+	web_start
+	echo 'options use-vc' >>"/etc/netns/$A/resolv.conf"
+	peer_start https
+	daemon_start https --journal-enable no --kernel-log no
+	fetch 40041 "http://four.$D:8080/"
+	fetch 40042 "http://www.$D:8080/"
+	# Two questions on one connection.
+	in_a dig +tcp +keepopen -b 10.99.0.1#40044 "@$ADDRESS" "four.$D" "real.$D" >/dev/null
+	start_in "$A" dnsmasq --keep-in-foreground --conf-file=/dev/null --pid-file= --no-resolv --no-hosts \
+		--user=root --listen-address=127.0.0.53 --bind-interfaces --server="$ADDRESS"
+	wait_until '[ "$(in_a dig +short +tries=1 +time=1 @127.0.0.53 four.$D)" = $ADDRESS ]' 10
+	printf 'nameserver 127.0.0.53\noptions use-vc\n' >"/etc/netns/$A/resolv.conf"
+	fetch 40046 "http://alias.$D:8080/"
+	finish
+	[ "$(flow 40041 .destination.domain)" = "four.$D" ]
+	[ "$(flow 40041 .sekoia_ebpf.uncertain)" = null ]
+	[ "$(flow 40042 .destination.domain)" = "www.$D" ]
+	[ "$(flow 40042 .sekoia_ebpf.uncertain)" = null ]
+	[ "$(flow 40046 .destination.domain)" = "alias.$D" ]
+	[ "$(flow 40046 .sekoia_ebpf.uncertain)" = null ]
+	[ "$(jq -r 'select(.sourceTransportPort == 40044 and .flowDirection == 1) | .dns |
+		[.response_code, .question.name, .question.type, .resolved_ip[]] | join(" ")' "$T/received")" = "NOERROR real.$D A $ADDRESS" ]
+	[ "$(books names malformed)" -eq 0 ]
+	[ "$(books names incomplete)" -eq 0 ]
+}
+
+@test "QUIC: server name, protocols and JA4 of a real client, and of a hello in two datagrams, on both ends" {
+	command -v gtlsclient >/dev/null && command -v gtlsserver >/dev/null || skip "needs ngtcp2-client and ngtcp2-server"
+	certs
+	dns_start
+	start_in "$B" gtlsserver --quiet "$ADDRESS" 4434 "$T/certs/server.key" "$T/certs/server.pem"
+	start_in "$B" python3 "$TOP/tests/lib/hello.py" relay "$ADDRESS" 443 4434 "$T/hellos"
+	wait_until '[ -n "$(ip netns exec "$B" ss -Hlun "sport = :443 or sport = :4434")" ]' 5
+	peer_start https
+	daemon_start https --journal-enable no --kernel-log no --flows-dns no
+	quic "four.$D"
+	quic "real.$D"
+	# A hello in two datagrams, the second one first, as of a client with a key of ML-KEM; and of
+	# version 2, which Debian has no client of.
+	in_a "$PEERS/quic_client" "$ADDRESS" 443 "parts.$D" 1500 1
+	in_a "$PEERS/quic_client" "$ADDRESS" 443 "two.$D" 1500 2
+	wait_until '[ "$(wc -l <"$T/hellos")" -eq 4 ]' 5
+	finish
+	cat "$T/hellos"
+	local port ja4 name protocols n=0
+	while read -r port ja4 name protocols; do
+		[ "$(jq -r "select(.sourceTransportPort == $port and .destinationTransportPort == 443 and .tls) |
+			[.tls.client.ja4, .tls.client.server_name, (.tls.client.alpn | join(\",\"))] | join(\" \")" "$T/received")" = "$ja4 $name $protocols
+$ja4 $name $protocols" ]
+		n=$((n + 1))
+	done <"$T/hellos"
+	[ $n -eq 4 ]
+	[ "$(cut -d ' ' -f 3 "$T/hellos" | tr '\n' ' ')" = "four.$D real.$D parts.$D two.$D " ]
+	[ "$(books names malformed)" -eq 0 ]
+	[ "$(books names incomplete)" -eq 0 ]
+}
+
 @test "off: neither is there, and nothing of it is attached" {
 	dns_start
 	tls_start
@@ -163,7 +228,7 @@ $ja4 $name $protocols" ]
 	fetch 40031 "https://four.$D:4433/"
 	daemon_hand_over
 	# What is already attached is replaced, by nothing.
-	daemon_start https --journal-enable no --kernel-log no --flows-dns no --flows-tls no
+	daemon_start https --journal-enable no --kernel-log no --flows-dns no --flows-tls no --flows-quic no
 	wait_until '! ls -d "$BPF_DIR"/*/names 2>/dev/null' 5
 	fetch 40032 "https://four.$D:4433/"
 	in_a dig +noedns -b 10.99.0.1#40033 "four.$D" >/dev/null

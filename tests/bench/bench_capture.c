@@ -77,6 +77,7 @@ static bool attach(bool loopback, bool names)
 		.names_ring_bytes = 2 << 20,
 		.names_dns = names,
 		.names_tls = names,
+		.names_quic = names,
 		.flow_ring_bytes = 16 << 20,
 		.journal_ring_bytes = 16 << 20,
 		.flows_max = 65536,

@@ -32,7 +32,7 @@ destination.port event.action event.category event.code event.end event.id event
 event.provider event.reason event.start event.type group.id host.hostname host.ip host.name host.os.name
 host.os.type host.os.version log.hostname log.level log.logger log.syslog.appname
 log.syslog.facility.code log.syslog.facility.name log.syslog.procid log.syslog.severity.code
-log.syslog.severity.name network.bytes network.community_id network.direction network.iana_number
+log.syslog.severity.name log.syslog.structured_data network.bytes network.community_id network.direction network.iana_number
 network.packets network.transport network.type observer.egress.interface.id
 observer.egress.interface.name observer.ingress.interface.id observer.ingress.interface.name
 orchestrator.namespace orchestrator.resource.id orchestrator.resource.name orchestrator.resource.type orchestrator.type process.args

@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (journal_filter_new(&c, &f) < 0)
 		abort();
-	journal_filter_wants(f, name, name);
+	journal_filter_wants(f, name, name, name);
 	/* A pattern of nothing but itself is itself. */
 	if (!memchr(data, '*', size) && !memchr(data, '?', size) &&
 	    !journal_filter_is_unit(name, name))

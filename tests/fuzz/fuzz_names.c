@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct names *n;
 	uint64_t now = 1000, packets = 0;
 
-	if (names_new(&(struct names_opts){ .max_addresses = 8, .max_flows = 4 }, &n) < 0)
+	if (names_new(&(struct names_opts){ .max_addresses = 8, .max_flows = 4, .quic = true },
+		      &n) < 0)
 		abort();
 	while (size >= 4) {
 		size_t len = (size_t)(data[0] << 8 | data[1]) % 2048;
@@ -23,12 +24,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct packet_sample p = { .boot_ns = now += time * 100000000ull,
 					   .asker = { .pid = ports & 3, .cgroup_id = ports & 4 },
 					   .local_port = ports & 7,
+					   .remote_port = ports & 128  ? 53
+							  : ports & 32 ? 443
+								       : 0,
 					   .ip_version = ports & 8 ? 4 : 6,
 					   .protocol = ports & 16 ? 6 : 17,
 					   .outbound = ports & 32 };
 		struct flow f = { .start_ns = now,
 				  .last_ns = now,
 				  .local_port = ports & 7,
+				  .remote_port = p.remote_port,
 				  .ip_version = p.ip_version,
 				  .protocol = p.protocol,
 				  .outbound = p.outbound };

@@ -80,3 +80,11 @@ senders_check() {
 	done
 	return $bad
 }
+
+# What the room takes for the boot that it is in.
+backfill_boot() {
+	echo "$1" >"$T/room/boot_id.new"
+	cp "$T/room/boot_id.new" "$T/room/boot_id"
+	in_room mountpoint -q /proc/sys/kernel/random/boot_id ||
+		in_room mount --bind "$T/room/boot_id" /proc/sys/kernel/random/boot_id
+}

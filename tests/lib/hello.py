@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A TLS server and a TLS client for the tests of names.
+"""A TLS server, a TLS client and a QUIC relay for the tests of names.
 
 hello.py serve HOST PORT CERT KEY OUT: for each connection a line in OUT: the client's
 port, the JA4 of its hello, its server name and the protocols that it offers. The
@@ -9,11 +9,17 @@ by code that shares nothing with ours. Then a real handshake.
 
 hello.py connect HOST PORT LOCAL_PORT NAME PARTS: a real handshake, whose hello is sent in
 so many segments.
+
+hello.py relay HOST PORT TO_PORT OUT: between QUIC clients and a server at another port; the
+same line in OUT for each client, whose first packets it decrypts with openssl(1).
 """
 import hashlib
+import hmac
+import select
 import socket
 import ssl
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -61,7 +67,10 @@ def describe(record):
     c = Cursor(record)
     assert c.number(1) == 22
     c.take(2)
-    c = c.vector(2)
+    return describe_message(c.vector(2), "t")
+
+
+def describe_message(c, transport):
     assert c.number(1) == 1
     c = c.vector(3)
     version = c.number(2)
@@ -88,8 +97,8 @@ def describe(record):
         elif kind == 13:
             algorithms = numbers(body.vector(2))
     names = {0x304: "13", 0x303: "12", 0x302: "11", 0x301: "10"}
-    first = "t%s%s%02d%02d%s" % (
-        names[version], "d" if 0 in kinds else "i", min(len(ciphers), 99),
+    first = "%s%s%s%02d%02d%s" % (
+        transport, names[version], "d" if 0 in kinds else "i", min(len(ciphers), 99),
         min(len(kinds), 99), protocols[0][0] + protocols[0][-1] if protocols else "00")
     third = hexes(sorted(k for k in kinds if k not in (0, 16)))
     if algorithms:
@@ -158,5 +167,84 @@ def connect(host, port, local_port, name, parts):
             pass
 
 
+def openssl(cipher, key, iv, data):
+    command = ["openssl", "enc", "-" + cipher, "-nopad", "-K", key.hex()]
+    return subprocess.run(command + (["-iv", iv.hex()] if iv else []), input=data, check=True,
+                          stdout=subprocess.PIPE).stdout
+
+
+def expand(secret, label, length):
+    label = b"tls13 " + label
+    info = struct.pack(">HB", length, len(label)) + label + b"\0\1"
+    return hmac.new(secret, info, "sha256").digest()[:length]
+
+
+def quic_number(c):
+    first = c.number(1)
+    more = (1 << (first >> 6)) - 1
+    return (first & 0x3f) << 8 * more | int.from_bytes(c.take(more), "big")
+
+
+def open_initial(datagram):
+    """The frames of the Initial packet that a datagram begins with; its tag is not looked at."""
+    c = Cursor(datagram)
+    first, version = c.number(1), c.number(4)
+    salt, label = {
+        1: ("38762cf7f55934b34d179ae6a4c80cadccbb7f0a", b"quic "),
+        0x6b3343cf: ("0dede3def700a6db819381be6e269dcbf9bd2ed9", b"quicv2 "),
+    }[version]
+    initial = hmac.new(bytes.fromhex(salt), c.vector(1).data, "sha256").digest()
+    client = expand(initial, b"client in", 32)
+    key, iv, protection = (expand(client, label + what, n) for what, n in ((b"key", 16), (b"iv", 12), (b"hp", 16)))
+    c.vector(1)
+    c.take(quic_number(c))
+    packet = c.take(quic_number(c))
+    mask = openssl("aes-128-ecb", protection, None, packet[4:20])
+    length = ((first ^ mask[0]) & 3) + 1
+    number = bytes(a ^ b for a, b in zip(packet[:length], mask[1:]))
+    nonce = int.from_bytes(iv, "big") ^ int.from_bytes(number, "big")
+    # GCM is CTR, and its first block is the third one.
+    return openssl("aes-128-ctr", key, nonce.to_bytes(12, "big") + b"\0\0\0\2", packet[length:-16])
+
+
+def crypto(frames, hello):
+    c = Cursor(frames)
+    while c.rest():
+        kind = c.number(1)
+        if kind == 6:
+            offset = quic_number(c)
+            for i, byte in enumerate(c.take(quic_number(c))):
+                hello[offset + i] = byte
+        else:
+            assert kind in (0, 1)
+
+
+def relay(host, port, to_port, out):
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind((host, int(port)))
+    clients, hellos = {}, {}
+    while True:
+        for s in select.select([server] + list(clients), [], [])[0]:
+            data, peer = s.recvfrom(65536)
+            if s is not server:
+                server.sendto(data, clients[s])
+                continue
+            if peer not in hellos:
+                up = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                up.connect((host, int(to_port)))
+                clients[up], hellos[peer] = peer, (up, {})
+            up, hello = hellos[peer]
+            up.send(data)
+            if hello is None:
+                continue
+            crypto(open_initial(data), hello)
+            whole = bytes(hello.get(i, 0) for i in range(max(hello) + 1))
+            if len(hello) >= 4 and len(hello) == len(whole) == 4 + int.from_bytes(whole[1:4], "big"):
+                ja4, name, protocols = describe_message(Cursor(whole), "q")
+                with open(out, "a", encoding="ascii") as f:
+                    f.write("%d %s %s %s\n" % (peer[1], ja4, name or "-", ",".join(protocols) or "-"))
+                hellos[peer] = (up, None)
+
+
 if __name__ == "__main__":
-    {"serve": serve, "connect": connect}[sys.argv[1]](*sys.argv[2:])
+    {"serve": serve, "connect": connect, "relay": relay}[sys.argv[1]](*sys.argv[2:])

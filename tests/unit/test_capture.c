@@ -33,6 +33,7 @@ static struct kernel_opts options(void)
 		.events = CLASS_ALL,
 		.names_dns = true,
 		.names_tls = true,
+		.names_quic = true,
 		.names_ring_bytes = 1 << 20,
 		.flow_ring_bytes = 1 << 20,
 		.journal_ring_bytes = 1 << 20,

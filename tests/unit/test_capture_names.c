@@ -39,6 +39,7 @@ static struct kernel_opts opts(bool dns, bool tls, bool loopback)
 				     .flows_max = 1024,
 				     .names_dns = dns,
 				     .names_tls = tls,
+				     .names_quic = tls,
 				     .loopback = loopback };
 }
 
@@ -348,6 +349,121 @@ TEST(where_it_is_looked_for)
 	pass(p.client, p.server, hello, n_hello);
 	CHECK(!take(p.client_port, p.server_port));
 	pair_done(&p);
+}
+
+/* Questions and answers over TCP: what comes from port 53 is of who asked. */
+TEST(answers_over_tcp)
+{
+	struct pair p = { .listener = -1 };
+	uint8_t message[6000];
+
+	if (!usable)
+		return;
+	for (size_t i = 0; i < sizeof(message); i++)
+		message[i] = (uint8_t)(i * 5);
+	p.listener = bound(AF_INET, SOCK_STREAM, 53, &p.server_port);
+	if (p.listener < 0) {
+		printf("# skipped: port 53 is taken\n");
+		return;
+	}
+	CHECK_INT(listen(p.listener, 1), 0);
+	p.client = connected_to(AF_INET, SOCK_STREAM, p.listener, &p.client_port);
+	p.server = accept4(p.listener, NULL, NULL, SOCK_CLOEXEC);
+	/* Nobody has asked yet. */
+	pass(p.server, p.client, message, 100);
+	CHECK(!take(p.client_port, 53));
+	pass(p.client, p.server, "\0\4abcd", 6);
+	CHECK(!take(p.client_port, 53));
+	for (size_t n = 1; n <= sizeof(message); n = n * 9 + 1) {
+		size_t room = 4096 - sizeof(struct event_packet), have = n < room ? n : room;
+
+		pass(p.server, p.client, message, n);
+		CHECK(take(p.client_port, 53));
+		CHECK_INT(event.packet.full_len, n);
+		CHECK_INT(event.packet.data.len, have);
+		CHECK(!memcmp(event.packet.data.p, message, have));
+		CHECK_INT(event.packet.asker.pid, getpid());
+		CHECK(event.packet.asker.cgroup_id != 0);
+		CHECK_INT(event.packet.protocol, IPPROTO_TCP);
+		CHECK(!event.packet.outbound);
+	}
+	/* The first few of a connection. */
+	for (int i = 0; i < 20; i++)
+		pass(p.server, p.client, message, 50);
+	while (take(p.client_port, 53))
+		;
+	pass(p.server, p.client, message, 50);
+	CHECK(!take(p.client_port, 53));
+	/* The server's side asks nobody. */
+	CHECK(!take(53, p.client_port));
+	pair_done(&p);
+}
+
+static const struct {
+	const char *head;
+	size_t size;
+	bool is_initial;
+} datagrams[] = {
+	{ "\xc3\0\0\0\1", 1200, true },		 { "\xcf\0\0\0\1", 1472, true },
+	{ "\xd0\x6b\x33\x43\xcf", 1252, true },	 { "\xc3\0\0\0\1", 1199, false },
+	{ "\xd3\0\0\0\1", 1200, false },	 /* 0-RTT */
+	{ "\xc0\x6b\x33\x43\xcf", 1200, false }, /* version 2's Retry */
+	{ "\xc3\0\0\0\0", 1200, false },	 /* version negotiation */
+	{ "\x43\0\0\0\1", 1200, false },	 /* a short header */
+	{ "\xc3\0\0\0\1", 3000, true },
+};
+
+static void check_quic(int family)
+{
+	uint8_t datagram[4096];
+	uint16_t port, server_port;
+	int server = bound(family, SOCK_DGRAM, 443, &server_port), client;
+
+	if (server < 0) {
+		printf("# skipped: port 443 is taken\n");
+		return;
+	}
+	for (size_t i = 0; i < sizeof(datagram); i++)
+		datagram[i] = (uint8_t)(i * 7);
+	for (size_t i = 0; i < sizeof(datagrams) / sizeof(*datagrams); i++) {
+		size_t n = datagrams[i].size;
+
+		client = connected_to(family, SOCK_DGRAM, server, &port);
+		memcpy(datagram, datagrams[i].head, 5);
+		CHECK_INT(send(client, datagram, n, 0), n);
+		CHECK_INT(recv(server, sink, sizeof(sink), 0), n);
+		CHECK_INT(take(port, 443), datagrams[i].is_initial);
+		if (datagrams[i].is_initial) {
+			CHECK_INT(event.packet.data.len, n);
+			CHECK(!memcmp(event.packet.data.p, datagram, n));
+			CHECK(event.packet.outbound);
+			CHECK_INT(event.packet.protocol, IPPROTO_UDP);
+			CHECK(take(443, port));
+			CHECK(!event.packet.outbound);
+		}
+		close(client);
+	}
+	/* Of one client the first four, and no more for ten seconds. */
+	client = connected_to(family, SOCK_DGRAM, server, &port);
+	memcpy(datagram, datagrams[0].head, 5);
+	for (int i = 0; i < 10; i++) {
+		CHECK_INT(send(client, datagram, 1200, 0), 1200);
+		CHECK_INT(take(port, 443), i < 4);
+	}
+	close(client);
+	close(server);
+}
+
+TEST(quic_v4)
+{
+	if (usable)
+		check_quic(AF_INET);
+}
+
+TEST(quic_v6)
+{
+	if (usable)
+		check_quic(AF_INET6);
 }
 
 /* Each by itself; and flows from this host to itself, which are not captured. */

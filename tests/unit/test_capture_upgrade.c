@@ -59,6 +59,7 @@ static int take_over(uint64_t flows_max, struct kernel **ret)
 		.wanted = { true, true, true, true, true },
 		.names_dns = true,
 		.names_tls = true,
+		.names_quic = true,
 		.names_ring_bytes = 1 << 20,
 		.flow_ring_bytes = 16 << 20,
 		.journal_ring_bytes = 32 << 20,

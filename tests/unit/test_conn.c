@@ -17,6 +17,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -1731,6 +1732,127 @@ TEST(an_end_that_crossed_ours_is_no_receipt)
 	CHECK(t.events[t.n_events - 1] == 'X');
 	check_error_has(&t, "the peer closed before");
 	peer_kill(&p);
+}
+
+/* Ends, and then makes the pipe readable: both are seen in one turn, in this order. */
+static int end_and_tell(int listen_fd, const void *arg)
+{
+	const int *pipe_fd = arg;
+	char bytes[100];
+	SSL *ssl;
+	int fd;
+
+	ssl = accept_tls(listen_fd, &fd);
+	if (!ssl || SSL_read(ssl, bytes, sizeof(bytes)) <= 0)
+		return 1;
+	SSL_shutdown(ssl);
+	nap_ms(20);
+	if (write(*pipe_fd, "x", 1) != 1)
+		return 2;
+	nap_ms(10000);
+	return 0;
+}
+
+static struct loop_io told;
+
+static void finish_now(void *arg, uint32_t events)
+{
+	struct client *t = arg;
+
+	(void)events;
+	loop_del(&told);
+	conn_finish(t->c);
+}
+
+/* Both ends come while nobody looks. */
+static void nap_once(void *arg)
+{
+	struct client *t = arg;
+
+	static bool done;
+
+	if (t->sent && !done) {
+		done = true;
+		CHECK_INT(loop_add(t->loop, &told), 0);
+		nap_ms(200);
+	}
+}
+
+TEST(an_end_before_ours_that_was_not_told_yet_is_no_receipt)
+{
+	struct tls_client *tls = tls_with("ca", NULL);
+	struct client t = { .to_send = 100 };
+	struct conn_opts opts;
+	struct peer p;
+	int fds[2];
+
+	CHECK_INT(pipe2(fds, O_CLOEXEC), 0);
+	p = peer_start(end_and_tell, &fds[1]);
+	opts = opts_for(p.port, tls);
+	CHECK_INT(loop_new(&t.loop), 0);
+	t.failsafe = (struct loop_timer){ .fn = on_failsafe, .arg = &t };
+	loop_timer_set(t.loop, &t.failsafe, loop_now_ms(t.loop) + FAILSAFE_MS);
+	told = (struct loop_io){ .fd = fds[0], .events = EPOLLIN, .fn = finish_now, .arg = &t };
+	loop_before_sleep(t.loop, nap_once, &t);
+	CHECK_INT(conn_new(t.loop, &opts, client_event, &t, &t.c), 0);
+	loop_run(t.loop);
+	conn_free(t.c);
+	loop_free(t.loop);
+	CHECK_STR(t.events, "OX");
+	check_error_has(&t, "the peer closed before");
+	close(fds[0]);
+	close(fds[1]);
+	peer_kill(&p);
+	tls_client_free(tls);
+}
+
+/* New keys of its own accord, one byte, and then it reads nothing any more. */
+static int rekey_and_sleep(int listen_fd, const void *arg)
+{
+	SSL *ssl;
+	int fd;
+
+	(void)arg;
+	ssl = accept_tls(listen_fd, &fd);
+	if (!ssl || SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1 ||
+	    SSL_do_handshake(ssl) != 1 || SSL_write(ssl, "x", 1) != 1)
+		return 1;
+	nap_ms(10000);
+	return 0;
+}
+
+static void ask_on_data(void *arg, enum conn_event event)
+{
+	struct client *t = arg;
+
+	if (event != CONN_DATA)
+		return;
+	client_consume(t);
+	CHECK_INT(conn_receipts(t->c), 0);
+	buf_puts(conn_out(t->c), "hello");
+	conn_flush(t->c);
+	CHECK_INT(conn_ask_receipt(t->c), 0);
+	/* Does what came before count for what was asked after it? */
+	CHECK_INT(conn_receipts(t->c), 0);
+	loop_stop(t->loop, 0);
+}
+
+TEST(new_keys_that_nobody_asked_for_are_no_receipt)
+{
+	struct peer p = peer_start(rekey_and_sleep, NULL);
+	struct tls_client *tls = tls_with("ca", NULL);
+	struct conn_opts opts = opts_for(p.port, tls);
+	struct client t = { 0 };
+
+	CHECK_INT(loop_new(&t.loop), 0);
+	t.failsafe = (struct loop_timer){ .fn = on_failsafe, .arg = &t };
+	loop_timer_set(t.loop, &t.failsafe, loop_now_ms(t.loop) + FAILSAFE_MS);
+	CHECK_INT(conn_new(t.loop, &opts, ask_on_data, &t, &t.c), 0);
+	loop_run(t.loop);
+	conn_free(t.c);
+	loop_free(t.loop);
+	peer_kill(&p);
+	tls_client_free(tls);
 }
 
 TEST(a_peer_that_never_ends)

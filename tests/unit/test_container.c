@@ -82,6 +82,36 @@ TEST(paths)
 	}
 }
 
+TEST(users_units)
+{
+	static const struct {
+		const char *path, *unit, *user_unit;
+	} cases[] = {
+		{ "/user.slice/user-1000.slice/user@1000.service/app.slice/foo.service",
+		  "user@1000.service", "foo.service" },
+		{ "/user.slice/user-1000.slice/user@1000.service/app.slice/app-x.slice/app-x-1.scope",
+		  "user@1000.service", "app-x-1.scope" },
+		{ "/user.slice/user-1000.slice/user@1000.service/foo.service/bar.service",
+		  "user@1000.service", "foo.service" },
+		{ "/user.slice/user-1000.slice/user@1000.service/init.scope", "user@1000.service",
+		  "" },
+		{ "/user.slice/user-1000.slice/session-2.scope", "session-2.scope", "" },
+		{ "/system.slice/foo.service/bar.service", "foo.service", "" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct container_info c;
+		char text[256];
+
+		container_parse_path(slice_of(cases[i].path), &c);
+		CHECK_STR(c.unit, cases[i].unit);
+		CHECK_STR(c.user_unit, cases[i].user_unit);
+		snprintf(text, sizeof(text), "0::%s\n", cases[i].path);
+		container_parse_cgroup(slice_of(text), &c);
+		CHECK_STR(c.user_unit, cases[i].user_unit);
+	}
+}
+
 TEST(files)
 {
 	static const struct {

@@ -153,6 +153,91 @@ TEST(syslog_rfc5424)
 			  cases[i].want);
 }
 
+/* "id name value;" of each parameter. */
+static const char *params_of(const char *text)
+{
+	static char ret[512];
+	struct slice data = slice_of(text), id = SLICE(""), name, value;
+	size_t len = 0;
+
+	ret[0] = '\0';
+	while (data.len && journal_next_param(&data, &id, &name, &value))
+		len += (size_t)snprintf(ret + len, sizeof(ret) - len, "%.*s %.*s %.*s;",
+					(int)id.len, id.p, (int)name.len, name.p, (int)value.len,
+					value.p);
+	if (data.len)
+		snprintf(ret + len, sizeof(ret) - len, "rest: %.*s", (int)data.len, data.p);
+	return ret;
+}
+
+TEST(structured_data)
+{
+	struct slice message = SLICE("1 - - app - - [a@1 k=\"v\"][b x=\"]\\\"]\"] text");
+	struct journal_line line = { .pri = 1 };
+
+	CHECK(journal_parse_rfc5424(message, &line));
+	CHECK_MEM(line.data.p, line.data.len, "[a@1 k=\"v\"][b x=\"]\\\"]\"]");
+	CHECK_MEM(line.text.p, line.text.len, "text");
+	CHECK(journal_parse_rfc5424(SLICE("1 - - app - - - text"), &line));
+	CHECK_INT(line.data.len, 0);
+	CHECK_STR(params_of("[a@1 k=\"v\" l=\"\"][b x=\"]\\\"]\"]"), "a@1 k v;a@1 l ;b x ]\\\"];");
+	CHECK_STR(params_of("[a][b]"), "a  ;b  ;");
+	CHECK_STR(params_of("[]"), "");
+	CHECK_STR(params_of("[a k]"), "rest: ]");
+	CHECK_STR(params_of("[a k=\"v]"), "rest: v]");
+	CHECK_STR(params_of("[ =\"v\"]"), "rest: =\"v\"]");
+}
+
+TEST(a_streams_state_as_journald_keeps_it)
+{
+	struct journal_stream_header h;
+
+	CHECK(journal_parse_stream(
+		SLICE("# This is private data. Do not parse.\nPRIORITY=30\nLEVEL_PREFIX=0\n"
+		      "FORWARD_TO_SYSLOG=0\nSTREAM_ID=5b\nIDENTIFIER=my\\x20app\\ttab\\\\\\101\n"
+		      "UNIT=app@a\\\\x2db.service\n"),
+		&h));
+	CHECK_INT(h.pri, 30);
+	CHECK(!h.level_prefix);
+	CHECK_STR(h.identifier, "my app\ttab\\A");
+	CHECK_STR(h.unit, "app@a\\x2db.service");
+	CHECK(journal_parse_stream(SLICE("PRIORITY=6"), &h));
+	CHECK(h.level_prefix);
+	CHECK_STR(h.identifier, "");
+	CHECK(!journal_parse_stream(SLICE("PRIORITY=192\n"), &h));
+	CHECK(!journal_parse_stream(SLICE(""), &h));
+}
+
+static bool know_header(void *arg, const struct journal_sample *s,
+			struct journal_stream_header *ret)
+{
+	*ret = *(const struct journal_stream_header *)arg;
+	return s->socket_ino == 10;
+}
+
+TEST(a_stream_that_was_there_before_has_its_name)
+{
+	struct journal_stream_header header = { .pri = 30, .level_prefix = true };
+	const struct journal_opts opts = { .find_header = know_header, .find_header_arg = &header };
+	_cleanup_(journal_freep) struct journal *j = NULL;
+	struct journal_sample s = sample_of("/run/systemd/journal/stdout", "<3>one\ntwo\n", 11);
+	struct journal_stats stats;
+
+	strcpy(header.identifier, "app");
+	strcpy(header.unit, "app.service");
+	CHECK_INT(journal_new(&opts, &j), 0);
+	s.stream = true;
+	seen.len = 0;
+	CHECK(journal_decode(j, &s, 0, on_line, &seen));
+	s.socket = 2;
+	s.socket_ino = 11;
+	CHECK(journal_decode(j, &s, 0, on_line, &seen));
+	CHECK_STR(seen.text, "27|app|77||app.service|0|one;30|app|77||app.service|0|two;"
+			     "27||77|||0|one;30||77|||0|two;");
+	journal_get_stats(j, &stats);
+	CHECK_INT(stats.headerless, 1);
+}
+
 TEST(native)
 {
 	CHECK_STR(LINES(NATIVE_PATH, "MESSAGE=hello\nPRIORITY=3\nSYSLOG_IDENTIFIER=app\n"),

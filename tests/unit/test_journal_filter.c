@@ -81,7 +81,36 @@ TEST(what_is_wanted)
 
 		CHECK_INT(journal_filter_new(&c, &f), 0);
 		CHECK_INT(journal_filter_wants(f, slice_of(rows[i].identifier),
-					       slice_of(rows[i].unit)),
+					       slice_of(rows[i].unit), SLICE("")),
+			  rows[i].wanted);
+	}
+}
+
+TEST(a_users_unit_is_its_managers_too)
+{
+	static const struct {
+		const char *units;
+		bool wanted;
+	} rows[] = {
+		{ "foo", true },
+		{ "user@*.service", true },
+		{ "bar", false },
+		{ "!foo", false },
+		{ "!user@1000", false },
+		{ "!bar", true },
+		{ "user@1000, !foo", false },
+		{ "foo, !user@1001", true },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		_cleanup_(journal_filter_freep) struct journal_filter *f = NULL;
+		char units[64];
+		const struct config c = { .journal_units = units };
+
+		snprintf(units, sizeof(units), "%s", rows[i].units);
+		CHECK_INT(journal_filter_new(&c, &f), 0);
+		CHECK_INT(journal_filter_wants(f, SLICE("app"), SLICE("foo.service"),
+					       SLICE("user@1000.service")),
 			  rows[i].wanted);
 	}
 }

@@ -143,6 +143,99 @@ TEST(every_key)
 	}
 }
 
+TEST(structured_data)
+{
+	static const struct {
+		const char *data, *want;
+	} cases[] = {
+		{ "[a@1 k=\"v\"]", "{\"a@1\":{\"k\":\"v\"}}" },
+		{ "[a k=\"v\" l=\"w\"][b m=\"\"]",
+		  "{\"a\":{\"k\":\"v\",\"l\":\"w\"},\"b\":{\"m\":\"\"}}" },
+		{ "[a x=\"]\\\"\\]\\\\\" y=\"\\n\"]",
+		  "{\"a\":{\"x\":\"]\\\"]\\\\\",\"y\":\"\\\\n\"}}" },
+		{ "[a ip=\"1\" n=\"2\" ip=\"3\"]", "{\"a\":{\"ip\":[\"1\",\"3\"],\"n\":\"2\"}}" },
+		{ "[a k=\"1\"][b k=\"2\"][a l=\"3\"]",
+		  "{\"a\":{\"k\":\"1\",\"l\":\"3\"},\"b\":{\"k\":\"2\"}}" },
+		{ "[alone]", "{\"alone\":{}}" },
+		{ "[a\"\\b k=\"v\"]", "{\"a__b\":{\"k\":\"v\"}}" },
+		{ "", NULL },
+		{ "[]", NULL },
+		{ "[a k=v]", NULL },
+		{ "[a k=\"v\" no]", "{\"a\":{\"k\":\"v\"}}" },
+	};
+	const struct journal_details d = { .process = &sshd };
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct journal_line line = line_of("x");
+		struct json_c_object *o;
+		struct msg m;
+		size_t len;
+
+		line.data = slice_of(cases[i].data);
+		journal_record_format(record_of(JOURNAL_SCHEMA_ECS), &line, &d, &m);
+		o = whole_of(&m, &len);
+		CHECK_JSON(o, "log.syslog.structured_data", cases[i].want);
+		CHECK_JSON(o, "log.syslog.severity.code", "6");
+		json_object_put(o);
+	}
+}
+
+TEST(structured_data_without_room)
+{
+	const struct journal_details d = { .process = &sshd };
+	struct journal_line line = line_of("x");
+	struct json_c_object *o;
+	char data[40000], *at = data;
+	struct msg m;
+	size_t len;
+
+	/* More parameters than are sent. */
+	at += sprintf(at, "[a");
+	for (int i = 0; i < 70; i++)
+		at += sprintf(at, " k%d=\"v\"", i);
+	at += sprintf(at, "]");
+	line.data = (struct slice){ data, (size_t)(at - data) };
+	journal_record_format(record_of(JOURNAL_SCHEMA_ECS), &line, &d, &m);
+	o = whole_of(&m, &len);
+	CHECK_JSON(o, "log.syslog.structured_data.a.k63", "'v");
+	CHECK_JSON(o, "log.syslog.structured_data.a.k64", NULL);
+	CHECK_JSON(o, "sekoia_ebpf.journal_left_out", "6");
+	json_object_put(o);
+	/* One that is too long. */
+	memset(data, 'y', sizeof(data));
+	memcpy(data, "[a k=\"", 6);
+	memcpy(data + sizeof(data) - 2, "\"]", 2);
+	line.data = (struct slice){ data, sizeof(data) };
+	journal_record_format(record_of(JOURNAL_SCHEMA_ECS), &line, &d, &m);
+	o = whole_of(&m, &len);
+	CHECK_JSON(o, "log.syslog.structured_data", NULL);
+	CHECK_JSON(o, "sekoia_ebpf.journal_left_out", "1");
+	CHECK_JSON(o, "event.reason", "'x");
+	json_object_put(o);
+}
+
+TEST(from_the_journals_files)
+{
+	const struct journal_details d = { .process = &sshd };
+	struct journal_line line = line_of("x");
+	struct json_c_object *o;
+	struct msg m;
+	size_t len;
+
+	line.backfill = true;
+	line.cursor = SLICE("s=1;i=2");
+	journal_record_format(record_of(JOURNAL_SCHEMA_ECS), &line, &d, &m);
+	o = whole_of(&m, &len);
+	CHECK_JSON(o, "sekoia_ebpf.journal", "{\"backfill\":true,\"cursor\":\"s=1;i=2\"}");
+	json_object_put(o);
+	line.fields = SLICE("CODE_LINE=7\n");
+	journal_record_format(record_of(JOURNAL_SCHEMA_ECS), &line, &d, &m);
+	o = whole_of(&m, &len);
+	CHECK_JSON(o, "sekoia_ebpf.journal.backfill", "true");
+	CHECK_JSON(o, "sekoia_ebpf.journal.CODE_LINE", "'7");
+	json_object_put(o);
+}
+
 TEST(raw)
 {
 	const struct journal_details d = { 0 };

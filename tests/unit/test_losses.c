@@ -6,6 +6,7 @@
 #include "tests/lib/test.h"
 #include "user/books.h"
 #include "user/own.h"
+#include "user/source.h"
 
 static const struct books_row *row_of(enum books_scope scope, const char *key)
 {
@@ -149,6 +150,25 @@ TEST(saved_and_restored)
 	buf_done(&b);
 	losses_free(l);
 	losses_free(again);
+}
+
+/* All that can be lost at once has its place: a reason without one would not be told. */
+TEST(there_is_room_for_each_reason)
+{
+	static const int items[] = {
+		[BOOKS_KERNEL] = KERNEL_SOURCES,
+		[BOOKS_SOURCE] = SOURCE_MAX,
+		[BOOKS_OUTPUT] = 8, /* OUTPUTS_MAX of shipper.c */
+	};
+	int n = 0;
+
+	for (const struct books_row *row = books_rows; row->key; row++) {
+		if (!row->lost)
+			continue;
+		CHECK(row->scope < sizeof(items) / sizeof(items[0]) && items[row->scope]);
+		n += items[row->scope];
+	}
+	CHECK(n > 0 && n <= LOSSES_MAX);
 }
 
 TEST(more_reasons_than_there_is_room_for)

@@ -3,6 +3,7 @@
 #include "user/names.h"
 
 #include "tests/lib/hello.h"
+#include "tests/lib/quic.h"
 #include "tests/lib/test.h"
 
 #define SECOND 1000000000ull
@@ -296,4 +297,207 @@ TEST(a_transaction)
 	memcpy(f.remote, p.remote, 4);
 	take(n, p);
 	CHECK(!names_find_answer(n, &f));
+}
+
+/* RFC 1035, 4.2.2: the same message behind its length, in a segment as it comes. */
+static const uint8_t dns_message[] = "\0\1\x81\x80\0\1\0\1\0\0\0\0\1a\4test\0\0\1\0\1"
+				     "\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xc0\0\2\x09";
+#define DNS_LEN (sizeof(dns_message) - 1)
+
+static struct packet_sample segment(const uint8_t *stream, size_t from, size_t len)
+{
+	struct packet_sample p = packet(40000, 0, 0, 101 * SECOND + from);
+
+	p.remote_port = 53;
+	p.outbound = false;
+	p.asker = curl;
+	p.seq = 0xffffffe0u + (uint32_t)from; /* it wraps */
+	p.data = (struct slice){ (const char *)stream + from, len };
+	p.full_len = (uint32_t)len;
+	return p;
+}
+
+/* Three answers, for a.test, b.test and c.test, with .9, .10 and .11. */
+static size_t dns_stream(uint8_t *ret)
+{
+	size_t n = 0;
+
+	for (uint8_t i = 0; i < 3; i++) {
+		ret[n++] = 0;
+		ret[n++] = (uint8_t)DNS_LEN;
+		memcpy(ret + n, dns_message, DNS_LEN);
+		ret[n + 13] = (uint8_t)('a' + i);
+		ret[n + DNS_LEN - 1] = (uint8_t)(9 + i);
+		n += DNS_LEN;
+	}
+	return n;
+}
+
+TEST(answers_over_tcp_in_any_pieces)
+{
+	uint8_t stream[3 * (2 + DNS_LEN)];
+	size_t len = dns_stream(stream);
+
+	for (size_t piece = 1; piece <= len; piece++) {
+		_cleanup_(names_freep) struct names *n = NULL;
+		struct flow f = flow_to(7, curl, 100 * SECOND);
+		struct names_stats s;
+		uint64_t packets = 0;
+
+		CHECK_INT(names_new(NULL, &n), 0);
+		for (size_t at = 0; at < len; at += piece, packets++) {
+			struct packet_sample p =
+				segment(stream, at, len - at < piece ? len - at : piece);
+
+			names_take_packet(n, &p);
+		}
+		check_name(n, flow_to(9, curl, 102 * SECOND), "a.test", false);
+		check_name(n, flow_to(10, curl, 102 * SECOND), "b.test", false);
+		check_name(n, flow_to(11, curl, 102 * SECOND), "c.test", false);
+		f.remote_port = 53;
+		CHECK(names_find_answer(n, &f));
+		if (names_find_answer(n, &f))
+			CHECK_STR(names_find_answer(n, &f)->name, "c.test");
+		names_get_stats(n, &s);
+		CHECK_INT(s.malformed + s.incomplete, 0);
+		CHECK_INT(s.answers + s.parts, packets);
+	}
+}
+
+TEST(answers_over_tcp_that_are_not_whole)
+{
+	_cleanup_(names_freep) struct names *n = NULL;
+	uint8_t stream[3 * (2 + DNS_LEN)], large[9000] = { 0x20, 0 };
+	size_t one = 2 + DNS_LEN;
+	struct packet_sample p;
+	struct names_stats s;
+
+	CHECK_INT(names_new(NULL, &n), 0);
+	dns_stream(stream);
+	/* A segment is missing; then one that begins with a message. */
+	p = segment(stream, 0, 20);
+	names_take_packet(n, &p);
+	names_take_packet(n, &p); /* sent again */
+	p = segment(stream, 30, 10);
+	names_take_packet(n, &p);
+	check_name(n, flow_to(9, curl, 102 * SECOND), "", false);
+	p = segment(stream, one, one);
+	names_take_packet(n, &p);
+	check_name(n, flow_to(10, curl, 102 * SECOND), "b.test", false);
+	/* Of one whose end was not copied there are the addresses before. */
+	memcpy(large, stream + 2 * one, one);
+	large[0] = 0x10;
+	p = segment(large, 0, one);
+	p.full_len = 5000;
+	large[2 + 2] |= 2; /* and it says so itself */
+	names_take_packet(n, &p);
+	check_name(n, flow_to(11, curl, 102 * SECOND), "c.test", false);
+	/* Nonsense. */
+	p = segment((const uint8_t *)"\0\5rubbish", 0, 7);
+	names_take_packet(n, &p);
+	names_get_stats(n, &s);
+	CHECK_INT(s.answers, 2);
+	CHECK_INT(s.parts, 3);
+	CHECK_INT(s.incomplete, 1);
+	CHECK_INT(s.malformed, 1);
+	/* One that goes on for longer than we keep. */
+	memcpy(large, stream, one);
+	large[0] = 0xff;
+	for (size_t at = 0; at < sizeof(large); at += 900) {
+		p = segment(large, at, 900);
+		names_take_packet(n, &p);
+	}
+	names_get_stats(n, &s);
+	CHECK_INT(s.answers, 3);
+	CHECK_INT(s.parts, 3 + 9);
+}
+
+/* ------------------------------------------------------------------ QUIC */
+
+static struct packet_sample datagram(uint16_t port, const uint8_t *text, size_t len,
+				     uint64_t boot_ns)
+{
+	struct packet_sample p = packet(port, 0, 0, boot_ns);
+
+	p.protocol = 17;
+	p.data = (struct slice){ (const char *)text, len };
+	p.full_len = (uint32_t)len;
+	return p;
+}
+
+TEST(quic_in_one_and_in_two_datagrams)
+{
+	_cleanup_(names_freep) struct names *n = NULL, *off = NULL;
+	uint8_t frames[4096], first[2048], second[2048];
+	struct packet_sample p;
+	struct flow f = flow_to(7, curl, 101 * SECOND + 1000);
+	struct names_stats s;
+	size_t len, end;
+
+	CHECK_INT(names_new(&(struct names_opts){ .quic = true }, &n), 0);
+	CHECK(!names_lacks_quic(n));
+	make("a.test", 200);
+	len = quic_crypto(bytes + 5, 0, n_bytes - 5, frames);
+	quic_seal(&(struct quic_wish){ .size = 1200 }, frames, len, first);
+	p = datagram(40000, first, 1200, 101 * SECOND);
+	names_take_packet(n, &p);
+	f.protocol = 17;
+	/* The flow began with this packet, by its own clock a moment later. */
+	CHECK_STR(hello_of(n, f), "a.test");
+	CHECK(names_find_hello(n, &f)->ja4[0] == 'q');
+	/* An acknowledgement of the server's is no part of anything. */
+	quic_seal(&(struct quic_wish){ .id = "servers_", .number = 1, .size = 1200 },
+		  (const uint8_t *)"\2\0\0\0\0", 5, second);
+	p = datagram(40000, second, 1200, 101 * SECOND + 5000);
+	names_take_packet(n, &p);
+	/* In two, the second one first; on the other end, too. */
+	make("long.test", 1500);
+	end = n_bytes - 5;
+	len = quic_crypto(bytes + 5, 1000, end - 1000, frames);
+	quic_seal(&(struct quic_wish){ .number = 1, .size = 1200 }, frames, len, second);
+	len = quic_crypto(bytes + 5, 0, 1000, frames);
+	quic_seal(&(struct quic_wish){ .size = 1200 }, frames, len, first);
+	p = datagram(443, second, 1200, 101 * SECOND);
+	p.remote_port = 40001;
+	p.outbound = false;
+	names_take_packet(n, &p);
+	p.data.p = (const char *)first;
+	names_take_packet(n, &p);
+	f.local_port = 443;
+	f.remote_port = 40001;
+	f.outbound = false;
+	CHECK_STR(hello_of(n, f), "long.test");
+	/* The same ports again, another name. */
+	make("next.test", 1500);
+	end = n_bytes - 5;
+	len = quic_crypto(bytes + 5, 0, 1000, frames);
+	quic_seal(&(struct quic_wish){ .keys_of = "another_", .size = 1200 }, frames, len, first);
+	p.data.p = (const char *)first;
+	p.boot_ns = 200 * SECOND;
+	names_take_packet(n, &p);
+	f.start_ns = f.last_ns = 200 * SECOND;
+	CHECK_STR(hello_of(n, f), "");
+	len = quic_crypto(bytes + 5, 1000, end - 1000, frames);
+	quic_seal(&(struct quic_wish){ .keys_of = "another_", .number = 1, .size = 1200 }, frames,
+		  len, second);
+	p.data.p = (const char *)second;
+	names_take_packet(n, &p);
+	CHECK_STR(hello_of(n, f), "next.test");
+	/* Nonsense takes no place. */
+	p = datagram(40002, bytes, 1200, 200 * SECOND);
+	names_get_stats(n, &s);
+	CHECK_INT(s.flows, 2);
+	names_take_packet(n, &p);
+	names_get_stats(n, &s);
+	CHECK_INT(s.flows, 2);
+	CHECK_INT(s.hellos, 3);
+	CHECK_INT(s.parts, 3);
+	CHECK_INT(s.malformed, 1);
+	CHECK_INT(s.incomplete, 0);
+	/* A ring of before, where it was wanted. */
+	CHECK_INT(names_new(NULL, &off), 0);
+	p = datagram(40000, second, 1200, 200 * SECOND);
+	names_take_packet(off, &p);
+	names_get_stats(off, &s);
+	CHECK_INT(s.malformed, 1);
 }

@@ -67,7 +67,10 @@ struct habits {
 	int poison_status;    /* or this */
 	uint32_t null_seq;    /* refused inside a 200 */
 	bool chunked, close_each, not_json, let_go;
+	bool to_eof;   /* no length, no close_notify: the answer ends where the connection does */
+	bool cut_json; /* in the midst of it */
 	uint32_t answer_slowly_ms;
+	bool parallel; /* several connections at a time, each served by a process of its own */
 };
 
 struct shared {
@@ -76,6 +79,7 @@ struct shared {
 	uint32_t highest_txnr;
 	uint32_t largest_body;
 	uint32_t events_of_request[64];
+	uint32_t in_work, most_in_work; /* requests that wait for their answer */
 	bool body_is_sound;
 	char head[2048]; /* of the last request */
 	char last[2048]; /* the last message */
@@ -344,14 +348,25 @@ static void answer_request(struct peer *p, uint32_t request, struct slice body)
 		n = (size_t)sprintf(ids, "<html>log in</html>");
 	if (status != 200)
 		n = (size_t)sprintf(ids, "{\"message\":\"no\"}");
-	if (h->answer_slowly_ms)
+	if (h->answer_slowly_ms) {
+		uint32_t now = __atomic_add_fetch(&shared->in_work, 1, __ATOMIC_SEQ_CST);
+
+		if (now > shared->most_in_work)
+			shared->most_in_work = now;
 		usleep(h->answer_slowly_ms * 1000);
+		__atomic_sub_fetch(&shared->in_work, 1, __ATOMIC_SEQ_CST);
+	}
 	if (h->chunked && status == 200) {
 		size_t half = n / 2;
 
 		peer_say(p, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%zx\r\n%.*s\r\n",
 			 half, (int)half, ids);
 		peer_say(p, "%zx;x=y\r\n%.*s\r\n0\r\n\r\n", n - half, (int)(n - half), ids + half);
+		return;
+	}
+	if (h->to_eof) {
+		peer_say(p, "HTTP/1.0 %d Text\r\n\r\n%.*s", status, (int)(h->cut_json ? n / 2 : n),
+			 ids);
 		return;
 	}
 	peer_say(p, "HTTP/1.1 %d Text\r\n%s%sContent-Length: %zu\r\n\r\n", status, extra,
@@ -382,8 +397,11 @@ static void serve_https(struct peer *p)
 		/* An idle connection is let go just as the next request comes. */
 		if (h->let_go && mine == 1 && shared->connections == 1)
 			return;
-		answer_request(p, shared->requests++, body_of(p, head, len));
+		answer_request(p, __atomic_fetch_add(&shared->requests, 1, __ATOMIC_SEQ_CST),
+			       body_of(p, head, len));
 		peer_consume(p, head + len);
+		if (h->to_eof)
+			return;
 		if (h->close_each) {
 			SSL_shutdown(p->ssl);
 			return;
@@ -428,6 +446,10 @@ static pid_t start_peer(void (*serve)(struct peer *p), const struct habits *habi
 		struct peer p = { .fd = accept(fd, NULL, NULL) };
 
 		shared->connections++;
+		if (habits->parallel && fork() > 0) {
+			close(p.fd);
+			continue;
+		}
 		setsockopt(p.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		p.ssl = SSL_new(ctx);
 		SSL_set_fd(p.ssl, p.fd);
@@ -439,6 +461,8 @@ static pid_t start_peer(void (*serve)(struct peer *p), const struct habits *habi
 		SSL_free(p.ssl);
 		close(p.fd);
 		free(p.in);
+		if (habits->parallel)
+			_exit(0);
 	}
 }
 
@@ -460,6 +484,7 @@ struct rig {
 	unsigned char verdict[MSGS_MAX + 1]; /* 1: acked, 2: rejected */
 	uint32_t n_acked, n_rejected, n_unknown;
 	bool ready, is_up, is_finishing, stop_when_ready, timed_out, dirty;
+	bool pass_settled; /* as a window does */
 	uint32_t downs, max_downs;
 	uint64_t retry_after_ms;
 	char why[256], rejected_why[256];
@@ -570,6 +595,10 @@ again:
 		return;
 	}
 	while (r->is_up && r->ready && r->next <= r->total) {
+		if (r->pass_settled && r->verdict[r->next]) {
+			r->next++; /* it is settled, behind one that is not */
+			continue;
+		}
 		r->make(r->next, &m);
 		r->next++;
 		err = r->out.ops->send(&r->out, &m);
@@ -1035,6 +1064,10 @@ TEST(https_statuses)
 		{ { .status = { 429 }, .extra = { "Retry-After: 99999999\r\n" } },
 		  3600000,
 		  "(429)" },
+		/* In milliseconds it would be more than 64 bits hold. */
+		{ { .status = { 429 }, .extra = { "Retry-After: 18446744073709552\r\n" } },
+		  3600000,
+		  "(429)" },
 		{ { .status = { 500 } }, 0, "it answers 500" },
 		{ { .status = { 403 } }, 0, "access refused (403)" },
 		{ { .status = { 404 } }, 0, "no intake there (404)" },
@@ -1095,6 +1128,20 @@ static void tune_rate(struct rig *r)
 	r->config.output_requests_per_second = 10;
 }
 
+/* TLS can not say whether such an answer is all of it, but its JSON can. */
+TEST(https_an_answer_that_the_end_of_tcp_ends)
+{
+	run(&output_https, serve_https, (struct habits){ .to_eof = true }, 1000, tune_five_downs);
+	check_all(&rig);
+	CHECK_INT(repeats(&rig), 0);
+	CHECK_INT(rig.downs, 1);
+
+	run(&output_https, serve_https, (struct habits){ .to_eof = true, .cut_json = true }, 1000,
+	    tune_five_downs);
+	CHECK_INT(rig.settled, 0);
+	CHECK(strstr(rig.why, "without a TLS close_notify"));
+}
+
 TEST(https_few_requests_a_second)
 {
 	uint64_t before = (uint64_t)time(NULL);
@@ -1117,6 +1164,88 @@ TEST(https_no_answer)
 	run(&output_https, serve_https, (struct habits){ .answer_slowly_ms = 3000 }, 10, tune_dead);
 	CHECK(strstr(rig.why, "no answer for"));
 	CHECK_INT(rig.settled, 0);
+}
+
+/* Some 30 requests, four of them in flight. */
+static void tune_lanes(struct rig *r)
+{
+	r->config.output_batch_bytes = 65536;
+	r->config.output_requests_in_flight = 4;
+	r->pass_settled = true;
+}
+
+TEST(https_several_in_flight)
+{
+	struct habits habits = { .parallel = true, .answer_slowly_ms = 100 };
+
+	run(&output_https, serve_https, habits, 15000, tune_lanes);
+	check_all(&rig);
+	CHECK_INT(repeats(&rig), 0);
+	CHECK_INT(rig.downs, 1);
+	CHECK_INT(shared->most_in_work, 4);
+	CHECK_INT(shared->connections, 4);
+	CHECK_INT(shared->goodbyes, 4);
+
+	/* Few events are one request. */
+	run(&output_https, serve_https, habits, 100, tune_lanes);
+	check_all(&rig);
+	CHECK_INT(shared->most_in_work, 1);
+	CHECK_INT(shared->connections, 1);
+}
+
+TEST(https_several_in_flight_and_one_fails)
+{
+	struct habits habits = { .parallel = true, .answer_slowly_ms = 100 };
+
+	/* The others have their answers first: nothing comes twice. */
+	habits.status[2] = 503;
+	habits.status[6] = 429;
+	run(&output_https, serve_https, habits, 15000, tune_lanes);
+	check_all(&rig);
+	CHECK_INT(repeats(&rig), 0);
+	/* Both may be out at the same time, and are one failure then. */
+	CHECK(rig.downs == 2 || rig.downs == 3);
+	/* Fewer at a time, as the peer was asked for more than it took. */
+	CHECK(rig.out.memory.lanes == 1 || rig.out.memory.lanes == 2);
+
+	/* One event is poison. */
+	habits = (struct habits){ .parallel = true, .answer_slowly_ms = 10, .poison = 7000 };
+	run(&output_https, serve_https, habits, 15000, tune_lanes);
+	CHECK_INT(rig.n_acked, 14999);
+	CHECK_INT(rig.verdict[7000], 2);
+	CHECK_INT(repeats(&rig), 0);
+	CHECK_INT(rig.downs, 1);
+
+	/* A connection is cut: what was on that one comes again, and no more. */
+	habits = (struct habits){ .parallel = true, .answer_slowly_ms = 50, .cut_after = 2 };
+	run(&output_https, serve_https, habits, 15000, tune_lanes);
+	check_all(&rig);
+	CHECK_INT(repeats(&rig), 0);
+
+	/* The key is refused. */
+	habits = (struct habits){ .parallel = true, .answer_slowly_ms = 10 };
+	habits.status[3] = 403;
+	run(&output_https, serve_https, habits, 15000, tune_lanes);
+	check_all(&rig);
+	CHECK_INT(repeats(&rig), 0);
+	CHECK_INT(rig.n_rejected, 0);
+}
+
+static void tune_one_connection(struct rig *r)
+{
+	tune_lanes(r);
+	r->config.output_connect_timeout_ms = 300;
+}
+
+/* It accepts a second connection, and does not look at it. */
+TEST(https_a_peer_of_one_connection)
+{
+	run(&output_https, serve_https, (struct habits){ .answer_slowly_ms = 50 }, 15000,
+	    tune_one_connection);
+	check_all(&rig);
+	CHECK_INT(repeats(&rig), 0);
+	CHECK_INT(rig.downs, 2);
+	CHECK_INT(rig.out.memory.lanes, 1);
 }
 
 /* ------------------------------------------------------------------ file and stdout */

@@ -46,6 +46,7 @@ static struct {
 	uint64_t fail_open, fail_connect, down, busy, send_error;
 	bool at_once;	     /* settles inside of send() */
 	bool mute;	     /* never settles by itself */
+	bool is_slow;	     /* but what was sent goes on arriving there */
 	bool receipt_at_end; /* settles when finish() asks, and then only */
 	bool refuse_everything, deaf_to_finish;
 	bool picky; /* wants but every third message */
@@ -228,6 +229,12 @@ static void peer_close(struct output *out)
 	peer.closes++;
 }
 
+/* It takes what was sent, slowly. */
+static uint64_t peer_progress(const struct output *out)
+{
+	return peer.is_slow ? loop_now_ms(out->loop) : 0;
+}
+
 static const struct output_ops peer_ops = {
 	.name = "peer",
 	.window_msgs = WINDOW,
@@ -237,6 +244,7 @@ static const struct output_ops peer_ops = {
 	.send = peer_send,
 	.flush = peer_flush,
 	.finish = peer_finish,
+	.progress = peer_progress,
 	.close = peer_close,
 };
 
@@ -922,6 +930,34 @@ TEST(a_silent_peer_is_left)
 	CHECK(strstr(bench.cursor->last_error, "acknowledged nothing") != NULL);
 	CHECK_INT(bench.cursor->failures, 1);
 	log_set_level(LOG_LEVEL_INFO);
+	bench_done();
+}
+
+static void stop_after_2_s(void)
+{
+	static uint64_t from_ms;
+	uint64_t now_ms = loop_now_ms(bench.loop);
+
+	if (!from_ms)
+		from_ms = now_ms;
+	if (peer.opens >= 2 || now_ms - from_ms >= 2000)
+		loop_stop(bench.loop, 0);
+	else
+		loop_timer_set(bench.loop, &bench.again, now_ms + 20);
+}
+
+/* What takes longer to send than a silence may last would be begun again for ever. */
+TEST(a_slow_line_is_no_silent_peer)
+{
+	bench_init();
+	bench.config.output_timeout_ms = 400;
+	peer.mute = peer.is_slow = true;
+	append(10);
+	bench.step = stop_after_2_s;
+	run(20000);
+	CHECK_INT(peer.opens, 1);
+	CHECK_INT(bench.cursor->failures, 0);
+	CHECK_INT(peer.n_flying, 10);
 	bench_done();
 }
 

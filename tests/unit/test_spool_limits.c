@@ -179,6 +179,54 @@ TEST(the_lowest_class_goes_first_and_alone)
 	spool_free(s);
 }
 
+/* What this process has read, by its system calls. */
+static uint64_t read_so_far(void)
+{
+	unsigned long long n = 0;
+	FILE *f = fopen("/proc/self/io", "re");
+
+	if (!f || fscanf(f, "rchar: %llu", &n) != 1)
+		n = 0;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* A spool that the last process left full is not read through for one look at the books. */
+TEST(the_books_of_a_large_spool_take_several_looks)
+{
+	struct spool_opts opts = options();
+	struct spool_ahead ahead;
+	const uint64_t total = 60000;
+	uint64_t before, most = 0;
+	struct spool_stats st;
+	struct spool *s;
+	int looks = 0;
+
+	dir_fresh();
+	opts.max_bytes = 1 << 30;
+	opts.segment_bytes = 4 << 20;
+	opts.sync = SPOOL_SYNC_NONE;
+	s = writer(&opts);
+	append_mixed(s, 1, total, 5, 2000);
+	spool_free(s);
+	s = writer(&opts);
+	spool_get_stats(s, &st);
+	CHECK(st.bytes > 100 << 20);
+	do {
+		before = read_so_far();
+		spool_get_ahead(s, 0, &ahead);
+		before = read_so_far() - before;
+		most = before > most ? before : most;
+		looks++;
+		CHECK_INT(ahead.waiting, total);
+		CHECK_INT(ahead.dropped, 0);
+	} while (before > 1 << 20 && looks < 100);
+	CHECK(most <= 40 << 20);
+	CHECK(looks > 3 && looks < 20);
+	spool_free(s);
+}
+
 TEST(flows_go_next_and_the_kernels_events_last)
 {
 	struct spool_opts opts = limited();

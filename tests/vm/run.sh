@@ -149,6 +149,52 @@ table() {
 	echo '#'
 }
 
+# Kernels by features: works; twin (by another program, nothing is lost); missing (some of it is).
+features() {
+	local row name patterns kernel all=
+
+	printf '#\n# %-24s' feature
+	printf '%-9s' "${kernels[@]}"
+	printf '\n'
+	while IFS='|' read -r name patterns; do
+		row=
+		all+="${all:+|}$patterns"
+		for kernel in "${kernels[@]}"; do
+			row+=$(printf '%-9s' "$(tr -d '\r' <"$vm/$kernel.log" 2>/dev/null |
+				awk -v which="^($patterns)\$" '$1 == "hook" && $2 ~ which { n++; state[$3]++ }
+					END {
+						word = state["twin"] ? "twin" : "works"
+						if (state["FAIL"] + state["warn"]) word = "missing"
+						print n ? word : "-"
+					}')")
+		done
+		printf '# %-24s%s\n' "$name" "$row"
+	done <<-END
+		TCP flows|tcp_(set_state|destroy|reader|sweep)
+		UDP and ICMP flows|packet_(egress|ingress|socket|sweep)|flood_sweep
+		flows that go on (top)|(tcp|packet)_show
+		to the next version|(tcp_take_over_all|packet_take_over)
+		names by DNS and TLS|names_.*
+		journal|journal_.*
+		processes by name|process_.*
+		events: exec|event_exec
+		events: exit|event_exit(_threads)?
+		events: modules|event_module_.*
+		events: OOM kills|event_oom
+		events: signals|event_signal
+		events: ptrace|event_ptrace
+		events: BPF|event_bpf
+		events: mounts|event_(mount|move_mount|umount)
+		events: namespaces|event_(unshare|setns|clone)
+		events: credentials|event_set(re|res)?[ug]id
+		events: listen|event_listen
+	END
+	for kernel in "${kernels[@]}"; do
+		tr -d '\r' <"$vm/$kernel.log" 2>/dev/null | sed -n 's/^hook \([a-z_]*\) .*/\1/p'
+	done | sort -u | grep -vxE "$all" | sed 's/^/# of no feature: /'
+	echo '#'
+}
+
 for kernel in "${kernels[@]}"; do
 	[[ $(arch_of "$kernel") != amd64 || -e $work/amd64.gz ]] || initrd amd64 "$busybox" "$top/build/static"
 done
@@ -165,5 +211,6 @@ for kernel in "${kernels[@]}"; do
 done
 table
 echo "1..$n"
+features
 echo "$passed passed, $failed failed"
 [[ $failed == 0 && $passed -gt 0 ]]
