@@ -278,8 +278,7 @@ uint32_t layout_id(const struct kernel_opts *o)
 			     round_up_pow2(o->events_ring_bytes),
 			     round_up_pow2(o->names_ring_bytes),
 			     (uint64_t)o->names_dns | (uint64_t)o->names_tls << 1 |
-				     (uint64_t)o->names_quic << 2 |
-				     (uint64_t)o->environment << 3,
+				     (uint64_t)o->names_quic << 2 | (uint64_t)o->environment << 3,
 			     o->flows_max,
 			     0,
 			     0 };
