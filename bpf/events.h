@@ -82,8 +82,8 @@ enum counter {
 	COUNT_TRUNCATED,	 /* submitted, but not with all of its bytes */
 	COUNT_REPORTS,		 /* samples of flows that go on */
 	COUNT_REPORTS_RING_FULL, /* put off: such a report had no room, the next one has it all */
-	COUNT_ADOPTED,	      /* begun before we were there: found at our start, or at their end */
-	COUNT_MISSED,	      /* lost: the kernel did not show us how the flow ended */
+	COUNT_ADOPTED, /* begun before we were there: found at our start, or seen at their end */
+	COUNT_MISSED,  /* lost: the kernel did not show us how the flow ended */
 	COUNT_SUMMED_PACKETS, /* of flows that found no room, and are in samples of floods: */
 	COUNT_SUMMED_BYTES,
 	COUNTERS,

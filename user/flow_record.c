@@ -406,8 +406,8 @@ static void put_own(struct json_writer *w, const struct flow *f, const struct fl
 
 	bool no_socket = has_no_socket(f), before_nat = d->nat && d->nat->before;
 
-	if (one_report && !has_tcp && !other_opener && !uncertain && !f->reset && !no_socket &&
-	    !before_nat)
+	if (one_report && !has_tcp && !other_opener && !uncertain && !no_socket && !before_nat &&
+	    !f->reset)
 		return;
 	json_object(w, "sekoia_ebpf");
 	if (!one_report)

@@ -110,10 +110,6 @@ struct dst_entry {
 	struct net_device *dev;
 };
 
-typedef struct {
-	int owned; /* by a process; 0: at most by a softirq */
-} socket_lock_t;
-
 struct cgroup;
 
 struct sock_cgroup_data {
@@ -124,6 +120,10 @@ struct sock_cgroup_data {
 struct sock_cgroup_data___before {
 	u64 val;
 };
+
+typedef struct {
+	int owned; /* by a process; 0: at most by a softirq */
+} socket_lock_t;
 
 struct sock {
 	struct sock_common __sk_common;
