@@ -53,19 +53,18 @@
 #include "user/util/notify.h"
 #include "user/util/privs.h"
 
-#define DRAIN_MS	    100		/* how long an event waits at the most */
-#define TICK_MS		    1000	/* clocks, users, spool, sweeps */
-#define SWEEPS_LEFT_OUT_MAX 4		/* in a row, where no flow goes on */
-#define COMMIT_BYTES	    (512 << 10) /* a batch is committed when it has this much, */
-#define COMMIT_PART	    8	  /* or this part of a small spool: a batch is half of it at most */
-#define DRAIN_SAMPLES	    20000 /* per turn of the loop, so that signals get their turn */
-#define QUIET_MS	    5
-#define QUIET_TURNS	    100 /* on stopping */
-#define STUCK_LOG_MS	    60000
-#define RELOAD_MS	    1000 /* for the goodbyes of a shipper that is replaced */
-#define HAND_OVER_MS	    500
-#define STOP_SPARE_MS	    15000 /* what a stop takes beside its waiting, on a slow host */
-#define RATE_SECONDS	    60
+#define DRAIN_MS      100	  /* how long an event waits at the most */
+#define TICK_MS	      1000	  /* clocks, users, spool, sweeps */
+#define COMMIT_BYTES  (512 << 10) /* a batch is committed when it has this much, */
+#define COMMIT_PART   8		  /* or this part of a small spool: a batch is half of it at most */
+#define DRAIN_SAMPLES 20000	  /* per turn of the loop, so that signals get their turn */
+#define QUIET_MS      5
+#define QUIET_TURNS   100 /* on stopping */
+#define STUCK_LOG_MS  60000
+#define RELOAD_MS     1000 /* for the goodbyes of a shipper that is replaced */
+#define HAND_OVER_MS  500
+#define STOP_SPARE_MS 15000 /* what a stop takes beside its waiting, on a slow host */
+#define RATE_SECONDS  60
 
 struct watched {
 	struct source *source;
@@ -102,7 +101,6 @@ struct collector {
 	uint64_t ticks;
 	pid_t shipper_pid; /* as sink.own knows it */
 	struct loop_timer drain_timer, tick_timer, watchdog_timer;
-	unsigned sweeps_left_out;
 	uint64_t next_sweep_ms, sweep_every_ms;
 	uint64_t commit_bytes;
 	uint64_t stuck_since_ms; /* 0: commits go through */
@@ -425,23 +423,6 @@ static void refresh_rules(struct collector *c)
 	c->rules = TAKE_PTR(now);
 }
 
-/*
- * A walk looks into each place of the tables: half of what a host with nothing to do costs. Where
- * no flow goes on it is left out, but now and then, for nothing hangs on a number alone.
- */
-static void sweep(struct collector *c)
-{
-	struct kernel_counters now;
-
-	if (c->sweeps_left_out < SWEEPS_LEFT_OUT_MAX &&
-	    kernel_get_counters(c->kernel, KERNEL_FLOWS, &now) == 0 && !now.live) {
-		c->sweeps_left_out++;
-		return;
-	}
-	c->sweeps_left_out = 0;
-	kernel_sweep(c->kernel, false);
-}
-
 static void on_tick(void *arg, uint64_t now_ms)
 {
 	struct collector *c = arg;
@@ -461,7 +442,7 @@ static void on_tick(void *arg, uint64_t now_ms)
 		source_self_look(c->self, &c->sink);
 	if (c->kernel && now_ms >= c->next_sweep_ms) {
 		c->next_sweep_ms = now_ms + c->sweep_every_ms;
-		sweep(c);
+		kernel_sweep(c->kernel, false);
 	}
 }
 
@@ -654,8 +635,8 @@ static void on_signal(void *arg, int signo)
 		leave_to_the_next(c, ", which goes on collecting");
 	} else {
 		if (c->kernel) {
-			/* Flows that begin and end between the two sweeps are in the second one. */
-			kernel_sweep(c->kernel, true);
+			/* Packets that pass between the two sweeps are in the second one. */
+			kernel_end_flows(c->kernel);
 			kernel_detach(c->kernel);
 			drain_until_quiet(c, now_ms);
 			sweep_until_empty(c, now_ms);
@@ -829,7 +810,9 @@ static int open_kernel(struct collector *c)
 				"not read: %llu samples and live flows in it are lost; next time, "
 				"stop the old version (SIGTERM) before the new one starts",
 				(unsigned long long)kernel_lost(c->kernel, (enum kernel_source)i));
-	kernel_find_readers(c->kernel);
+	if (!kernel_find_readers(c->kernel) && kernel_has(c->kernel, KERNEL_JOURNAL))
+		log_info("journal: no log daemon runs (journald, rsyslogd, syslog-ng, syslogd): "
+			 "nobody reads /dev/log, so that no line is captured until one is started");
 	set_sweeps(c);
 	return 0;
 }

@@ -100,6 +100,12 @@ DEFINE_CLEANUP(struct kernel *, kernel_free);
 /* Detaches and unpins all that is below dir, whoever made it. Returns how many folders went. */
 int kernel_cleanup(const char *dir);
 
+/*
+ * Reports all flows, as they are now, for the last time. TCP flows that begin later are not
+ * seen, and one that ends later is not taken for one from before our time.
+ */
+void kernel_end_flows(struct kernel *k);
+
 /* Ends the capture: nothing is seen from here on; rings and tables stay readable. */
 void kernel_detach(struct kernel *k);
 
@@ -157,8 +163,11 @@ int kernel_set_rules(struct kernel *k, const struct flow_rules *rules);
 /* Walks the tables of flows: puts due reports into the ring; with flush, all. */
 int kernel_sweep(struct kernel *k, bool flush);
 
-/* Which log daemons to listen to: from /proc now, and by themselves from here on. */
-void kernel_find_readers(struct kernel *k);
+/*
+ * Which log daemons to listen to: from /proc now, and by themselves from here on. Returns
+ * how many there are now.
+ */
+uint64_t kernel_find_readers(struct kernel *k);
 
 int kernel_get_counters(const struct kernel *k, enum kernel_source source,
 			struct kernel_counters *ret);

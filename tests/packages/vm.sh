@@ -52,7 +52,7 @@ ln -sf /lib/systemd/systemd "$root/init"
 rm -rf "$root"
 
 log=$vm/packages-$kernel.log
-timeout -k 5 "${VM_SECONDS:-420}" qemu-system-x86_64 -accel tcg,thread=single -cpu max,cx16=off -smp 2 -m 1536 \
+timeout -k 5 "${VM_SECONDS:-1200}" qemu-system-x86_64 -accel tcg,thread=single -cpu max,cx16=off -smp 2 -m 1536 \
 	-nic none -nographic -no-reboot -kernel "$vmlinuz" -initrd "$work/initrd" \
 	-append "console=ttyS0 panic=-1 quiet no_timer_check systemd.show_status=no systemd.log_color=no" \
 	</dev/null >"$log" 2>&1 || echo "# qemu ended with status $?"

@@ -46,7 +46,7 @@ for kernel; do
 	for lockdown in none integrity confidentiality; do
 		console=$vm/console.hosts.$kernel.$lockdown
 		word=lockdown=$lockdown
-		timeout -k 5 "${VM_SECONDS:-400}" qemu-system-x86_64 -accel tcg,thread=single -cpu max,cx16=off \
+		timeout -k 5 "${VM_SECONDS:-900}" qemu-system-x86_64 -accel tcg,thread=single -cpu max,cx16=off \
 			-smp 2 -m 1024 -nic none -nographic -no-reboot -kernel "$vmlinuz" -initrd "$work/initrd.gz" \
 			-append "console=ttyS0 panic=-1 quiet no_timer_check ${word/lockdown=none/}" \
 			</dev/null 2>&1 | tr -d '\r' >"$console"
