@@ -129,6 +129,20 @@ static __always_inline void task_current(struct event_task *t)
 	BPF_CORE_READ_INTO(&t->comm, leader, comm);
 }
 
+/* Of any task. */
+static __always_inline void task_read(struct event_task *t, struct task_struct *task)
+{
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+
+	t->start_ns = BPF_CORE_READ(leader, start_boottime);
+	t->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	t->tgid = BPF_CORE_READ(task, tgid);
+	t->uid = BPF_CORE_READ(task, cred, uid.val);
+	t->gid = BPF_CORE_READ(task, cred, gid.val);
+	t->ppid = BPF_CORE_READ(task, real_parent, tgid);
+	BPF_CORE_READ_INTO(&t->comm, leader, comm);
+}
+
 /* The same where typed pointers are not to be had: in cgroup programs. */
 static __always_inline void task_current_untyped(struct event_task *t)
 {

@@ -82,9 +82,9 @@ enum counter {
 	COUNT_TRUNCATED,	 /* submitted, but not with all of its bytes */
 	COUNT_REPORTS,		 /* samples of flows that go on */
 	COUNT_REPORTS_RING_FULL, /* put off: such a report had no room, the next one has it all */
-	COUNT_ADOPTED,		 /* seen at their end only: begun before we were there */
-	COUNT_MISSED,		 /* lost: the kernel did not show us how the flow ended */
-	COUNT_SUMMED_PACKETS,	 /* of flows that found no room, and are in samples of floods: */
+	COUNT_ADOPTED, /* begun before we were there: found at our start, or seen at their end */
+	COUNT_MISSED,  /* lost: the kernel did not show us how the flow ended */
+	COUNT_SUMMED_PACKETS, /* of flows that found no room, and are in samples of floods: */
 	COUNT_SUMMED_BYTES,
 	COUNTERS,
 };
@@ -115,14 +115,15 @@ enum flow_end {
 enum flow_flag {
 	FLOW_NO_DIRECTION = 1 << 0,  /* who began is not known */
 	FLOW_USER_IS_GUESS = 1 << 1, /* user is the one who listened, not seen to use it */
-	FLOW_OUT_UNCERTAIN =
-		1 << 2,	     /* data was in flight at a reset: out is what was acknowledged */
-	FLOW_FIRST = 1 << 3, /* the first report of this flow */
-	FLOW_LAST = 1 << 4,  /* the last one */
-	FLOW_RESET = 1 << 5, /* ended by a RST, ours or the peer's */
+	FLOW_OUT_UNCERTAIN = 1 << 2, /* data was in flight at the end: see unacknowledged */
+	FLOW_FIRST = 1 << 3,	     /* the first report of this flow */
+	FLOW_LAST = 1 << 4,	     /* the last one */
+	FLOW_RESET = 1 << 5,	     /* ended by a RST, ours or the peer's */
 	FLOW_LOOPBACK = 1 << 6,
-	FLOW_ESTABLISHED = 1 << 7, /* the handshake was completed */
-	FLOW_NO_START = 1 << 8,	   /* begun before we were there: start_ns is when we came */
+	FLOW_ESTABLISHED = 1 << 7,    /* the handshake was completed */
+	FLOW_NO_START = 1 << 8,	      /* begun before we were there: start_ns is when we came */
+	FLOW_IN_UNCERTAIN = 1 << 9,   /* an earlier report counted more than arrived */
+	FLOW_RESET_BY_PEER = 1 << 10, /* with FLOW_RESET: the RST was received */
 };
 
 /*
@@ -156,11 +157,12 @@ struct event_flow {
 	__u32 netns;	      /* inode number of the network namespace */
 	__u32 retransmits;    /* segments, in this report */
 	__u32 srtt_us;
-	__u32 report; /* number of this report, from 0 */
+	__u32 report;	      /* number of this report, from 0 */
+	__u64 unacknowledged; /* TCP: of out_total; nobody knows whether it arrived */
 	EVENTS_EXTRA
 };
 #define EVENT_FLOW_MIN (16 + 80 + 96 + 32 + 8 + 4 + 28) /* of the first version */
-_Static_assert(sizeof(struct event_flow) == EVENT_FLOW_MIN + EVENTS_EXTRA_BYTES, "wire");
+_Static_assert(sizeof(struct event_flow) == EVENT_FLOW_MIN + 8 + EVENTS_EXTRA_BYTES, "wire");
 
 /* Where packets came from. Never changes: it is the key of a table. */
 struct flood_key {
@@ -179,7 +181,7 @@ struct event_flood {
 	struct event_header h;
 	__u64 start_ns, last_ns; /* CLOCK_BOOTTIME */
 	__u64 packets, bytes;	 /* of IP, headers included */
-	__u64 flows;		 /* at the most: one that is refused again much later counts again */
+	__u64 flows; /* at the most: one that is refused again much later counts again */
 	struct flood_key source;
 	__u32 pad;
 	EVENTS_EXTRA
@@ -249,6 +251,12 @@ struct filter_owner {
 	__u64 value[2]; /* uid, cgroup id, or the bytes of comm */
 };
 
+enum flow_phase {
+	FLOWS_CAPTURED,
+	FLOWS_ADOPTED, /* a walk looks for TCP flows that were there before us */
+	FLOWS_ENDING,  /* the end of TCP flows alone: what begins now is not ours any more */
+};
+
 /* What the user space sets in the .bss of the flow objects, at any time. */
 struct flow_tunables {
 	struct capture_tunables capture;
@@ -260,7 +268,7 @@ struct flow_tunables {
 	__u32 direction;    /* enum flow_direction: the wanted one of FILTER_DIRECTION */
 	__u64 protocols[4]; /* a bitmap of those that are wanted */
 	__u32 sample_rate;  /* one flow in so many; 0 and 1: all */
-	__u32 pad;
+	__u32 phase;	    /* enum flow_phase */
 	__u64 loss_epoch;
 	__u32 nat; /* this host translates addresses: see packet_unmask() */
 	__u32 pad2;

@@ -10,7 +10,10 @@
  * context and the close, which may interrupt it or run on another CPU. Nobody
  * waits: the close leaves its numbers in the flow and goes away if the sweep is
  * busy with it; the sweep looks again when it is done. Whoever deletes the
- * entry reports the end, so that it is reported once.
+ * entry reports the end, so that it is reported once. An entry that is deleted may
+ * be another flow's at once: the sweep's mark is part of the flow's id.
+ *
+ * docs/FLOWS.md says what is exact at which ending.
  */
 #pragma once
 
@@ -30,7 +33,7 @@ struct tcp_flow {
 	struct event_task task;
 	struct tcp_numbers reported; /* what earlier reports counted; at_ns: when */
 	struct tcp_numbers final;    /* left by the close; valid when closing is set */
-	u32 sweeping;		     /* a sweep is busy with this flow */
+	u32 sweeping;		     /* tcp_sweep_mark(): a sweep is busy with that flow */
 	u32 closing;
 	u32 barriers; /* only its being written counts */
 	u32 report;
@@ -39,8 +42,13 @@ struct tcp_flow {
 	u8 direction;
 	u8 tcp_flags;
 	u8 tcp_state;
-	u8 ended; /* reported, but the table would not let go of it */
-	u8 pad[4];
+	u8 ended; /* reported, but the table would not let go of it, or an adopted one was not in it
+		   */
+	u8 used;  /* the user was seen to read */
+	u8 crossed; /* SYNs crossed: it goes through SYN_RECV, but it is no accepted one */
+	u8 pad[2];
+	struct event_task user; /* of one that we connected, if it is not task; tgid 0: it is */
+	u64 unacknowledged;	/* of final.out_bytes */
 	EVENTS_EXTRA
 };
 
@@ -52,6 +60,14 @@ struct tcp_names {
 	u32 ifindex;
 	u8 ip_version;
 };
+
+/* Which of tcp_scratch. A socket's owner is in process context, all others are in softirq. */
+enum { SCRATCH_PROCESS, SCRATCH_SOFTIRQ, SCRATCH_WALK, SCRATCHES };
+
+static __always_inline u32 tcp_context(struct sock *sk)
+{
+	return sk->sk_lock.owned ? SCRATCH_PROCESS : SCRATCH_SOFTIRQ;
+}
 
 /*
  * Sizes, not types: a map with BTF can not take the place of tcp_before's template,
@@ -81,7 +97,10 @@ struct {
 		});
 } tcp_before SEC(".maps");
 
-/* Who called listen() on a port: the first guess at who owns what is accepted there. */
+/*
+ * Who called listen() on a port: the first guess at who owns what is accepted there.
+ * tgid 0: several did, each for itself (SO_REUSEPORT).
+ */
 struct listen_key {
 	u32 netns;
 	u16 port;
@@ -98,10 +117,16 @@ struct {
 /* A new flow is put together here: it is too large for the stack. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 2); /* process context and softirq do not share one */
+	__uint(max_entries, SCRATCHES);
 	__type(key, u32);
 	__type(value, struct tcp_flow);
 } tcp_scratch SEC(".maps");
+
+/* Never 0. */
+static __always_inline u32 tcp_sweep_mark(u64 id)
+{
+	return (u32)id | 1;
+}
 
 /* xadd is a full barrier on x86 and all that 5.10's instruction set has. */
 #define barrier_full(f) __sync_fetch_and_add(&(f)->barriers, 1)
@@ -160,6 +185,8 @@ static __always_inline void tcp_probe_names(struct tcp_names *n, u64 address)
 	}
 	tcp_names_finish(n, six);
 	n->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	if (!n->local_port)
+		n->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 	n->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	n->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	n->ifindex = BPF_CORE_READ(sk, sk_dst_cache, dev, ifindex);
@@ -182,21 +209,99 @@ static __always_inline void tcp_read_numbers(struct tcp_numbers *n, struct sock 
 	n->at_ns = now;
 }
 
-/* The same from a bare address: the sweep has no typed pointer. */
+/*
+ * The same from a bare address, while the socket goes on: never more than is true.
+ * A retransmission is counted as one before it is counted as sent; a FIN is counted
+ * before SOCK_DONE says that it was one, and nothing comes after it.
+ */
 static __always_inline void tcp_probe_numbers(struct tcp_numbers *n, u64 address, u64 now,
 					      u8 direction)
 {
 	struct tcp_sock *tp = (struct tcp_sock *)address;
 	struct sock *sk = (struct sock *)address;
-	u64 flags = BPF_CORE_READ(sk, __sk_common.skc_flags);
+	u64 sent, retransmitted;
 
-	n->in_bytes = BPF_CORE_READ(tp, bytes_received) - ((flags >> SOCK_FLAG_DONE) & 1);
-	n->out_bytes = BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
+	n->in_bytes = BPF_CORE_READ(tp, bytes_received);
+	sent = BPF_CORE_READ(tp, bytes_sent);
+	barrier();
+	retransmitted = BPF_CORE_READ(tp, bytes_retrans);
+	n->out_bytes = sent - retransmitted;
 	n->out_packets = BPF_CORE_READ(tp, segs_out) + (direction == FLOW_IN);
 	n->in_packets = BPF_CORE_READ(tp, segs_in);
 	n->retransmits = BPF_CORE_READ(tp, total_retrans);
 	n->srtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
 	n->at_ns = now;
+	barrier();
+	if (BPF_CORE_READ(sk, __sk_common.skc_flags) >> SOCK_FLAG_DONE & 1)
+		n->in_bytes = BPF_CORE_READ(tp, bytes_received) - 1;
+}
+
+/* Counters only grow; what was read while they did may be behind what was read before. */
+static __always_inline u64 since(u64 now, u64 before)
+{
+	return now > before ? now - before : 0;
+}
+
+static __always_inline u32 since32(u32 now, u32 before)
+{
+	return (s32)(now - before) > 0 ? now - before : 0;
+}
+
+static __always_inline void tcp_numbers_not_before(struct tcp_numbers *n,
+						   const struct tcp_numbers *before)
+{
+	if (n->out_bytes < before->out_bytes)
+		n->out_bytes = before->out_bytes;
+	if (n->in_bytes < before->in_bytes)
+		n->in_bytes = before->in_bytes;
+	n->out_packets = before->out_packets + since32(n->out_packets, before->out_packets);
+	n->in_packets = before->in_packets + since32(n->in_packets, before->in_packets);
+	n->retransmits = before->retransmits + since32(n->retransmits, before->retransmits);
+}
+
+/*
+ * Who connected, from the socket's own counters: one that did has had its SYN
+ * acknowledged, so that it has a byte more of sequence numbers than of payload. That
+ * of a FIN is known from the state.
+ */
+static __always_inline u8 tcp_direction(u64 acked, u32 in_flight, u64 payload, int state,
+					bool all_sent, u32 *flags)
+{
+	bool fin = all_sent && (state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 ||
+				state == TCP_CLOSING || state == TCP_LAST_ACK);
+	u64 syn = acked + in_flight - payload - fin;
+
+	if (syn > 1 && state != TCP_SYN_SENT)
+		*flags |= FLOW_NO_DIRECTION;
+	return syn || state == TCP_SYN_SENT ? FLOW_OUT : FLOW_IN;
+}
+
+static __always_inline bool task_is_kworker(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, flags) & PF_WQ_WORKER;
+}
+
+/* The one that runs now uses this socket. Nothing beyond a look, most of the time. */
+static __always_inline void tcp_note_user(struct tcp_flow *f)
+{
+	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+
+	if (f->task.tgid == tgid)
+		f->user.tgid = 0;
+	else if (f->direction == FLOW_IN || f->flags & FLOW_NO_START)
+		task_current(&f->task);
+	else
+		task_current(&f->user);
+}
+
+/* It closes the socket, or its half of it: for one that nobody has read from. */
+static __always_inline void tcp_note_closer(struct tcp_flow *f)
+{
+	if (f->used || (f->flags & FLOW_NO_START && f->task.tgid) || task_is_kworker())
+		return;
+	tcp_note_user(f);
 }
 
 static __always_inline void tcp_event_fill(struct event_flow *e, const struct tcp_flow *f,
@@ -213,14 +318,18 @@ static __always_inline void tcp_event_fill(struct event_flow *e, const struct tc
 	e->start_ns = f->start_ns;
 	e->from_ns = f->report ? f->reported.at_ns : f->start_ns;
 	e->last_ns = now->at_ns;
-	e->out_bytes = now->out_bytes - f->reported.out_bytes;
-	e->in_bytes = now->in_bytes - f->reported.in_bytes;
-	e->out_packets = (u32)(now->out_packets - f->reported.out_packets);
-	e->in_packets = (u32)(now->in_packets - f->reported.in_packets);
+	e->out_bytes = since(now->out_bytes, f->reported.out_bytes);
+	e->in_bytes = since(now->in_bytes, f->reported.in_bytes);
+	e->out_packets = since32(now->out_packets, f->reported.out_packets);
+	e->in_packets = since32(now->in_packets, f->reported.in_packets);
 	e->out_total = now->out_bytes;
 	e->in_total = now->in_bytes;
 	e->flags = f->flags | (f->report ? 0 : FLOW_FIRST) |
 		   (end_reason == FLOW_END_ACTIVE ? 0 : FLOW_LAST);
+	if (now->in_bytes < f->reported.in_bytes)
+		e->flags |= FLOW_IN_UNCERTAIN;
+	if (f->flags & FLOW_NO_START && !f->used)
+		e->flags |= FLOW_USER_IS_GUESS;
 	e->user = f->task;
 	if (f->direction == FLOW_IN) {
 		struct listen_key lk = { .netns = names->netns, .port = names->local_port };
@@ -232,8 +341,12 @@ static __always_inline void tcp_event_fill(struct event_flow *e, const struct tc
 			__builtin_memset(&e->opener, 0, sizeof(e->opener));
 		if (!f->task.tgid)
 			e->flags |= FLOW_USER_IS_GUESS;
+	} else if (f->flags & FLOW_NO_START) {
+		__builtin_memset(&e->opener, 0, sizeof(e->opener));
 	} else {
 		e->opener = f->task;
+		if (f->user.tgid)
+			e->user = f->user;
 	}
 	__builtin_memcpy(e->local, names->local, sizeof(e->local));
 	__builtin_memcpy(e->remote, names->remote, sizeof(e->remote));
@@ -249,9 +362,10 @@ static __always_inline void tcp_event_fill(struct event_flow *e, const struct tc
 	e->error = f->error;
 	e->ifindex = names->ifindex;
 	e->netns = names->netns;
-	e->retransmits = now->retransmits - f->reported.retransmits;
+	e->retransmits = since32(now->retransmits, f->reported.retransmits);
 	e->srtt_us = now->srtt_us;
 	e->report = f->report;
+	e->unacknowledged = end_reason == FLOW_END_DETECTED ? f->unacknowledged : 0;
 }
 
 /*
@@ -396,15 +510,18 @@ static __always_inline bool tcp_is_wanted(struct sock *sk, u8 direction, u32 *fl
 			     n.remote_port);
 }
 
-/* A flow that leaves TCP_CLOSE or SYN_RECV. at is 1 in softirq. */
-static __always_inline void tcp_flow_begin(struct sock *sk, u32 at, u8 direction)
+/* A flow that leaves TCP_CLOSE or SYN_RECV. */
+static __always_inline void tcp_flow_begin(struct sock *sk, u8 direction)
 {
 	u64 key = (u64)sk;
+	u32 at = tcp_context(sk);
 	struct tcp_flow *f;
 	u32 flags = 0;
 	u64 now;
 	int err;
 
+	if (tunables.phase == FLOWS_ENDING)
+		return;
 	count(COUNT_SEEN);
 	now = bpf_ktime_get_boot_ns();
 	if (!tcp_is_wanted(sk, direction, &flags) || !filter_samples(now)) {
@@ -421,7 +538,9 @@ static __always_inline void tcp_flow_begin(struct sock *sk, u32 at, u8 direction
 	f->tcp_flags = 0x02; /* SYN */
 	f->sweeping = f->closing = f->report = f->error = 0;
 	f->tcp_state = 0;
-	f->ended = 0;
+	f->ended = f->used = f->crossed = 0;
+	f->user.tgid = 0;
+	f->unacknowledged = 0;
 	__builtin_memset(&f->reported, 0, sizeof(f->reported));
 	f->reported.at_ns = f->start_ns;
 	if (direction == FLOW_OUT)
@@ -430,8 +549,15 @@ static __always_inline void tcp_flow_begin(struct sock *sk, u32 at, u8 direction
 		__builtin_memset(&f->task, 0, sizeof(f->task));
 	err = bpf_map_update_elem(&tcp_flows, &key, f, BPF_NOEXIST);
 	if (err == -EEXIST) {
+		struct tcp_flow *old = bpf_map_lookup_elem(&tcp_flows, &key);
+
+		if (old && old->crossed && direction == FLOW_IN) {
+			count_back(COUNT_SEEN);
+			return;
+		}
 		/* The socket that was here went away while no program of ours ran. */
-		lost(COUNT_MISSED);
+		if (!old || !old->ended)
+			lost(COUNT_MISSED);
 		err = bpf_map_update_elem(&tcp_flows, &key, f, BPF_ANY);
 	}
 	if (err)
@@ -442,47 +568,57 @@ static __always_inline void tcp_flow_begin(struct sock *sk, u32 at, u8 direction
 static __always_inline void tcp_read_end(struct tcp_flow *f, struct sock *sk, struct tcp_sock *tp,
 					 int oldstate)
 {
+	bool fin_received = sk->__sk_common.skc_flags >> SOCK_FLAG_DONE & 1;
+	bool dead = sk->__sk_common.skc_flags >> SOCK_FLAG_DEAD & 1;
+	u64 acked = tp->bytes_acked;
+
 	f->tcp_state = oldstate;
 	f->error = sk->sk_err;
-	if (oldstate != TCP_SYN_SENT) {
-		f->flags |= FLOW_ESTABLISHED;
-		f->tcp_flags |= 0x10; /* ACK */
-	}
-	switch (oldstate) {
-	case TCP_SYN_SENT:
-		if (f->error == 111) {
+	/* What was on the way when the flow was cut: perhaps it arrived, perhaps it did not. */
+	if (f->direction == FLOW_OUT && acked)
+		acked--;
+	f->unacknowledged = since(f->final.out_bytes, acked);
+	if (f->unacknowledged)
+		f->flags |= FLOW_OUT_UNCERTAIN;
+	if (oldstate == TCP_SYN_SENT) {
+		if (f->error == ECONNREFUSED) {
 			f->tcp_flags |= 0x14; /* RST, ACK */
-			f->flags |= FLOW_RESET;
+			f->flags |= FLOW_RESET | FLOW_RESET_BY_PEER;
 		}
 		return;
-	case TCP_ESTABLISHED:
-	case TCP_CLOSE_WAIT:
-	case TCP_SYN_RECV:
-		/* Straight from an open state: an abort, ours or the peer's. */
+	}
+	f->flags |= FLOW_ESTABLISHED;
+	f->tcp_flags |= 0x10; /* ACK */
+	if (fin_received || oldstate == TCP_FIN_WAIT1 || oldstate == TCP_FIN_WAIT2 ||
+	    oldstate == TCP_CLOSING || oldstate == TCP_LAST_ACK)
+		f->tcp_flags |= 0x01; /* FIN */
+	switch (f->error) {
+	case ECONNRESET:
+	case EPIPE:
+		f->flags |= FLOW_RESET | FLOW_RESET_BY_PEER;
+		break;
+	case ECONNABORTED:
 		f->flags |= FLOW_RESET;
-		f->tcp_flags |= 0x14;
+		break;
+	case 0:
+		/*
+		 * No error, and no way to TCP_CLOSE that two FINs take: our own reset, which
+		 * is sent after this. An orphan in FIN_WAIT2 is left to a timer.
+		 */
+		if (oldstate == TCP_ESTABLISHED || oldstate == TCP_CLOSE_WAIT ||
+		    oldstate == TCP_SYN_RECV || oldstate == TCP_FIN_WAIT1 ||
+		    (oldstate == TCP_FIN_WAIT2 && !fin_received && !dead))
+			f->flags |= FLOW_RESET;
 		break;
 	default:
-		f->tcp_flags |= 0x01; /* FIN */
-		if (f->error == 104 || f->error == 32) {
-			f->flags |= FLOW_RESET;
-			f->tcp_flags |= 0x04;
-		}
-		break;
+		break; /* timed out, unreachable: nobody reset it */
 	}
-	if (oldstate == TCP_CLOSE_WAIT || oldstate == TCP_LAST_ACK)
-		f->tcp_flags |= 0x01;
-	/* What was in flight when the flow was cut: only what was acknowledged is certain. */
-	if (((f->flags & FLOW_RESET) || f->error) && tp->snd_nxt != tp->snd_una) {
-		u64 acked = tp->bytes_acked;
-
-		if (f->direction == FLOW_OUT && acked)
-			acked--;
-		if (acked < f->final.out_bytes) {
-			f->final.out_bytes = acked;
-			f->flags |= FLOW_OUT_UNCERTAIN;
-		}
-	}
+	if (f->flags & FLOW_RESET)
+		f->tcp_flags |= 0x04;
+	/* It has closed what nobody had read from: in its own context, as nothing else comes here.
+	 */
+	if (!f->error && f->flags & FLOW_RESET && !dead && sk->sk_lock.owned)
+		tcp_note_closer(f);
 }
 
 /* The socket is about to be gone. oldstate is the state that it leaves, 0 if not known. */
@@ -495,38 +631,62 @@ static __always_inline void tcp_flow_end(struct sock *sk, struct tcp_flow *f, in
 	if (!tp)
 		return;
 	tcp_read_numbers(&f->final, sk, tp, bpf_ktime_get_boot_ns(), f->direction);
+	if (oldstate == TCP_SYN_SENT && !f->final.out_packets) {
+		/* connect() failed before anything was sent: no address was free, say. No flow. */
+		if (tcp_take(key, f))
+			count_back(COUNT_SEEN);
+		return;
+	}
 	tcp_read_end(f, sk, tp, oldstate);
 	f->closing = 1;
 	barrier_full(f);
-	if (f->sweeping)
+	if (f->sweeping == tcp_sweep_mark(f->id))
 		return; /* the sweep sees closing when it is done, and reports */
 	tcp_read_names(&names, sk);
 	tcp_report_end(key, f, &names, FLOW_END_DETECTED);
 }
 
-/* A flow that ends and that we did not see begin: its totals are whole, its start is not known. */
-static __always_inline void tcp_flow_adopt(struct sock *sk, int oldstate)
+/*
+ * A flow that ends and that we did not see begin. Its totals are whole, its start is not
+ * known. False: it is in the table after all.
+ */
+static __always_inline bool tcp_flow_adopt(struct sock *sk, int oldstate)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	u32 at = tcp_context(sk), flags = 0;
 	struct tcp_names names;
+	u64 key = (u64)sk;
 	struct event_flow *e;
 	struct tcp_flow *f;
-	u32 at = 1, flags = 0;
+	u8 direction;
 
 	f = bpf_map_lookup_elem(&tcp_scratch, &at);
 	if (!tp || !f)
-		return;
+		return true;
+	/* Reported already: a stop ends all flows. */
+	if (tunables.phase == FLOWS_ENDING)
+		return true;
 	/* One that was filtered at its start was counted then. These do not decide alike now: */
 	if (tunables.sample_rate > 1 || tunables.filter & (FILTER_DIRECTION | FILTER_PORTS))
-		return;
-	if (!tcp_is_wanted(sk, FLOW_OUT, &flags))
-		return;
+		return true;
+	direction = tcp_direction(tp->bytes_acked, tp->snd_nxt - tp->snd_una,
+				  tp->bytes_sent - tp->bytes_retrans, oldstate,
+				  tp->snd_nxt == tp->write_seq, &flags);
+	if (!tcp_is_wanted(sk, direction, &flags))
+		return true;
+	__builtin_memset(f, 0, sizeof(*f));
+	if (tunables.phase == FLOWS_ADOPTED) {
+		/* The walk that looks for such flows must not find this one. */
+		f->ended = 1;
+		if (bpf_map_update_elem(&tcp_flows, &key, f, BPF_NOEXIST) == -EEXIST)
+			return false;
+	}
 	count(COUNT_SEEN);
 	count(COUNT_ADOPTED);
-	__builtin_memset(f, 0, sizeof(*f));
 	f->start_ns = tunables.attached_ns;
-	f->flags = flags | FLOW_NO_START | FLOW_NO_DIRECTION;
-	f->direction = FLOW_OUT;
+	f->flags = flags | FLOW_NO_START;
+	f->direction = direction;
+	f->tcp_flags = 0x02; /* SYN */
 	tcp_read_numbers(&f->final, sk, tp, bpf_ktime_get_boot_ns(), f->direction);
 	f->id = flow_new_id(f->final.at_ns);
 	tcp_read_end(f, sk, tp, oldstate);
@@ -534,11 +694,50 @@ static __always_inline void tcp_flow_adopt(struct sock *sk, int oldstate)
 	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
 	if (!e) {
 		lost(COUNT_RING_FULL);
-		return;
+		return true;
 	}
 	tcp_event_fill(e, f, &names, &f->final, FLOW_END_DETECTED);
 	count(COUNT_SUBMITTED);
 	bpf_ringbuf_submit(e, wake_flags(&flow_ring, sizeof(*e)));
+	return true;
+}
+
+/* Somebody listens on a port, as t says. */
+static __always_inline void tcp_note_listener(u32 netns, u16 port, bool shared,
+					      struct event_task *t, u64 flags)
+{
+	struct listen_key lk = { .netns = netns, .port = port };
+	struct event_task *before;
+
+	if (shared) {
+		before = bpf_map_lookup_elem(&tcp_listeners, &lk);
+		if (before && before->tgid != t->tgid) {
+			/* Which of them accepts is not known. */
+			before->tgid = 0;
+			return;
+		}
+	}
+	bpf_map_update_elem(&tcp_listeners, &lk, t, flags);
+}
+
+/*
+ * MPTCP is seen as its subflows, plain TCP, which are closed by a kernel thread. What
+ * their user does, it does to the socket above them.
+ */
+static __always_inline int mptcp_closes(struct sock *sk, int newstate)
+{
+	struct mptcp_sock *m = (struct mptcp_sock *)sk;
+	struct tcp_flow *f;
+	u64 key;
+
+	if ((newstate != TCP_FIN_WAIT1 && newstate != TCP_LAST_ACK && newstate != TCP_CLOSE) ||
+	    !bpf_core_field_exists(m->first) || !sk->sk_lock.owned)
+		return 0;
+	key = (u64)BPF_CORE_READ(m, first);
+	f = key ? bpf_map_lookup_elem(&tcp_flows, &key) : NULL;
+	if (f)
+		tcp_note_closer(f);
+	return 0;
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -548,18 +747,33 @@ int BPF_PROG(tcp_set_state, struct sock *sk, int oldstate, int newstate)
 	struct tcp_flow *f;
 
 	if (sk->sk_protocol != IPPROTO_TCP)
-		return 0;
+		return sk->sk_protocol == IPPROTO_MPTCP ? mptcp_closes(sk, newstate) : 0;
 	switch (newstate) {
 	case TCP_SYN_SENT:
 		if (handover_is_others(key))
 			return 0;
-		tcp_flow_begin(sk, 0, FLOW_OUT);
+		tcp_flow_begin(sk, FLOW_OUT);
 		handover_mark(key);
 		return 0;
 	case TCP_ESTABLISHED:
 		if (oldstate != TCP_SYN_RECV || handover_is_others(key))
 			return 0;
-		tcp_flow_begin(sk, 1, FLOW_IN);
+		tcp_flow_begin(sk, FLOW_IN);
+		handover_mark(key);
+		return 0;
+	case TCP_SYN_RECV:
+		if (oldstate != TCP_SYN_SENT || handover_is_others(key))
+			return 0;
+		f = tcp_find(key);
+		if (f)
+			f->crossed = 1;
+		handover_mark(key);
+		return 0;
+	case TCP_CLOSE_WAIT:
+		/* TCP Fast Open: there are data, and may be an end, before the handshake's. */
+		if (oldstate != TCP_SYN_RECV || handover_is_others(key))
+			return 0;
+		tcp_flow_begin(sk, FLOW_IN);
 		handover_mark(key);
 		return 0;
 	case TCP_FIN_WAIT1:
@@ -567,19 +781,20 @@ int BPF_PROG(tcp_set_state, struct sock *sk, int oldstate, int newstate)
 		/* The owner closes: process context, and the last to tell who it was. */
 		if (handover_is_others(key))
 			return 0;
+		if (oldstate == TCP_SYN_RECV)
+			tcp_flow_begin(sk, FLOW_IN);
 		f = tcp_find(key);
-		if (f && !f->task.tgid)
-			task_current(&f->task);
+		if (f)
+			tcp_note_closer(f);
 		handover_mark(key);
 		return 0;
 	case TCP_LISTEN: {
-		struct listen_key lk = {};
 		struct event_task t = {};
 
-		lk.netns = sk->__sk_common.skc_net.net->ns.inum;
-		lk.port = sk->__sk_common.skc_num;
 		task_current(&t);
-		bpf_map_update_elem(&tcp_listeners, &lk, &t, BPF_ANY);
+		tcp_note_listener(sk->__sk_common.skc_net.net->ns.inum, sk->__sk_common.skc_num,
+				  BPF_CORE_READ_BITFIELD(&sk->__sk_common, skc_reuseport), &t,
+				  BPF_ANY);
 		return 0;
 	}
 	case TCP_CLOSE:
@@ -590,11 +805,11 @@ int BPF_PROG(tcp_set_state, struct sock *sk, int oldstate, int newstate)
 			return 0;
 		}
 		f = tcp_find(key);
-		if (f)
+		if (!f && oldstate != TCP_SYN_RECV && oldstate != TCP_NEW_SYN_RECV &&
+		    oldstate != TCP_SYN_SENT && !tcp_flow_adopt(sk, oldstate))
+			f = tcp_find(key);
+		if (f && !f->ended)
 			tcp_flow_end(sk, f, oldstate);
-		else if (oldstate != TCP_SYN_RECV && oldstate != TCP_NEW_SYN_RECV &&
-			 oldstate != TCP_SYN_SENT)
-			tcp_flow_adopt(sk, oldstate);
 		handover_mark(key);
 		return 0;
 	}
@@ -624,24 +839,28 @@ int BPF_PROG(tcp_destroy, struct sock *sk)
 	return 0;
 }
 
-/* In tcp_recvmsg(), in the reader's own context: who really uses the socket. */
+/*
+ * In tcp_recvmsg(), in the reader's own context: who really uses the socket. Others
+ * that read (kTLS) may do so in softirq, where they do not own it.
+ */
 SEC("tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(tcp_reader, struct sock *sk)
 {
 	u64 key = (u64)sk;
 	struct tcp_flow *f = bpf_map_lookup_elem(&tcp_flows, &key);
 
-	if (f) {
-		if (!f->task.tgid)
-			task_current(&f->task);
-		handover_mark(key);
-	} else if (tunables.capture.before) {
+	if (!f && tunables.capture.before) {
 		if (handover_is_others(key))
 			return 0;
 		f = tcp_find(key);
-		if (f && !f->task.tgid)
-			task_current(&f->task);
 	}
+	if (!f)
+		return 0;
+	if (!f->used && sk->sk_lock.owned) {
+		tcp_note_user(f);
+		f->used = 1;
+	}
+	handover_mark(key);
 	return 0;
 }
 
@@ -656,6 +875,87 @@ int tcp_take_over_all(struct bpf_iter__bpf_map_elem *ctx)
 	return 0;
 }
 
+/* What was listened to or connected before we were there: each socket of each process. */
+SEC("iter/task_file")
+int tcp_find_open(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	u32 at = SCRATCH_WALK, flags = FLOW_NO_START;
+	struct tcp_names names;
+	struct tcp_sock *tp;
+	struct tcp_flow *f;
+	struct sock *sk;
+	u64 key, now;
+	int err;
+	u8 state;
+
+	if (!task || !file || (file->f_inode->i_mode & S_IFMT) != S_IFSOCK)
+		return 0;
+	sk = BPF_CORE_READ((struct socket *)file->private_data, sk);
+	if (!sk || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP ||
+	    BPF_CORE_READ(sk, sk_type) != SOCK_STREAM)
+		return 0;
+	state = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (state != AF_INET && state != AF_INET6)
+		return 0;
+	f = bpf_map_lookup_elem(&tcp_scratch, &at);
+	if (!f)
+		return 0;
+	__builtin_memset(f, 0, sizeof(*f));
+	task_read(&f->task, task);
+	state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	if (state == TCP_LISTEN) {
+		tcp_note_listener(BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
+				  BPF_CORE_READ(sk, __sk_common.skc_num),
+				  BPF_CORE_READ_BITFIELD_PROBED(&sk->__sk_common, skc_reuseport),
+				  &f->task, BPF_NOEXIST);
+		return 0;
+	}
+	key = (u64)sk;
+	if (state == TCP_CLOSE || state == TCP_SYN_RECV || state > TCP_CLOSING ||
+	    tunables.sample_rate > 1 || bpf_map_lookup_elem(&tcp_flows, &key))
+		return 0;
+	tp = (struct tcp_sock *)sk;
+	now = bpf_ktime_get_boot_ns();
+	tcp_probe_names(&names, key);
+	f->direction = tcp_direction(
+		BPF_CORE_READ(tp, bytes_acked),
+		BPF_CORE_READ(tp, snd_nxt) - BPF_CORE_READ(tp, snd_una),
+		BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans), state,
+		BPF_CORE_READ(tp, snd_nxt) == BPF_CORE_READ(tp, write_seq), &flags);
+	if (is_local_pair(names.ip_version, names.local, names.remote)) {
+		flags |= FLOW_LOOPBACK;
+		if (!tunables.loopback)
+			return 0;
+	}
+	if (tunables.filter &&
+	    !filter_allows(names.ip_version, IPPROTO_TCP, f->direction, names.local, names.remote,
+			   names.local_port, names.remote_port))
+		return 0;
+	/* What was counted until now is not ours to report. */
+	tcp_probe_numbers(&f->reported, key, now, f->direction);
+	f->start_ns = now;
+	f->id = flow_new_id(now);
+	f->flags = flags;
+	f->tcp_flags = 0x02; /* SYN */
+	err = bpf_map_update_elem(&tcp_flows, &key, f, BPF_NOEXIST);
+	if (err == -EEXIST)
+		return 0;
+	count(COUNT_SEEN);
+	count(COUNT_ADOPTED);
+	if (err)
+		lost(COUNT_NO_ROOM);
+	return 0;
+}
+
+/* Those that a socket is no longer there for, and that nobody has reported. */
+static __always_inline void tcp_miss(u64 key, struct tcp_flow *f)
+{
+	if (tcp_take(key, f))
+		lost(COUNT_MISSED);
+}
+
 /* Reports what is new in each flow that was last reported too long ago. */
 SEC("iter/bpf_map_elem")
 int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
@@ -666,6 +966,7 @@ int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	struct event_flow *e;
 	struct tcp_flow *f;
 	bool flush;
+	u32 mark;
 	u8 state;
 
 	if (!keyp)
@@ -680,20 +981,32 @@ int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	}
 	boot_ns = bpf_ktime_get_boot_ns();
 	flush = tunables.flush;
-	if (!flush && boot_ns - f->reported.at_ns < tunables.active_ns)
+	if (!flush && since(boot_ns, f->reported.at_ns) < tunables.active_ns)
 		return 0;
-	f->sweeping = 1;
+	mark = tcp_sweep_mark(f->id);
+	f->sweeping = mark;
 	barrier_full(f);
+	/* Still the same flow? Then it stays: who ends it from now on leaves it to us. */
+	if (tcp_sweep_mark(f->id) != mark || bpf_map_lookup_elem(&tcp_flows, &key) != f)
+		return 0;
 	state = BPF_CORE_READ((struct sock *)key, __sk_common.skc_state);
 	tcp_probe_names(&names, key);
+	tcp_probe_numbers(&now, key, boot_ns, f->direction);
+	barrier_full(f);
+	/* If it has ended by now, the socket may be gone, and another one where it was. */
 	if (!f->closing) {
-		tcp_probe_numbers(&now, key, boot_ns, f->direction);
-		if (flush) {
+		tcp_numbers_not_before(&now, &f->reported);
+		if (state == TCP_CLOSE && !names.remote_port) {
+			/* It ended unseen, and its socket is no more. */
+			tcp_miss(key, f);
+			return 0;
+		}
+		if (flush || state == TCP_CLOSE) {
 			/*
-			 * We are going: what the flow has now is all that will be
-			 * known. Without the hooks its socket may be another's by now.
+			 * We are going: what the flow has now is all that will be known. Or it
+			 * has ended without our having been run.
 			 */
-			f->final = state != TCP_CLOSE && state <= TCP_CLOSING ? now : f->reported;
+			f->final = now;
 			if (state != TCP_SYN_SENT) {
 				f->flags |= FLOW_ESTABLISHED;
 				f->tcp_flags |= 0x10;

@@ -42,12 +42,11 @@ static __always_inline bool event_begin(u64 key)
 	return true;
 }
 
-/* task: a typed pointer, which is read directly; that is several times cheaper than a helper. */
 static __always_inline void task_parent(struct task_struct *task, u64 *start_ns, char *comm)
 {
-	struct task_struct *parent = task->real_parent->group_leader;
+	struct task_struct *parent = BPF_CORE_READ(task, real_parent, group_leader);
 
-	*start_ns = parent->start_boottime;
+	*start_ns = BPF_CORE_READ(parent, start_boottime);
 	bpf_core_read(comm, EVENT_COMM_SIZE, &parent->comm);
 }
 

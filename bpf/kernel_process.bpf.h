@@ -27,94 +27,68 @@ struct {
 	__type(value, struct exec_scratch);
 } scratch SEC(".maps");
 
-/* What putting a name before what s->path has comes to. */
-enum walk { WALK_ON, WALK_WHOLE, WALK_CUT };
-
-static __always_inline enum walk path_prepend(struct exec_scratch *s, u32 len,
-					      const unsigned char *name, bool is_last)
-{
-	volatile u32 *path_at = &s->path_at;
-	u32 at = *path_at;
-
-	if (len > 255 || at > EVENT_PATH_MAX || at < len + 1)
-		return WALK_CUT;
-	at -= len;
-	asm volatile("" : "+r"(at));
-	asm volatile("" : "+r"(len));
-	if (at > EVENT_PATH_MAX || len > 255 || bpf_probe_read_kernel(&s->path[at], len, name))
-		return WALK_CUT;
-	/* A file that no folder ever had: in memory, a name and no path. */
-	if (is_last) {
-		*path_at = at;
-		return WALK_WHOLE;
-	}
-	at--;
-	asm volatile("" : "+r"(at));
-	if (at > EVENT_PATH_MAX)
-		return WALK_CUT;
-	s->path[at] = '/';
-	*path_at = at;
-	return WALK_ON;
-}
-
 /*
  * An absolute path, as its own namespace sees it, right-aligned in s->path. Returns
- * where it begins; *cut when there is more before it. mnt and dentry are typed pointers:
- * up to the first mount they are read directly, which most paths never leave; what a
- * mount is on is known by its address alone, and takes a helper's call for each word.
+ * where it begins; *cut when there is more before it.
  */
 static __always_inline u32 path_walk(struct exec_scratch *s, struct vfsmount *mnt,
 				     struct dentry *dentry, bool *cut)
 {
-	struct dentry *root = mnt->mnt_root, *there = NULL;
-	enum walk walk = WALK_CUT;
+	volatile u32 *path_at = &s->path_at;
+	bool whole = false;
 	u32 at;
 
-	*(volatile u32 *)&s->path_at = EVENT_PATH_MAX;
+	*path_at = EVENT_PATH_MAX;
 	for (int i = 0; i < COMPONENTS; i++) {
-		struct dentry *parent;
+		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+		struct dentry *root = BPF_CORE_READ(mnt, mnt_root);
+		const unsigned char *name;
+		u32 len;
 
 		if (dentry == root) {
-			there = dentry;
-			break;
-		}
-		parent = dentry->d_parent;
-		walk = path_prepend(s, dentry->d_name.len, dentry->d_name.name, dentry == parent);
-		if (walk != WALK_ON)
-			break;
-		walk = WALK_CUT;
-		dentry = parent;
-	}
-	for (int i = 0; there && i < COMPONENTS; i++) {
-		struct dentry *parent;
-
-		if (there == BPF_CORE_READ(mnt, mnt_root)) {
 			struct mount *m = (void *)mnt - bpf_core_field_offset(struct mount, mnt);
 			struct mount *up = BPF_CORE_READ(m, mnt_parent);
 
 			if (m == up) {
-				walk = WALK_WHOLE;
+				whole = true;
 				break;
 			}
-			there = BPF_CORE_READ(m, mnt_mountpoint);
+			dentry = BPF_CORE_READ(m, mnt_mountpoint);
 			mnt = (void *)up + bpf_core_field_offset(struct mount, mnt);
 			continue;
 		}
-		parent = BPF_CORE_READ(there, d_parent);
-		walk = path_prepend(s, BPF_CORE_READ(there, d_name.len),
-				    BPF_CORE_READ(there, d_name.name), there == parent);
-		if (walk != WALK_ON)
+		len = BPF_CORE_READ(dentry, d_name.len);
+		name = BPF_CORE_READ(dentry, d_name.name);
+		at = *path_at;
+		if (len > 255 || at > EVENT_PATH_MAX || at < len + 1)
 			break;
-		walk = WALK_CUT;
-		there = parent;
+		at -= len;
+		asm volatile("" : "+r"(at));
+		asm volatile("" : "+r"(len));
+		if (at > EVENT_PATH_MAX || len > 255 ||
+		    bpf_probe_read_kernel(&s->path[at], len, name))
+			break;
+		/* A file that no folder ever had: in memory, a name and no path. */
+		if (dentry == parent) {
+			*path_at = at;
+			whole = true;
+			break;
+		}
+		at--;
+		asm volatile("" : "+r"(at));
+		if (at > EVENT_PATH_MAX)
+			break;
+		s->path[at] = '/';
+		*path_at = at;
+		dentry = parent;
 	}
-	at = *(volatile u32 *)&s->path_at;
+	at = *path_at;
 	/* The root itself. */
-	if (at == EVENT_PATH_MAX && walk == WALK_WHOLE) {
+	if (at == EVENT_PATH_MAX && whole) {
 		at--;
 		s->path[at] = '/';
 	}
-	*cut = walk != WALK_WHOLE;
+	*cut = !whole;
 	return at;
 }
 
@@ -293,16 +267,17 @@ int BPF_PROG(event_exec, struct task_struct *task, pid_t old_pid, struct linux_b
 	task_current(&s->e.task);
 	task_parent(task, &s->e.parent_start_ns, s->e.parent_comm);
 	cred = task->real_cred;
-	s->e.euid = cred->euid.val;
-	s->e.egid = cred->egid.val;
+	s->e.euid = BPF_CORE_READ(cred, euid.val);
+	s->e.egid = BPF_CORE_READ(cred, egid.val);
 	if (BPF_CORE_READ_BITFIELD_PROBED(bprm, secureexec))
 		s->e.flags |= EXEC_PRIVILEGED;
 
-	file = bprm->file;
-	from = path_walk(s, file->f_path.mnt, file->f_path.dentry, &cut);
+	file = BPF_CORE_READ(bprm, file);
+	from = path_walk(s, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry),
+			 &cut);
 	if (cut)
 		s->e.flags |= EXEC_PATH_CUT;
-	if (!file->f_inode->i_nlink) {
+	if (!BPF_CORE_READ(file, f_inode, i_nlink)) {
 		s->e.flags |= EXEC_DELETED;
 		if (from <= EVENT_PATH_MAX && is_memfd(&s->path[from]))
 			s->e.flags |= EXEC_MEMFD;
@@ -310,23 +285,24 @@ int BPF_PROG(event_exec, struct task_struct *task, pid_t old_pid, struct linux_b
 	s->e.path_len = path_append(s, &size, from);
 
 	/* The kernel takes a copy when an interpreter takes the file's place. */
-	if (bprm->interp != bprm->filename)
+	if (BPF_CORE_READ(bprm, interp) != BPF_CORE_READ(bprm, filename))
 		s->e.flags |= EXEC_SCRIPT;
 	at = size;
 	asm volatile("" : "+r"(at));
 	if (at > EVENT_PATH_MAX)
 		at = EVENT_PATH_MAX;
-	n = bpf_probe_read_kernel_str(&s->data[at], EVENT_PATH_MAX, bprm->filename);
+	n = bpf_probe_read_kernel_str(&s->data[at], EVENT_PATH_MAX, BPF_CORE_READ(bprm, filename));
 	s->e.file_len = n > 0 ? n - 1 : 0;
 	size = at + s->e.file_len;
 
-	from = path_walk(s, task->fs->pwd.mnt, task->fs->pwd.dentry, &cut);
+	from = path_walk(s, BPF_CORE_READ(task, fs, pwd.mnt), BPF_CORE_READ(task, fs, pwd.dentry),
+			 &cut);
 	if (cut)
 		s->e.flags |= EXEC_CWD_CUT;
 	s->e.cwd_len = path_append(s, &size, from);
 
-	args_from = task->mm->arg_start;
-	args_to = task->mm->arg_end;
+	args_from = BPF_CORE_READ(task, mm, arg_start);
+	args_to = BPF_CORE_READ(task, mm, arg_end);
 	s->e.args_total = args_to - args_from;
 	len = s->e.args_total;
 	if (len > EVENT_ARGS_MAX) {
@@ -379,8 +355,10 @@ static __always_inline int process_exit(struct task_struct *task)
 
 	if (!event_begin(event_key(EVENT_EXIT, bpf_get_current_pid_tgid())))
 		return 0;
-	code = signal->flags & SIGNAL_GROUP_EXIT ? signal->group_exit_code : leader->exit_code;
-	if (leader->flags & PF_FORKNOEXEC)
+	code = BPF_CORE_READ(signal, flags) & SIGNAL_GROUP_EXIT
+		       ? BPF_CORE_READ(signal, group_exit_code)
+		       : BPF_CORE_READ(leader, exit_code);
+	if (BPF_CORE_READ(leader, flags) & PF_FORKNOEXEC)
 		flags |= EXIT_NO_EXEC;
 	/* A subshell, or the like, that ended as it should. */
 	if ((flags & EXIT_NO_EXEC) && !(code & 0x7f)) {
@@ -398,11 +376,12 @@ static __always_inline int process_exit(struct task_struct *task)
 	e->h.boot_ns = bpf_ktime_get_boot_ns();
 	task_current(&e->task);
 	task_parent(task, &e->parent_start_ns, e->parent_comm);
-	cpu_ns = signal->sum_sched_runtime + task->se.sum_exec_runtime;
+	cpu_ns =
+		BPF_CORE_READ(signal, sum_sched_runtime) + BPF_CORE_READ(task, se.sum_exec_runtime);
 	if (leader != task)
-		cpu_ns += leader->se.sum_exec_runtime;
+		cpu_ns += BPF_CORE_READ(leader, se.sum_exec_runtime);
 	e->cpu_ns = cpu_ns;
-	e->max_rss_pages = signal->maxrss;
+	e->max_rss_pages = BPF_CORE_READ(signal, maxrss);
 	e->code = code;
 	e->flags = flags;
 	count(COUNT_SUBMITTED);

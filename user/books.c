@@ -44,7 +44,7 @@ const struct books_scope_row books_scopes[BOOKS_SCOPES] = {
 #define LOSS(f)	      .scope = BOOKS_LOSS, .offset = offsetof(struct books_loss, f)
 #define PROCESS(f)    .scope = BOOKS_PROCESS, .offset = offsetof(struct books_process, f)
 #define PROGRAM(f)    .scope = BOOKS_PROGRAM, .offset = offsetof(struct kernel_program, f)
-#define NAT(f)	   .scope = BOOKS_NAT, .offset = offsetof(struct nat_stats, f)
+#define NAT(f)	      .scope = BOOKS_NAT, .offset = offsetof(struct nat_stats, f)
 #define UNOWNED(f)    .scope = BOOKS_UNOWNED, .offset = offsetof(struct unowned_packets, f)
 
 /* A row is read as a row. */
@@ -173,7 +173,7 @@ const struct books_row books_rows[] = {
 	{ NAT(translated), .key = "translated", .always = true,
 	  .help = "Those that were translated" },
 	{ NAT(unanswered), .key = "unanswered",
-	  .help = "Not answered within 20 ms: such a report lacks what there may have been to tell" },
+	  .help = "Not answered within 20 ms, or not asked within a second of such a failure: the reports lack what there may have been to tell" },
 
 	{ UNOWNED(sent), .key = "sent",
 	  .help = "Sent by the kernel itself: resets of TCP, those of sockets too; errors, answers and neighbour messages of ICMP, which are flows as well; packets that were forwarded" },

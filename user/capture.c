@@ -738,6 +738,7 @@ static int set_wishes(struct kernel *k, const struct kernel_opts *opts, char *te
 	if (!t)
 		return 0;
 	t->flush = 0;
+	t->phase = FLOWS_CAPTURED;
 	kernel_set_timing(k, opts->active_ns, opts->idle_ns, opts->loopback);
 	err = opts->rules ? kernel_set_rules(k, opts->rules) : 0;
 	if (err)
@@ -819,6 +820,15 @@ int kernel_cleanup(const char *dir)
 	/* The folder itself goes when nobody else uses it. */
 	rmdir(dir);
 	return n;
+}
+
+void kernel_end_flows(struct kernel *k)
+{
+	struct flow_tunables *t = k->now.source[KERNEL_FLOWS].bss;
+
+	if (t)
+		t->phase = FLOWS_ENDING;
+	capture_sweep(&k->now, -1, true);
 }
 
 void kernel_detach(struct kernel *k)

@@ -22,9 +22,17 @@
 
 /*
  * ATTACH_TAKE_OVER: is not attached, but walks a table of the capture before. ATTACH_SHOW:
- * whoever opens its pin reads a table, as samples; nothing runs before that.
+ * whoever opens its pin reads a table, as samples; nothing runs before that. ATTACH_WALK:
+ * neither attached nor pinned, but run once, when all others of a new capture are attached.
  */
-enum attach { ATTACH_AUTO, ATTACH_CGROUP, ATTACH_SWEEP, ATTACH_SHOW, ATTACH_TAKE_OVER };
+enum attach {
+	ATTACH_AUTO,
+	ATTACH_CGROUP,
+	ATTACH_SWEEP,
+	ATTACH_SHOW,
+	ATTACH_TAKE_OVER,
+	ATTACH_WALK,
+};
 
 struct program_row {
 	enum kernel_source source;

@@ -635,8 +635,8 @@ static void on_signal(void *arg, int signo)
 		leave_to_the_next(c, ", which goes on collecting");
 	} else {
 		if (c->kernel) {
-			/* Flows that begin and end between the two sweeps are in the second one. */
-			kernel_sweep(c->kernel, true);
+			/* Packets that pass between the two sweeps are in the second one. */
+			kernel_end_flows(c->kernel);
 			kernel_detach(c->kernel);
 			drain_until_quiet(c, now_ms);
 			sweep_until_empty(c, now_ms);

@@ -46,7 +46,9 @@ struct flow {
 	uint8_t tcp_flags;  /* IANA 6 */
 	bool user_is_guess, out_uncertain, first, last, reset, loopback, established;
 	bool start_unknown; /* begun before we were there: start_ns is when we came */
-	uint32_t error;	    /* errno of the socket, 0: none */
+	bool in_uncertain, reset_by_peer;
+	uint64_t unacknowledged; /* of out_total */
+	uint32_t error;		 /* errno of the socket, 0: none */
 	uint32_t ifindex, netns, retransmits, srtt_us, report;
 };
 

@@ -269,7 +269,7 @@ static void put_ipfix(struct record *r, struct json_writer *w, const struct flow
 	json_u64(w, "responderOctets", dst->bytes);
 	json_u64(w, "initiatorPackets", src->packets);
 	json_u64(w, "responderPackets", dst->packets);
-	if (!(f->first && f->last))
+	if (!(f->first && f->last) || f->start_unknown)
 		json_u64(w, "octetTotalCount", f->out_total + f->in_total);
 	if (f->direction_known)
 		json_u64(w, "flowDirection", f->outbound ? 1 : 0);
@@ -401,11 +401,13 @@ static void put_own(struct json_writer *w, const struct flow *f, const struct fl
 	bool has_tcp = f->protocol == PROTO_TCP && f->established;
 	bool one_report = f->first && f->last;
 	bool other_domain = d->domain.len && d->domain_by_other;
-	bool uncertain = f->out_uncertain || f->user_is_guess || f->start_unknown || other_domain;
+	bool uncertain = f->out_uncertain || f->in_uncertain || f->user_is_guess ||
+			 f->start_unknown || other_domain;
 
 	bool no_socket = has_no_socket(f), before_nat = d->nat && d->nat->before;
 
-	if (one_report && !has_tcp && !other_opener && !uncertain && !no_socket && !before_nat)
+	if (one_report && !has_tcp && !other_opener && !uncertain && !no_socket && !before_nat &&
+	    !f->reset)
 		return;
 	json_object(w, "sekoia_ebpf");
 	if (!one_report)
@@ -414,6 +416,10 @@ static void put_own(struct json_writer *w, const struct flow *f, const struct fl
 		json_u64(w, "retransmits", f->retransmits);
 		json_u64(w, "srtt_us", f->srtt_us);
 	}
+	if (f->reset)
+		json_str(w, "reset_by", f->reset_by_peer ? "remote" : "local");
+	if (f->unacknowledged)
+		json_u64(w, "unacknowledged", f->unacknowledged);
 	if (other_opener) {
 		json_object(w, "opener");
 		json_u64(w, "pid", f->opener.pid);
@@ -437,6 +443,8 @@ static void put_own(struct json_writer *w, const struct flow *f, const struct fl
 		json_array(w, "uncertain");
 		if (f->out_uncertain)
 			json_plain(w, NULL, "out_bytes", 9);
+		if (f->in_uncertain)
+			json_plain(w, NULL, "in_bytes", 8);
 		if (f->user_is_guess)
 			json_plain(w, NULL, "process", 7);
 		if (f->start_unknown)
@@ -514,7 +522,8 @@ int flow_record_format(struct record *r, const struct flow *f, const struct flow
 		json_object(&w, "event");
 		record_put_id(r, &w);
 		json_object_end(&w);
-		if (f->out_uncertain || f->start_unknown || (d->nat && d->nat->before))
+		if (f->out_uncertain || f->in_uncertain || f->start_unknown ||
+		    (d->nat && d->nat->before))
 			put_own(&w, f, d);
 	} else {
 		const struct task_ref *who = flow_process(f);

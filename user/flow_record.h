@@ -18,12 +18,14 @@
  *     directions since the start, is there when a flow has more than one report.
  *   - flowId (IANA 148) joins the reports of one flow.
  *   - What no standard names is in sekoia_ebpf{}: retransmits, srtt_us, the
- *     report's number, the opener if another process used the socket, and
- *     uncertain[], the names of the values that are not exact: "out_bytes"
- *     (data was in flight at a reset, only what was acknowledged is counted),
- *     "process" (the process that listened, not seen to use the connection),
- *     "start" (the flow was there before us; flowStart is when we came), "domain"
- *     (its process is not known to have asked for that name, but another one).
+ *     report's number, the opener if another process used the socket, reset_by
+ *     ("local", "remote"), and uncertain[], the names of the values that are not exact:
+ *     "out_bytes" (data was in flight at the end: of what was sent nobody knows whether
+ *     the last "unacknowledged" bytes arrived), "in_bytes" (an earlier report counted
+ *     what did not arrive), "process" (the process that listened, not seen to use the
+ *     connection), "start" (the flow was there before us; flowStart is when we came,
+ *     and only what came after that is counted, but in octetTotalCount), "domain" (its
+ *     process is not known to have asked for that name, but another one).
  *   - Addresses and ports are those that the socket sees. Where this host translates
  *     them on their way out, source.nat, destination.nat and the postNAT... elements
  *     (IANA 225 to 228, 281, 282) say to what; where it did so on their way

@@ -26,9 +26,9 @@
 #define COUNT_PATH   "/proc/sys/net/netfilter/nf_conntrack_count"
 #define PROTO_UDP    17
 #define START_MS     500
-#define SICK_MS	     10000 /* one that did not answer in time is left alone for so long */
-#define RULES_MS     5000  /* how old the knowledge of the rules gets */
-#define ANSWER_MS    10	   /* of the kernel, which answers before send() is over */
+#define SICK_MS	     1000 /* one that did not answer in time is left alone for so long */
+#define RULES_MS     5000 /* how old the knowledge of the rules gets */
+#define ANSWER_MS    10	  /* of the kernel, which answers before send() is over */
 #define ANSWER_BYTES 16384
 
 struct question {
@@ -50,6 +50,7 @@ struct nat {
 	pid_t pid;
 	uint32_t seq;
 	uint64_t again_ms; /* when nat_is_used() asks again */
+	uint64_t well_ms;  /* not asked before that */
 	bool used;
 	struct nat_stats stats;
 };
@@ -177,9 +178,7 @@ static bool look(struct nat *n, const struct ct_tuple *t, uint64_t now_ms, unsig
 	struct question q = { .seq = ++n->seq, .tuple = *t };
 
 	if (!ask(n, &q, wait_ms, ret)) {
-		n->stats.unanswered++;
-		n->used = false;
-		n->again_ms = now_ms + SICK_MS;
+		n->well_ms = n->again_ms = now_ms + SICK_MS;
 		return false;
 	}
 	n->used = ret->used;
@@ -209,9 +208,11 @@ bool nat_find(struct nat *n, struct flow *f, uint64_t now_ms, struct nat_view *r
 		return false;
 	memcpy(t.source, f->local, 16);
 	memcpy(t.destination, f->remote, 16);
-	n->stats.asked++;
-	if (!look(n, &t, now_ms, NAT_WAIT_MS, &a))
+	if (now_ms < n->well_ms || !look(n, &t, now_ms, NAT_WAIT_MS, &a)) {
+		n->stats.unanswered++;
 		return false;
+	}
+	n->stats.asked++;
 	if (a.err == -ENOENT && f->protocol == PROTO_UDP && !f->in_packets) {
 		memcpy(t.source, f->remote, 16);
 		memcpy(t.destination, f->local, 16);
@@ -257,7 +258,6 @@ static ssize_t exchange(struct asker *a, const void *question, size_t size, void
 
 	if (sendto(a->netlink, question, size, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
 		return -errno;
-	size = 0;
 	for (;;) {
 		ssize_t n = recv(a->netlink, ret, ret_size, 0);
 

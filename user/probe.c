@@ -46,6 +46,7 @@ const struct program_row kernel_programs[] = {
 	{ KERNEL_FLOWS, "tcp_sweep", ATTACH_SWEEP, "tcp_flows", "tcp" },
 	{ KERNEL_FLOWS, "tcp_show", ATTACH_SHOW, "tcp_flows", "tcp" },
 	{ KERNEL_FLOWS, "tcp_take_over_all", ATTACH_TAKE_OVER, "tcp_flows", "tcp" },
+	{ KERNEL_FLOWS, "tcp_find_open", ATTACH_WALK, NULL, "tcp" },
 	{ KERNEL_FLOWS, "packet_egress", ATTACH_CGROUP, NULL, "packet" },
 	{ KERNEL_FLOWS, "packet_ingress", ATTACH_CGROUP, NULL, "packet" },
 	{ KERNEL_FLOWS, "packet_socket", ATTACH_CGROUP, NULL, "packet" },
@@ -277,8 +278,7 @@ uint32_t layout_id(const struct kernel_opts *o)
 			     round_up_pow2(o->events_ring_bytes),
 			     round_up_pow2(o->names_ring_bytes),
 			     (uint64_t)o->names_dns | (uint64_t)o->names_tls << 1 |
-				     (uint64_t)o->names_quic << 2 |
-				     (uint64_t)o->environment << 3,
+				     (uint64_t)o->names_quic << 2 | (uint64_t)o->environment << 3,
 			     o->flows_max,
 			     0,
 			     0 };
@@ -393,6 +393,9 @@ static int attach_row(const struct program_row *row, struct bpf_object *obj, int
 		if (cgroup_fd < 0)
 			return -ENOENT;
 		link = bpf_program__attach_cgroup(prog, cgroup_fd);
+		break;
+	case ATTACH_WALK:
+		link = bpf_program__attach_iter(prog, NULL);
 		break;
 	case ATTACH_TAKE_OVER: /* for a trial: any table of that kind will do */
 	case ATTACH_SHOW:
@@ -554,7 +557,8 @@ static int set_tunables(struct bpf_object *obj, enum kernel_source source,
 					   .attached_ns = clock_boot_ns(),
 					   .active_ns = o->active_ns,
 					   .idle_ns = o->idle_ns,
-					   .loopback = o->loopback };
+					   .loopback = o->loopback,
+					   .phase = before ? FLOWS_CAPTURED : FLOWS_ADOPTED };
 
 		if (o->rules) {
 			struct flow_rules_maps maps = {
@@ -632,6 +636,38 @@ static enum kernel_step step_of(const struct program_row *row)
 }
 
 /*
+ * Walks once through what is there already, when all else is attached: what ends
+ * meanwhile is reported by one of the two. It is no loss that ends the capture: flows
+ * that are not found are adopted when they end.
+ */
+static void walk_once(const struct program_row *row, struct bpf_object *obj)
+{
+	struct bpf_map *bss = bpf_object__find_map_by_name(obj, ".bss");
+	struct flow_tunables t;
+	struct bpf_link *link = NULL;
+	__u32 zero = 0;
+	char nothing[64];
+	ssize_t n = -1;
+	int err, fd;
+
+	err = attach_row(row, obj, -1, &link);
+	fd = err ? -1 : bpf_iter_create(bpf_link__fd(link));
+	if (fd >= 0)
+		do
+			n = read(fd, nothing, sizeof(nothing));
+		while (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));
+	if (n < 0)
+		log_debug("bpf %s: %s", row->name, log_strerror(err ? err : errno));
+	close_fd(fd);
+	bpf_link__destroy(link);
+	if (bss && bpf_map__value_size(bss) == sizeof(t) &&
+	    bpf_map_lookup_elem(bpf_map__fd(bss), &zero, &t) == 0) {
+		t.phase = FLOWS_CAPTURED;
+		bpf_map_update_elem(bpf_map__fd(bss), &zero, &t, BPF_ANY);
+	}
+}
+
+/*
  * One source in one variant, below dir. Nothing of it stays when it fails: the
  * links go with their descriptors, and the caller removes the folder.
  */
@@ -697,7 +733,7 @@ static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 	for (size_t i = 0; i < N_PROGRAMS && !err; i++) {
 		const struct program_row *row = &kernel_programs[i];
 
-		if (!use[i])
+		if (!use[i] || row->attach == ATTACH_WALK)
 			continue;
 		if (is_for_later(row, before)) {
 			at(&place, "%s/pending/%s", dir, row->name);
@@ -713,6 +749,9 @@ static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 			refuse(why, err, step_of(row), "attach %s: %s", row->name,
 			       log_strerror(err));
 	}
+	for (size_t i = 0; i < N_PROGRAMS && !err; i++)
+		if (use[i] && kernel_programs[i].attach == ATTACH_WALK)
+			walk_once(&kernel_programs[i], obj);
 out:
 	/* What is pinned stays, what is not goes. */
 	for (size_t i = 0; i < N_PROGRAMS; i++)
@@ -955,7 +994,8 @@ static bool choose_rows(const struct variant_row *v, const struct kernel_opts *o
 		const struct program_row *row = &kernel_programs[i];
 
 		use[i] = row->source == v->source && row_in_variant(row, v) &&
-			 row_is_wanted(row, o) && (before || row->attach != ATTACH_TAKE_OVER);
+			 row_is_wanted(row, o) &&
+			 row->attach != (before ? ATTACH_WALK : ATTACH_TAKE_OVER);
 		if (use[i] && errs[i] && whys[i])
 			log_debug("bpf %s: %s: %s", row->name, whys[i], log_strerror(errs[i]));
 	}

@@ -100,6 +100,12 @@ DEFINE_CLEANUP(struct kernel *, kernel_free);
 /* Detaches and unpins all that is below dir, whoever made it. Returns how many folders went. */
 int kernel_cleanup(const char *dir);
 
+/*
+ * Reports all flows, as they are now, for the last time. TCP flows that begin later are not
+ * seen, and one that ends later is not taken for one from before our time.
+ */
+void kernel_end_flows(struct kernel *k);
+
 /* Ends the capture: nothing is seen from here on; rings and tables stay readable. */
 void kernel_detach(struct kernel *k);
 

@@ -668,6 +668,7 @@ const struct process_info *process_find(struct process_cache *c, const struct ta
 	if (e && e->put && info.gone) {
 		memcpy(e->comm, ref->comm, sizeof(e->comm));
 		e->cgroup_id = ref->cgroup_id;
+		process_find_cgroup(c, ref->cgroup_id, &e->info.container);
 		lru_touch(c, e);
 		return &e->info;
 	}

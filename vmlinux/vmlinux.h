@@ -45,15 +45,24 @@ enum {
 #define AF_INET 2
 #define AF_INET6 10
 #define EEXIST 17
+#define EPIPE 32
+#define ECONNABORTED 103
+#define ECONNRESET 104
+#define ECONNREFUSED 111
 #define AF_NETLINK 16
 #define NETLINK_AUDIT 9
 #define SOCK_STREAM 1
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
 #define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
+#define IPPROTO_MPTCP 262
+#define PF_WQ_WORKER 0x20
 #define IPPROTO_UDP 17
 #define IPPROTO_ICMPV6 58
 
 /* include/net/sock.h, enum sock_flags */
+#define SOCK_FLAG_DEAD 0
 #define SOCK_FLAG_DONE 1
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -84,6 +93,8 @@ struct sock_common {
 	__u16 skc_num;
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
+	unsigned char skc_reuse : 4;
+	unsigned char skc_reuseport : 1;
 	int skc_bound_dev_if;
 	unsigned long skc_flags;
 	possible_net_t skc_net;
@@ -110,8 +121,13 @@ struct sock_cgroup_data___before {
 	u64 val;
 };
 
+typedef struct {
+	int owned; /* by a process; 0: at most by a softirq */
+} socket_lock_t;
+
 struct sock {
 	struct sock_common __sk_common;
+	socket_lock_t sk_lock;
 	struct dst_entry *sk_dst_cache;
 	u16 sk_type;
 	u16 sk_protocol;
@@ -141,6 +157,11 @@ struct tcp_sock {
 	u32 snd_una;
 	u32 snd_nxt;
 	u32 write_seq;
+};
+
+struct mptcp_sock {
+	struct inet_connection_sock sk;
+	struct sock *first;
 };
 
 struct sockaddr_un {
@@ -418,6 +439,19 @@ struct bpf_iter_meta {
 };
 
 struct bpf_map;
+
+struct bpf_iter__task_file {
+	union {
+		struct bpf_iter_meta *meta;
+	};
+	union {
+		struct task_struct *task;
+	};
+	u32 fd;
+	union {
+		struct file *file;
+	};
+};
 
 struct bpf_iter__bpf_map_elem {
 	union {

@@ -3,7 +3,7 @@
 # Changes of files: what was done to which file by whom; folders that come later;
 # what changed while nobody watched; a queue of the kernel's that is full.
 
-# shellcheck disable=SC2016,SC2034,SC2030,SC2031
+# shellcheck disable=SC2016,SC2034,SC2030,SC2031,SC2120
 
 load ../lib/common
 

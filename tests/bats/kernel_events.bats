@@ -150,7 +150,7 @@ environment() {
 	peer_start https
 	daemon_start https --events-environment yes
 	! grep -q 'this kernel can not give.*\bexec' "$T/daemon.log" || skip "$(grep 'can not give' "$T/daemon.log")"
-	env -i A=1 'WITH_=in=its=value' EMPTY= PASSWORD=hunter2-$TOKEN /bin/true "$TOKEN-some"
+	env -i A=1 'WITH_=in=its=value' EMPTY= "PASSWORD=hunter2-$TOKEN" /bin/true "$TOKEN-some"
 	env -i /bin/true "$TOKEN-none"
 	env -i "BIG=$(head -c 9000 /dev/zero | tr '\0' x)" BEHIND=1 /bin/true "$TOKEN-big"
 	env -i FIRST=1 "$(head -c 64 /dev/zero | tr '\0' N)=1" LAST=2 /bin/true "$TOKEN-long"

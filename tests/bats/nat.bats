@@ -2,7 +2,7 @@
 # A host that translates addresses (nft) tells of its flows what they are on the other
 # side: of connections of its own, and of those that come to it.
 #
-# shellcheck disable=SC2016
+# shellcheck disable=SC2016,SC2034,SC2119,SC2120
 
 load ../lib/common
 

@@ -2,6 +2,8 @@
 # What is not TCP: each socket has a flow for each of its peers, with all packets
 # and bytes. A flood has more flows than there is room for: memory stays, and what
 # is not told one by one is told by source network, to the last packet.
+#
+# shellcheck disable=SC2153,SC2034,SC2016
 
 load ../lib/common
 
@@ -115,7 +117,7 @@ has_no_socket() {
 	# In our own namespace: nobody listens there.
 	closed=$(metric 'unowned_received_total{protocol="udp"}')
 	resets=$(metric 'unowned_sent_total{protocol="tcp"}')
-	for i in 1 2 3 4 5; do
+	for _ in 1 2 3 4 5; do
 		bash -c "echo >/dev/udp/127.$NET.0.1/9; echo >/dev/udp/::1/9; echo >/dev/tcp/127.$NET.0.1/9" 2>/dev/null || true
 	done
 	[ "$(metric 'unowned_received_total{protocol="udp"}')" -ge $((closed + 10)) ]

@@ -4,6 +4,10 @@
  * there, once, with its exact bytes and its process? Records of one flow are
  * deltas and are summed. A connection between two processes of one host is two
  * flows: the client's (flowDirection 1) and the server's (0), which must agree.
+ *
+ * What a reset leaves on the way nobody knows. Then ("reset-flight") what one end
+ * sent is at most what was written, and what the other one received is at most that,
+ * and at least that without what the record says was never acknowledged.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -32,16 +36,19 @@ struct key {
 
 /* What one side's records said, summed. */
 struct seen {
-	uint64_t sent, received, packets_sent, packets_received;
-	uint32_t records, finals, pid;
-	bool other_pid; /* not all records named the same process, or one named none */
+	uint64_t sent, received, packets_sent, packets_received, unacknowledged, total;
+	uint32_t records, finals, pid, opener;
+	bool other_pid;	 /* not all records named the same process, or one named none */
+	bool is_guess;	 /* the process is named as uncertain */
+	bool is_inexact; /* so is what was sent */
 };
 
 struct truth_line {
 	struct key key;
 	uint64_t sent, received, ip_sent, ip_received, packets_sent, packets_received;
-	uint32_t pid[2];
-	bool refused;
+	uint64_t server_sent, server_received;
+	uint32_t pid[2], opener[2], flows;
+	bool no_server, in_flight;
 	char mode[16];
 	struct seen seen[2];
 };
@@ -229,7 +236,14 @@ static bool read_truth(struct check *c, const char *path)
 		l.pid[CLIENT] = (uint32_t)get_u64(o, "client_pid", NULL);
 		l.pid[SERVER] = (uint32_t)get_u64(o, "server_pid", NULL);
 		snprintf(l.mode, sizeof(l.mode), "%s", mode ? mode : "");
-		l.refused = strcmp(l.mode, "refused") == 0;
+		l.server_sent = get_u64(o, "server_sent", NULL);
+		l.server_received = get_u64(o, "server_received", NULL);
+		l.opener[CLIENT] = (uint32_t)get_u64(o, "client_opener", NULL);
+		l.opener[SERVER] = (uint32_t)get_u64(o, "server_opener", NULL);
+		l.flows = (uint32_t)get_u64(o, "flows", NULL);
+		l.flows = l.flows ? l.flows : 1;
+		l.no_server = strcmp(l.mode, "refused") == 0 || strcmp(l.mode, "timed-out") == 0;
+		l.in_flight = strcmp(l.mode, "reset-flight") == 0;
 		json_object_put(o);
 		if (c->n_lines == cap) {
 			cap = cap ? cap * 2 : 4096;
@@ -261,6 +275,17 @@ static struct event_id parse_id(const char *text)
 	if (sscanf(text, "%16llx-%20llu%n", &name, &seq, &end) == 2 && !text[end])
 		return (struct event_id){ name, seq };
 	return (struct event_id){ hash_bytes(text, strlen(text)), UINT64_MAX };
+}
+
+/* Is this among what the record itself calls uncertain? */
+static bool is_uncertain(struct json_object *o, const char *what)
+{
+	struct json_object *list = get(o, "sekoia_ebpf", "uncertain");
+
+	for (size_t i = 0; list && i < json_object_array_length(list); i++)
+		if (!strcmp(json_object_get_string(json_object_array_get_idx(list, i)), what))
+			return true;
+	return false;
 }
 
 static void take_record(struct check *c, struct json_object *o)
@@ -306,9 +331,17 @@ static void take_record(struct check *c, struct json_object *o)
 	/* IANA 136: 2 is the active timeout; all others end the flow. */
 	s->finals += get_u64(o, "flowEndReason", NULL) != 2;
 	pid = (uint32_t)get_u64(o, "process", "pid");
-	if (!pid || (s->records && pid != s->pid))
+	if (is_uncertain(o, "process"))
+		s->is_guess = true;
+	/* The last one knows best: a socket may be used by another process than made it. */
+	else if (!pid)
 		s->other_pid = true;
 	s->pid = pid;
+	s->opener = (uint32_t)get_u64(get(o, "sekoia_ebpf", NULL), "opener", "pid");
+	s->is_inexact |= is_uncertain(o, "out_bytes");
+	s->unacknowledged += get_u64(o, "sekoia_ebpf", "unacknowledged");
+	s->total +=
+		get_u64(o, "flowEndReason", NULL) == 2 ? 0 : get_u64(o, "octetTotalCount", NULL);
 	s->records++;
 }
 
@@ -353,9 +386,42 @@ static void describe(const struct truth_line *l, int side, const char *what, con
 }
 
 struct totals {
-	uint64_t expected, flows, missing, wrong_bytes, wrong_packets, wrong_pid, not_ended,
-		ended_twice;
+	uint64_t expected, flows, missing, wrong_bytes, wrong_packets, wrong_pid, wrong_opener,
+		wrong_totals, not_ended, ended_twice, inexact, guessed;
 };
+
+static bool is_within(uint64_t low, uint64_t n, uint64_t high)
+{
+	return low <= n && n <= high;
+}
+
+/* Of a connection that was cut: written, sent, received in this order, as far as is known. */
+static bool is_cut_right(const struct truth_line *l, int side)
+{
+	const struct seen *c = &l->seen[CLIENT], *s = &l->seen[SERVER];
+
+	if (l->seen[side].is_inexact != (l->seen[side].unacknowledged > 0))
+		return false;
+	if (c->sent > l->sent || s->received > l->server_sent)
+		return false;
+	if (!c->records || !s->records)
+		return true;
+	return is_within(c->sent - c->unacknowledged, s->sent, c->sent) &&
+	       is_within(s->received - s->unacknowledged, c->received, s->received);
+}
+
+/* Who made the socket, where the truth says so. Nobody but its user is named when they are one. */
+static bool is_opener_right(const struct truth_line *l, int side)
+{
+	uint32_t is = l->seen[side].opener, ought = l->opener[side];
+
+	if (!ought || l->seen[side].is_guess)
+		return true;
+	/* Each worker has a listener on the port: which one it was is not known. */
+	if (!strcmp(l->mode, "reuseport") && side == SERVER)
+		return !is || is == l->pid[side];
+	return ought == l->pid[side] ? !is : is == ought;
+}
 
 static void check_side(const struct check *c, const struct truth_line *l, int side,
 		       struct totals *t)
@@ -366,7 +432,9 @@ static void check_side(const struct check *c, const struct truth_line *l, int si
 	char text[160];
 
 	t->flows++;
-	if (s->sent != sent || s->received != received) {
+	t->inexact += s->is_inexact;
+	t->guessed += s->is_guess;
+	if (l->in_flight ? !is_cut_right(l, side) : s->sent != sent || s->received != received) {
 		snprintf(text, sizeof(text),
 			 "%" PRIu64 "/%" PRIu64 " bytes in %u records, not %" PRIu64 "/%" PRIu64,
 			 s->sent, s->received, s->records, sent, received);
@@ -384,18 +452,33 @@ static void check_side(const struct check *c, const struct truth_line *l, int si
 			describe(l, side, "wrong packets", text);
 		t->wrong_packets++;
 	}
-	if (!c->opts.no_pid && (s->other_pid || s->pid != l->pid[side])) {
+	if (s->total && l->flows == 1 && s->total != s->sent + s->received) {
+		snprintf(text, sizeof(text), "%" PRIu64 " bytes in %u records, %" PRIu64 " in all",
+			 s->sent + s->received, s->records, s->total);
+		if (t->wrong_totals < 10)
+			describe(l, side, "wrong total", text);
+		t->wrong_totals++;
+	}
+	if (!c->opts.no_pid && !is_opener_right(l, side)) {
+		snprintf(text, sizeof(text), "opened by %u, not %u, used by %u", s->opener,
+			 l->opener[side], s->pid);
+		if (t->wrong_opener < 10)
+			describe(l, side, "wrong opener", text);
+		t->wrong_opener++;
+	}
+	if (!c->opts.no_pid && !s->is_guess && (s->other_pid || s->pid != l->pid[side])) {
 		snprintf(text, sizeof(text), "process %u, not %u", s->pid, l->pid[side]);
 		if (t->wrong_pid < 10)
 			describe(l, side, "wrong pid", text);
 		t->wrong_pid++;
 	}
-	if (!s->finals && !c->opts.allow_unended) {
+	if (s->finals < l->flows && !c->opts.allow_unended) {
+		snprintf(text, sizeof(text), "%u final records of %u", s->finals, l->flows);
 		if (t->not_ended < 10)
-			describe(l, side, "not ended", "no final record");
+			describe(l, side, "not ended", text);
 		t->not_ended++;
 	}
-	if (s->finals > 1) {
+	if (s->finals > l->flows) {
 		snprintf(text, sizeof(text), "%u final records", s->finals);
 		if (t->ended_twice < 10)
 			describe(l, side, "ended twice", text);
@@ -410,7 +493,7 @@ static bool judge(const struct check *c)
 
 	for (size_t i = 0; i < c->n_lines; i++) {
 		const struct truth_line *l = &c->lines[i];
-		int expected = l->refused ? 1 : c->opts.sides, found = 0;
+		int expected = l->no_server ? 1 : c->opts.sides, found = 0;
 
 		t.expected += (uint64_t)expected;
 		for (int side = CLIENT; side >= SERVER; side--) {
@@ -426,17 +509,20 @@ static bool judge(const struct check *c)
 			describe(l, CLIENT, "missing", "no record");
 	}
 	right = t.missing <= c->opts.allow_missing && !t.wrong_bytes && !t.wrong_packets &&
-		!t.wrong_pid && !t.not_ended && !t.ended_twice &&
-		t.flows + t.missing == t.expected && !c->bad_lines && !c->no_id &&
+		!t.wrong_pid && !t.wrong_opener && !t.wrong_totals && !t.not_ended &&
+		!t.ended_twice && t.flows + t.missing == t.expected && !c->bad_lines && !c->no_id &&
 		!c->no_direction && (c->opts.allow_repeats || !c->repeated);
 	printf("{\"right\":%s,\"connections\":%zu,\"expected\":%" PRIu64 ",\"flows\":%" PRIu64
 	       ",\"missing\":%" PRIu64 ",\"repeated\":%" PRIu64 ",\"wrong_bytes\":%" PRIu64
-	       ",\"wrong_packets\":%" PRIu64 ",\"wrong_pid\":%" PRIu64 ",\"not_ended\":%" PRIu64
-	       ",\"ended_twice\":%" PRIu64 ",\"no_id\":%" PRIu64 ",\"no_direction\":%" PRIu64
-	       ",\"records\":%" PRIu64 ",\"bad_lines\":%" PRIu64 ",\"other\":%" PRIu64 "}\n",
+	       ",\"wrong_packets\":%" PRIu64 ",\"wrong_pid\":%" PRIu64 ",\"wrong_opener\":%" PRIu64
+	       ",\"wrong_totals\":%" PRIu64 ",\"inexact\":%" PRIu64 ",\"guessed\":%" PRIu64
+	       ",\"not_ended\":%" PRIu64 ",\"ended_twice\":%" PRIu64 ",\"no_id\":%" PRIu64
+	       ",\"no_direction\":%" PRIu64 ",\"records\":%" PRIu64 ",\"bad_lines\":%" PRIu64
+	       ",\"other\":%" PRIu64 "}\n",
 	       right ? "true" : "false", c->n_lines, t.expected, t.flows, t.missing, c->repeated,
-	       t.wrong_bytes, t.wrong_packets, t.wrong_pid, t.not_ended, t.ended_twice, c->no_id,
-	       c->no_direction, c->records, c->bad_lines, c->other);
+	       t.wrong_bytes, t.wrong_packets, t.wrong_pid, t.wrong_opener, t.wrong_totals,
+	       t.inexact, t.guessed, t.not_ended, t.ended_twice, c->no_id, c->no_direction,
+	       c->records, c->bad_lines, c->other);
 	return right;
 }
 
@@ -451,6 +537,8 @@ static const char help[] =
 	"  --allow-missing N  so many flows may lack: those that the books call missed\n"
 	"  --allow-repeats  the same event id twice is reported, but is no failure\n"
 	"  --allow-unended  a flow may lack its last record\n\n"
+	"\"inexact\" and \"guessed\" count the flows whose own records say so of what was\n"
+	"sent, or of the process: the process is then not looked at.\n"
 	"A record of no tuple in the truth, or a text, is counted as \"other\".\n";
 
 int main(int argc, char **argv)

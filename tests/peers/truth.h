@@ -50,26 +50,28 @@ struct truth_entry {
 	uint8_t family; /* TRUTH_V4, TRUTH_V6 */
 	uint8_t mode;
 	uint16_t sport, dport;
-	uint32_t to_server, to_client; /* bytes (TCP), datagrams (UDP), as planned */
-	char error[24];		       /* the client's errno by name, or empty */
-	uint32_t client_pid;
+	uint32_t to_server, to_client;	    /* bytes (TCP), datagrams (UDP), as planned */
+	uint32_t rounds;		    /* TCP: connections, one after the other; 0 is 1 */
+	_Atomic uint32_t handed_on;	    /* 1: the server's socket is another process's; 2: the
+					       client's; 4: the process for it is there */
+	char error[24];			    /* the client's errno by name, or empty */
+	uint32_t client_pid, client_opener; /* who used the socket; who made it, 0: the same */
 	uint64_t client_sent, client_received;
 	uint32_t client_packets_sent, client_packets_received;
 	_Atomic bool client_ready; /* TCP: all is exchanged, and what it sent acknowledged */
-	_Atomic bool client_done;
 
-	uint32_t server_pid;
+	uint32_t server_pid, server_opener;
 	uint64_t server_sent, server_received;
 	uint32_t server_packets_sent;
 	_Atomic uint32_t server_packets_received;
 	_Atomic bool server_ready;
-	_Atomic bool server_done;
 };
 
 struct truth {
 	uint32_t n;
 	uint16_t ports[2][2 * TRUTH_PORTS]; /* the server's: open ones, closed ones */
 	_Atomic uint32_t clients_done, servers_done;
+	_Atomic uint32_t fast_opened; /* connections whose SYN carried data */
 	/* Entry number + 1, by family, server port and source port. */
 	_Atomic uint32_t by_port[2][2 * TRUTH_PORTS][65536];
 	struct truth_entry entries[];

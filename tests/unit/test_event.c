@@ -46,6 +46,7 @@ static struct event_flow good_flow(void)
 		.retransmits = 6,
 		.srtt_us = 250,
 		.report = 1,
+		.unacknowledged = 0x0102030405060708,
 	};
 
 	return e;
@@ -96,11 +97,12 @@ TEST(every_field_of_a_flow)
 	CHECK_INT(ev.flow.retransmits, 6);
 	CHECK_INT(ev.flow.srtt_us, 250);
 	CHECK_INT(ev.flow.report, 1);
+	CHECK(ev.flow.unacknowledged == 0x0102030405060708);
 }
 
 TEST(every_flag_of_a_flow)
 {
-	for (unsigned bit = 0; bit < 9; bit++) {
+	for (unsigned bit = 0; bit < 11; bit++) {
 		struct event_flow e = good_flow();
 		struct event ev;
 
@@ -115,6 +117,8 @@ TEST(every_flag_of_a_flow)
 		CHECK_INT(ev.flow.loopback, bit == 6);
 		CHECK_INT(ev.flow.established, bit == 7);
 		CHECK_INT(ev.flow.start_unknown, bit == 8);
+		CHECK_INT(ev.flow.in_uncertain, bit == 9);
+		CHECK_INT(ev.flow.reset_by_peer, bit == 10);
 	}
 }
 

@@ -188,8 +188,10 @@ static struct flow reset_uncertain(void)
 	struct flow f = tcp_in();
 
 	f.reset = true;
+	f.reset_by_peer = true;
 	f.error = 104;
-	f.out_uncertain = true;
+	f.out_uncertain = f.in_uncertain = true;
+	f.unacknowledged = 1448;
 	f.user_is_guess = true;
 	f.opener.pid = 900;
 	f.opener.start_ns = 5 * SECOND;
@@ -460,7 +462,9 @@ static const struct {
 	{ tcp_out, "sekoia_ebpf.opener", NULL },
 	{ delta, "sekoia_ebpf.report", "2" },
 	{ udp_out, "sekoia_ebpf", NULL },
-	{ reset_uncertain, "sekoia_ebpf.uncertain", "[\"out_bytes\",\"process\"]" },
+	{ reset_uncertain, "sekoia_ebpf.uncertain", "[\"out_bytes\",\"in_bytes\",\"process\"]" },
+	{ reset_uncertain, "sekoia_ebpf.reset_by", "'remote" },
+	{ reset_uncertain, "sekoia_ebpf.unacknowledged", "1448" },
 	{ reset_uncertain, "sekoia_ebpf.opener.pid", "900" },
 	{ reset_uncertain, "sekoia_ebpf.opener.name", "'nginx" },
 	{ no_direction, "sekoia_ebpf.uncertain", "[\"start\"]" },

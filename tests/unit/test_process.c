@@ -475,6 +475,27 @@ static int find_cgroup(void *arg, uint64_t cgroup_id, char *ret, size_t size)
 	return 0;
 }
 
+/* It executed a program, moved, and ended: the program is known, and so is where it was last. */
+TEST(moved_after_its_exec)
+{
+	int asked = 0;
+	_cleanup_(process_cache_freep) struct process_cache *c = NULL;
+	struct process_info info = { .pid = 4784, .name = SLICE("curl") };
+	struct task_ref ref = curl();
+	const struct process_info *p;
+
+	begin();
+	c = cache_of(
+		(struct process_opts){ .find_cgroup = find_cgroup, .find_cgroup_arg = &asked });
+	ref.cgroup_id = 1;
+	process_put(c, &ref, &info, 0);
+	ref.cgroup_id = 99;
+	p = process_find(c, &ref, 0, 1);
+	CHECK_SLICE(p->name, "curl");
+	CHECK_STR(p->container.unit, "before.service");
+	end();
+}
+
 /* The number is of the moment of the event; /proc tells where it is now. */
 TEST(a_cgroup_by_its_number)
 {

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # fetch.sh NAME: puts the kernel of that row of tests/vm/kernels into
-# build/vm/NAME.vmlinuz, unless it is there, and prints that path; for another
+# build/vm/NAME.vmlinuz, unless it is there, and prints that path; one of its modules into
+# build/vm/NAME.dummy.ko (empty, if it has none), and for another
 # machine's architecture its busybox as well, into build/vm/NAME.busybox. apt gets a
 # configuration, sources, lists and a cache of our own: nothing of this
 # machine's changes. The mirror is the one that the machine itself uses.
@@ -20,7 +21,7 @@ fail() {
 
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-if [ -s "$out/$name.vmlinuz" ]; then
+if [ -s "$out/$name.vmlinuz" ] && [ -e "$out/$name.dummy.ko" ]; then
 	echo "$out/$name.vmlinuz"
 	exit 0
 fi
@@ -96,4 +97,18 @@ fi
 vmlinuz=$(unpack "$deb" 'vmlinuz*')
 [ -n "$vmlinuz" ] || fail "$deb of $suite holds no vmlinuz"
 mv "$vmlinuz" "$out/$name.vmlinuz"
+# Newer kernels have their modules in a package of their own. Without its signature it taints.
+case $deb in
+linux-binary-*) modules=linux-modules-${deb#linux-binary-} ;;
+*) modules=$deb ;;
+esac
+module=$(unpack "$modules" 'dummy.ko*' 2>>"$work/log") || module=
+: >"$out/$name.dummy.ko"
+if [ -n "$module" ]; then
+	case $module in *.xz) xz -d "$module" && module=${module%.xz} ;; esac
+	case $arch in
+	arm64) aarch64-linux-gnu-strip --strip-debug -o "$out/$name.dummy.ko" "$module" ;;
+	*) strip --strip-debug -o "$out/$name.dummy.ko" "$module" ;;
+	esac
+fi
 echo "$out/$name.vmlinuz"

@@ -71,6 +71,16 @@ initrd() { # ARCH BUSYBOX STATIC
 	(cd "$root" && find . | cpio -o -H newc --quiet) | gzip -1 >"$work/$1.gz"
 }
 
+# The same for all, and behind it a module of this kernel's.
+with_module() { # KERNEL ARCH
+	mkdir -p "$work/$1/lib"
+	[[ ! -s $vm/$1.dummy.ko ]] || cp "$vm/$1.dummy.ko" "$work/$1/lib/dummy.ko"
+	{
+		cat "$work/$2.gz"
+		(cd "$work/$1" && find . | cpio -o -H newc --quiet) | gzip -1
+	} >"$work/$1.initrd"
+}
+
 boot() { # KERNEL
 	local vmlinuz arch qemu
 	arch=$(arch_of "$1")
@@ -84,12 +94,13 @@ boot() { # KERNEL
 		qemu=(qemu-system-x86_64 -accel "tcg,thread=single" -cpu "max,cx16=off")
 		;;
 	esac
+	with_module "$1" "$arch"
 	command -v "${qemu[0]}" >/dev/null || {
 		echo "no ${qemu[0]}: deploy/deps.sh ${arch/amd64/test}" >"$work/$1.why"
 		return
 	}
 	timeout -k 5 "$seconds" "${qemu[@]}" -smp 2 -m 1024 \
-		-nic none -nographic -no-reboot -kernel "$vmlinuz" -initrd "$work/$arch.gz" \
+		-nic none -nographic -no-reboot -kernel "$vmlinuz" -initrd "$work/$1.initrd" \
 		-append "panic=-1 quiet $([[ $arch == arm64 ]] || echo console=ttyS0 no_timer_check)" \
 		</dev/null >"$vm/$1.log" 2>&1
 	[[ $? != 124 ]] || echo "longer than $seconds s" >"$work/$1.why"

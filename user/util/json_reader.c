@@ -132,10 +132,11 @@ bool json_member(struct slice object, const char *key, struct slice *ret)
 
 bool json_next_item(struct slice *rest, struct slice *ret)
 {
-	const char *p, *next, *end = rest->p + rest->len;
+	const char *p, *next, *end;
 
 	if (!rest->p)
 		return false;
+	end = rest->p + rest->len;
 	p = skip_blanks(rest->p, end);
 	/* The bracket, or what stands between two. */
 	if (p == end || (*p != '[' && *p != ','))
