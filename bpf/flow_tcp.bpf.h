@@ -454,7 +454,10 @@ static __always_inline void tcp_report_end(u64 key, struct tcp_flow *f,
 
 	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);
 	if (!e) {
-		if (tcp_take(key, f))
+		/* It goes on: the next sweep tells it. */
+		if (end_reason == FLOW_END_FORCED)
+			count(COUNT_REPORTS_RING_FULL);
+		else if (tcp_take(key, f))
 			lost(COUNT_RING_FULL);
 		return;
 	}
@@ -949,6 +952,16 @@ int tcp_find_open(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
+/* The memory of a closed socket is still one, and has been connected. */
+static __always_inline bool tcp_is_there(u64 address, const struct tcp_names *names)
+{
+	struct sock *sk = (struct sock *)address;
+	u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	return (family == AF_INET || family == AF_INET6) && names->remote_port &&
+	       BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP;
+}
+
 /* Those that a socket is no longer there for, and that nobody has reported. */
 static __always_inline void tcp_miss(u64 key, struct tcp_flow *f)
 {
@@ -981,7 +994,9 @@ int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	}
 	boot_ns = bpf_ktime_get_boot_ns();
 	flush = tunables.flush;
-	if (!flush && since(boot_ns, f->reported.at_ns) < tunables.active_ns)
+	/* One that has ended unseen is told at once: its socket may soon be another one. */
+	state = BPF_CORE_READ((struct sock *)key, __sk_common.skc_state);
+	if (!flush && state != TCP_CLOSE && since(boot_ns, f->reported.at_ns) < tunables.active_ns)
 		return 0;
 	mark = tcp_sweep_mark(f->id);
 	f->sweeping = mark;
@@ -996,7 +1011,7 @@ int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	/* If it has ended by now, the socket may be gone, and another one where it was. */
 	if (!f->closing) {
 		tcp_numbers_not_before(&now, &f->reported);
-		if (state == TCP_CLOSE && !names.remote_port) {
+		if (state == TCP_CLOSE && !tcp_is_there(key, &names)) {
 			/* It ended unseen, and its socket is no more. */
 			tcp_miss(key, f);
 			return 0;
@@ -1004,15 +1019,16 @@ int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 		if (flush || state == TCP_CLOSE) {
 			/*
 			 * We are going: what the flow has now is all that will be known. Or it
-			 * has ended without our having been run.
+			 * has ended without our having been run: these are its last numbers.
 			 */
 			f->final = now;
-			if (state != TCP_SYN_SENT) {
+			if (state != TCP_SYN_SENT && (state != TCP_CLOSE || now.srtt_us)) {
 				f->flags |= FLOW_ESTABLISHED;
 				f->tcp_flags |= 0x10;
 			}
 			f->sweeping = 0;
-			tcp_report_end(key, f, &names, FLOW_END_FORCED);
+			tcp_report_end(key, f, &names,
+				       state == TCP_CLOSE ? FLOW_END_DETECTED : FLOW_END_FORCED);
 			return 0;
 		}
 		e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);

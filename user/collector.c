@@ -810,7 +810,9 @@ static int open_kernel(struct collector *c)
 				"not read: %llu samples and live flows in it are lost; next time, "
 				"stop the old version (SIGTERM) before the new one starts",
 				(unsigned long long)kernel_lost(c->kernel, (enum kernel_source)i));
-	kernel_find_readers(c->kernel);
+	if (!kernel_find_readers(c->kernel) && kernel_has(c->kernel, KERNEL_JOURNAL))
+		log_info("journal: no log daemon runs (journald, rsyslogd, syslog-ng, syslogd): "
+			 "nobody reads /dev/log, so that no line is captured until one is started");
 	set_sweeps(c);
 	return 0;
 }

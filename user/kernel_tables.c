@@ -58,18 +58,16 @@ static bool is_log_daemon(unsigned long pid, const char *comm)
 	return base && !strncmp(base + 1, comm, strlen(comm));
 }
 
-void kernel_find_readers(struct kernel *k)
+uint64_t kernel_find_readers(struct kernel *k)
 {
 	struct journal_tunables *t = k->now.source[KERNEL_JOURNAL].bss;
 	struct dirent *e;
 	DIR *proc;
 
 	if (!t)
-		return;
+		return 0;
 	proc = opendir("/proc");
-	if (!proc)
-		return;
-	while ((e = readdir(proc))) {
+	while (proc && (e = readdir(proc))) {
 		struct place place;
 		char comm[sizeof(t->names[0]) + 1] = { 0 };
 		unsigned long pid = strtoul(e->d_name, NULL, 10);
@@ -98,7 +96,9 @@ void kernel_find_readers(struct kernel *k)
 						    &one, BPF_ANY);
 		}
 	}
-	closedir(proc);
+	if (proc)
+		closedir(proc);
+	return map_count(k->now.source[KERNEL_JOURNAL].map_fd);
 }
 
 uint64_t map_count(int map_fd)

@@ -163,8 +163,11 @@ int kernel_set_rules(struct kernel *k, const struct flow_rules *rules);
 /* Walks the tables of flows: puts due reports into the ring; with flush, all. */
 int kernel_sweep(struct kernel *k, bool flush);
 
-/* Which log daemons to listen to: from /proc now, and by themselves from here on. */
-void kernel_find_readers(struct kernel *k);
+/*
+ * Which log daemons to listen to: from /proc now, and by themselves from here on. Returns
+ * how many there are now.
+ */
+uint64_t kernel_find_readers(struct kernel *k);
 
 int kernel_get_counters(const struct kernel *k, enum kernel_source source,
 			struct kernel_counters *ret);

@@ -148,7 +148,7 @@ teardown() {
 	in_room logger -t early 'captured'
 	wait_until 'grep -q "captured" "$T/received"'
 	daemon_stop
-	! grep -q 'before all' "$T/received"
+	run ! grep -q 'before all' "$T/received"
 	rm -rf "$T/spool"
 	in_room "$PEERS/journal_sender" native many 1 1000
 	in_room journalctl --sync

@@ -146,3 +146,26 @@ namespace() {
 	[ "$(jq -r 'select(.log.syslog.appname == "ng5") | .log.syslog.structured_data.timeQuality.tzKnown' "$T/received" | sort -u)" = 1 ]
 	[ "$(jq -r 'select(.log.syslog.appname == "ng") | .log.syslog.facility.name + .log.level' "$T/received" | sort -u)" = mailerror ]
 }
+
+@test "/dev/log that nobody reads: it is said, no line is there, and a daemon that comes is heard" {
+	need_rsyslogd imuxsock
+	! pgrep -x 'systemd-journal|rsyslogd|syslog-ng|syslogd' >/dev/null || skip "needs a host without a log daemon"
+	journal_room
+	# A socket with nobody behind it, as a daemon that died leaves it.
+	in_room "$PEERS/journal_sender" unread /dev/log
+	peer_start https
+	daemon_start https
+	grep -q 'no log daemon runs' "$T/daemon.log"
+	run in_room logger -t nobody "$T to nobody"
+	in_room rm /dev/log
+	rsyslogd_on /dev/log "$T/room/out"
+	in_room logger -t somebody "$T to somebody"
+	wait_until 'grep -q "to somebody" "$T/received"'
+	daemon_stop
+	peer_stop
+	assert_all_delivered
+	[ "$(texts)" = '1 to somebody' ]
+	# Neither do the books know of it: a line that is not read is none.
+	[ "$(books kernel.journal seen)" -eq "$(books source.journal samples)" ]
+	[ "$(books kernel.journal ring_full)" -eq 0 ]
+}

@@ -13,33 +13,38 @@ teardown() {
 	common_teardown
 }
 
-# records TRUTH: the flow records that would be right, two for each connection.
+# records TRUTH: the flow records that would be right, two for each connection; of a tuple that
+# is used several times, two for each time.
 records() {
 	jq -c 'def address($side; $ip): if $ip | contains(":") then {($side + "IPv6Address"): $ip}
 			else {($side + "IPv4Address"): $ip} end;
 		. as $t | (if .mode == "refused" then [1] else [1, 0] end)[] as $direction
+		| range($t.flows // 1) as $k
+		| (if $direction == 1 then $t.client_opener else $t.server_opener end) as $opener
+		| (if $direction == 1 then $t.client_pid else $t.server_pid end) as $user
 		| address("source"; $t.src) + address("destination"; $t.dst) + {
 			sourceTransportPort: $t.sport, destinationTransportPort: $t.dport,
 			protocolIdentifier: $t.proto, flowDirection: $direction, flowEndReason: 3,
-			initiatorOctets: ($t.sent_ip_bytes // $t.sent),
-			responderOctets: ($t.received_ip_bytes // $t.received),
+			initiatorOctets: (if $k > 0 then 0 else $t.sent_ip_bytes // $t.sent end),
+			responderOctets: (if $k > 0 then 0 else $t.received_ip_bytes // $t.received end),
 			initiatorPackets: ($t.sent_datagrams // 0),
 			responderPackets: ($t.received_datagrams // 0),
-			process: {pid: (if $direction == 1 then $t.client_pid else $t.server_pid end)},
-			event: {id: "00ab-\(input_line_number * 2 + $direction)"}}' "$1"
+			process: {pid: $user}, sekoia_ebpf: {opener: (if $opener != $user then {pid: $opener} else null end)},
+			event: {id: "00ab-\(input_line_number * 8 + $direction * 4 + $k)"}}' "$1"
 }
 
 # flowcheck fails, and names nothing but this: fails_with FIELD NUMBER
 fails_with() {
 	run -1 "$PEERS/flowcheck" "$T/truth" "$T/records"
 	[ "$(tail -n 1 <<<"$output" | jq ".$1")" = "$2" ]
-	[ "$(tail -n 1 <<<"$output" | jq '[.missing, .repeated, .wrong_bytes, .wrong_packets, .wrong_pid,
+	[ "$(tail -n 1 <<<"$output" | jq '[.missing, .repeated, .wrong_bytes, .wrong_packets, .wrong_pid, .wrong_opener, .wrong_totals,
 		.not_ended, .ended_twice, .no_id, .no_direction, .bad_lines | select(. > 0)] | length')" = 1 ]
 }
 
 @test "truth: tcpgen: each mode, IPv4 and IPv6; both ends agree" {
 	local mode
-	for mode in normal server-first half-close refused reset simultaneous orphan prefork; do
+	for mode in normal server-first half-close refused reset simultaneous orphan reset-unread reset-flight \
+		fork passed sendfile reused prefork reuseport; do
 		"$PEERS/tcpgen" --mode $mode --connections 200 --max-bytes 20000 --truth "$T/$mode" >"$T/out"
 		[ "$(jq .wrong "$T/out")" = 0 ]
 		[ "$(wc -l <"$T/$mode")" = 200 ]
@@ -58,7 +63,7 @@ fails_with() {
 @test "truth: tcpgen: ten thousand connections, no tuple twice" {
 	"$PEERS/tcpgen" --mode all --connections 10000 --max-bytes 2000 --parallel 200 --truth "$T/truth" >/dev/null
 	[ "$(jq -r '"\(.src) \(.sport) \(.dst) \(.dport)"' "$T/truth" | sort -u | wc -l)" = 10000 ]
-	[ "$(jq -r .mode "$T/truth" | sort -u | wc -l)" = 7 ]
+	[ "$(jq -r .mode "$T/truth" | sort -u | wc -l)" = 16 ]
 }
 
 @test "truth: tcpgen: client and server in namespaces of their own" {
@@ -117,6 +122,10 @@ fails_with() {
 	(sed 7d "$T/right"; sed -n 7p "$T/right" | jq -c 'del(.process)') >"$T/records"
 	fails_with wrong_pid 1
 	"$PEERS/flowcheck" --no-pid "$T/truth" "$T/records"
+	(sed 7d "$T/right"; sed -n 7p "$T/right" | jq -c '.sekoia_ebpf.opener.pid = 1') >"$T/records"
+	fails_with wrong_opener 1
+	(sed 7d "$T/right"; sed -n 7p "$T/right" | jq -c '.octetTotalCount = .initiatorOctets + .responderOctets + 1') >"$T/records"
+	fails_with wrong_totals 1
 	(sed 7d "$T/right"; sed -n 7p "$T/right" | jq -c '.flowEndReason = 2') >"$T/records"
 	fails_with not_ended 1
 	"$PEERS/flowcheck" --allow-unended "$T/truth" "$T/records"

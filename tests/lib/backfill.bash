@@ -76,7 +76,7 @@ senders_check() {
 		grep -a "^[0-9]* steady-$how " "$T/flat" | awk '$5 + 0 < last[$3] { print "out of order: " $0; n++ }
 			{ last[$3] = $5 + 0 } END { exit n > 0 }' | head -n 5
 		[ "${PIPESTATUS[1]}" -eq 0 ] || bad=1
-		echo "# $how: $(wc -l <"$T/want") sent, $(wc -l <"$T/got") received, $(grep -a "^[0-9]* steady-$how true " "$T/flat" | wc -l) of them backfilled"
+		echo "# $how: $(wc -l <"$T/want") sent, $(wc -l <"$T/got") received, $(grep -ac "^[0-9]* steady-$how true " "$T/flat") of them backfilled"
 	done
 	return $bad
 }

@@ -9,6 +9,7 @@ flows_world() {
 	take_net
 	WORLD=skf$NET
 	FLOW_RUNS=()
+	# shellcheck disable=SC2034 # by those who load this
 	FLOWS_NETWORKS=127.$NET.0.0/16,10.98.$NET.0/24,fd98:$NET::/32
 	netns_pair "$WORLD"
 	NETNS+=("${WORLD}l")

@@ -11,6 +11,7 @@
  *   journal_sender native TAG FROM TO           test lines as native messages
  *   journal_sender datagram PATH                standard input as one datagram
  *   journal_sender stream PATH                  standard input over a stream socket
+ *   journal_sender unread PATH                  a socket there that nobody reads
  *   journal_sender memfd                        standard input as a native message in a memfd
  *   journal_sender audit TEXT                   an audit record, by way of the kernel
  *
@@ -282,6 +283,17 @@ static int send_stream(const char *path)
 	return EXIT_SUCCESS;
 }
 
+/* As a log daemon that died leaves it. */
+static int make_unread(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	return fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ? fail(path)
+									      : EXIT_SUCCESS;
+}
+
 /* What sd_journal_sendv() does with a message that is too large for a datagram. */
 static int send_memfd(void)
 {
@@ -340,13 +352,15 @@ int main(int argc, char **argv)
 		return send_datagram(argv[2]);
 	if (!strcmp(what, "stream") && argc == 3)
 		return send_stream(argv[2]);
+	if (!strcmp(what, "unread") && argc == 3)
+		return make_unread(argv[2]);
 	if (!strcmp(what, "memfd") && argc == 2)
 		return send_memfd();
 	if (!strcmp(what, "audit") && argc == 3)
 		return send_audit(argv[2]);
 	fputs("usage: journal_sender lines TAG FROM TO [prio] | pieces TAG FILE |"
 	      " steady HOW TAG FILE | native TAG FROM TO | datagram PATH |\n"
-	      " stream PATH | memfd | audit TEXT\n",
+	      " stream PATH | unread PATH | memfd | audit TEXT\n",
 	      stderr);
 	return 2;
 }

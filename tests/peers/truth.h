@@ -169,7 +169,7 @@ static bool truth_publish(struct truth *t, uint32_t i, bool closed)
  * was not yet used; publishes both. -EADDRINUSE when all are used.
  */
 static inline int truth_bind(struct truth *t, uint32_t i, int fd, const union truth_addr *from,
-		      bool closed)
+			     bool closed)
 {
 	static unsigned next[2];
 	struct truth_entry *e = &t->entries[i];
@@ -199,7 +199,7 @@ static inline int truth_bind(struct truth *t, uint32_t i, int fd, const union tr
 
 /* The entry of a peer that the server sees; NULL: a stranger. */
 static inline struct truth_entry *truth_find(struct truth *t, unsigned family, unsigned port_index,
-				      const union truth_addr *peer)
+					     const union truth_addr *peer)
 {
 	uint32_t i = atomic_load(&t->by_port[family][port_index][truth_port_of(peer)]);
 

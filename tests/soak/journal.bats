@@ -7,6 +7,7 @@
 
 load ../lib/common
 load ../lib/journal
+load ../lib/backfill
 
 setup() {
 	need_root
@@ -80,4 +81,31 @@ judge() {
 	[ "${total[3]}" -eq 0 ]
 	# A sample may hold many lines, but no line is lost without one.
 	[ "$(books kernel.journal ring_full)" -gt 0 ] || [ "${total[0]}" -eq 0 ]
+}
+
+@test "BACKFILL_ROUNDS (12) stops and kills of the collector while three senders write" {
+	local i
+
+	DAEMON_ARGS=(--flows-enable no --kernel-log no --ring-journal 8M)
+	backfill_room
+	peer_start https
+	daemon_start https
+	senders_start
+	for i in $(seq "${BACKFILL_ROUNDS:-12}"); do
+		sleep 1
+		# A ring that is full while the collector is away, one that is not, and none.
+		case $((i % 3)) in
+		0) daemon_kill && sleep 12 ;;
+		1) daemon_kill ;;
+		2) daemon_stop && sleep 2 ;;
+		esac
+		daemon_start https
+	done
+	senders_stop
+	senders_arrived 120
+	daemon_stop
+	peer_stop
+	assert_all_delivered
+	senders_check >&3
+	echo "# backfilled $(backfilled | wc -l); ring_full $(books kernel.journal ring_full)" >&3
 }

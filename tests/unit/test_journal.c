@@ -63,7 +63,7 @@ static struct journal_sample sample_of(const char *path, const char *data, size_
 
 static struct journal *journal_of(uint32_t max_streams, size_t max_bytes)
 {
-	const struct journal_opts opts = { max_streams, max_bytes };
+	const struct journal_opts opts = { .max_streams = max_streams, .max_bytes = max_bytes };
 	struct journal *j;
 
 	if (journal_new(&opts, &j) < 0)
