@@ -533,7 +533,7 @@ static void restore(struct source_backfill *b, const struct spool_position *resu
 		memcpy(ret->boot, b->reads.boot, sizeof(ret->boot));
 	if (stream_state_load(&b->state, &now, &b->saved) == 0) {
 		bytes = buf_slice(&b->saved);
-		if (bytes.len >= sizeof(head)) {
+		if (bytes.p && bytes.len >= sizeof(head)) {
 			memcpy(&head, bytes.p, sizeof(head));
 			head.boot[JOURNAL_BOOT_SIZE - 1] = '\0';
 			bytes.p += sizeof(head);

@@ -144,7 +144,11 @@ talk_open() {
 talk_say() {
 	local to=8
 
-	[ "$1" = up ] && SAID_UP=$((SAID_UP + $2)) || { to=7 SAID_DOWN=$((SAID_DOWN + $2)); }
+	if [ "$1" = up ]; then
+		SAID_UP=$((SAID_UP + $2))
+	else
+		to=7 SAID_DOWN=$((SAID_DOWN + $2))
+	fi
 	head -c "$2" /dev/zero >&$to
 	wait_until '[ "$(stat -c %s "$T/got.up")" -eq $SAID_UP ] && [ "$(stat -c %s "$T/got.down")" -eq $SAID_DOWN ]'
 }
