@@ -257,7 +257,7 @@ mount_image() {
 	fsck.ext4 -fp "$T/image2" >/dev/null || [ $? -eq 1 ]
 	mount_image "$T/image2" ro
 	daemon_refuses 1 https
-	[ "$(log_count 'error: spool .*: Read-only file system$')" -eq 1 ]
+	[ "$(log_count 'error: spool .*: Read-only file system; choose a folder')" -eq 1 ]
 	mount -o remount,rw "$T/disk"
 	daemon_start https
 	emit 20
@@ -279,7 +279,7 @@ mount_image() {
 	emit 20
 	mount -o remount,ro "$T/disk"
 	daemon_refuses 1 https
-	[ "$(log_count 'error: spool .*: Read-only file system$')" -eq 1 ]
+	[ "$(log_count 'error: spool .*: Read-only file system; choose a folder')" -eq 1 ]
 	mount -o remount,rw "$T/disk"
 	daemon_start https
 	wait_for_flows
