@@ -5,11 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "user/util/crc32c.h"
+
 /*
  * Longer than journald can be kept from reading what woke it up, but for a debugger: an
  * entry that is so much older than the next read has nothing to do with it.
  */
 #define STALL_NS 60000000000ull
+
+uint32_t journal_line_sum(struct slice text)
+{
+	uint32_t sum = crc32c(0, text.p, text.len) >> 2;
+
+	return sum ? sum : 1;
+}
 
 void journal_gaps_done(struct journal_gaps *g)
 {
@@ -68,9 +77,11 @@ void journal_gaps_note(struct journal_gaps *g, const char *boot, const struct jo
 		    (!strcmp(gap->from_boot, boot) && read->ns <= gap->from_ns))
 			continue;
 		/* In the order of the ring, which is that of the reads. */
-		if (gap->n_reads && read->ns <= gap->reads[gap->n_reads - 1].ns)
+		if (gap->n_reads && read->ns < gap->reads[gap->n_reads - 1].ns + !read->is_stream)
 			continue;
-		gap->closed = read->ns > gap->to_ns;
+		/* The lines of one read from a stream may be on both sides. */
+		gap->closed = read->ns > gap->to_ns &&
+			      (!read->is_stream || read->ns - gap->to_ns > JOURNAL_READ_NS);
 		if (add_read(gap, read))
 			gap->reads_left_out = true;
 		g->changes++;
@@ -98,7 +109,20 @@ static bool is_same_sender(const struct journal_read *a, const struct journal_re
 	return a->is_stream == b->is_stream && (a->pid == b->pid || !a->pid || !b->pid);
 }
 
-enum journal_verdict journal_gap_judge(const struct journal_gap *gap, const char *boot,
+/* Is this read the entry's? */
+static bool is_read_of(struct journal_read *read, const struct journal_read *of)
+{
+	if (!is_same_sender(read, of))
+		return false;
+	if (!of->is_stream || !read->line || !of->line)
+		return true;
+	if (read->is_used || read->line != of->line)
+		return false;
+	read->is_used = true;
+	return true;
+}
+
+enum journal_verdict journal_gap_judge(struct journal_gap *gap, const char *boot,
 				       const struct journal_read *of, uint64_t next_ns)
 {
 	uint32_t i;
@@ -110,12 +134,13 @@ enum journal_verdict journal_gap_judge(const struct journal_gap *gap, const char
 	if (of->ns > gap->to_ns)
 		return JOURNAL_BEHIND;
 	i = find_read(gap, of->ns);
+	/* With reads that are not known, too: rather twice than not at all. */
 	if (i == gap->n_reads)
-		return gap->reads_left_out ? JOURNAL_CAPTURED : JOURNAL_MISSING;
+		return JOURNAL_MISSING;
 	if (!next_ns)
 		return gap->reads[i].ns - of->ns > STALL_NS ? JOURNAL_MISSING : JOURNAL_ASK;
 	for (; i < gap->n_reads && gap->reads[i].ns < next_ns; i++)
-		if (is_same_sender(&gap->reads[i], of))
+		if (is_read_of(&gap->reads[i], of))
 			return JOURNAL_CAPTURED;
 	return JOURNAL_MISSING;
 }

@@ -10,6 +10,10 @@
  * entry was captured if the tap saw a read between its time and the next one. Of the reads
  * that make no entry none is noted, as far as that can be told; for the rest the sender must be the
  * same.
+ *
+ * One read from a stream takes many writes, each of which is a sample of its own: a ring
+ * that is nearly full has room for some of them. So of a stream each line is noted, and an
+ * entry was captured if its line was.
  */
 #pragma once
 
@@ -21,14 +25,22 @@
 #include "user/util/cleanup.h"
 
 #define JOURNAL_GAPS_MAX   8
-#define JOURNAL_READS_MAX  (1u << 19) /* of a gap: a ring of 128 MiB has no more */
+#define JOURNAL_READS_MAX  (1u << 19) /* of a gap: a ring of 128 MiB has no more samples */
 #define JOURNAL_CURSOR_MAX 256
+#define JOURNAL_READ_NS	   1000000000ull /* longer than one read takes, all its lines */
 
+/* A datagram, or a line of a stream. */
 struct journal_read {
 	uint64_t ns;
 	uint32_t pid; /* of the sender; 0: not known */
-	uint32_t is_stream;
+	uint32_t is_stream : 1;
+	uint32_t is_used : 1; /* its entry was found */
+	uint32_t line : 30;   /* of a stream: journal_line_sum(); 0: not known, any will do */
 };
+_Static_assert(sizeof(struct journal_read) == 16, "saved as it is");
+
+/* What tells the lines of one read apart. */
+uint32_t journal_line_sum(struct slice text);
 
 struct journal_gap {
 	char from_boot[JOURNAL_BOOT_SIZE]; /* empty: from_real_us is all that is known */
@@ -41,8 +53,8 @@ struct journal_gap {
 	uint64_t told;			 /* so many lines were missing */
 	uint64_t first_us, last_us;	 /* of them */
 	bool closed;			 /* reads has the first one behind to_ns */
-	bool reads_left_out;		 /* there was no room for all of them */
-	struct journal_read *reads;	 /* in to_boot, in order: what the tap saw up to there */
+	bool reads_left_out; /* there was no room for all of them: what is theirs comes twice */
+	struct journal_read *reads; /* in to_boot, in order: what the tap saw up to there */
 	uint32_t n_reads, reads_cap;
 };
 
@@ -60,7 +72,7 @@ int journal_gaps_add(struct journal_gaps *g, const struct journal_gap *gap);
 /* The first one is dealt with. */
 void journal_gaps_drop(struct journal_gaps *g);
 
-/* The tap saw a read of journald's in this boot. */
+/* The tap saw a read of journald's in this boot: once for each line, if it is from a stream. */
 void journal_gaps_note(struct journal_gaps *g, const char *boot, const struct journal_read *read);
 
 enum journal_verdict {
@@ -71,11 +83,12 @@ enum journal_verdict {
 };
 
 /*
- * Of an entry that journald wrote at this time (of->ns) of its boot, and of whom. next_ns is the
- * next time that it wrote anything, or until when it is known to have written nothing else; 0: not
- * known.
+ * Of an entry that journald wrote at this time (of->ns) of its boot, of whom, and which line of a
+ * stream. next_ns is the next time that it wrote anything, or until when it is known to have
+ * written nothing else; 0: not known. The line that is found is used up: an entry is asked about
+ * once with a next_ns.
  */
-enum journal_verdict journal_gap_judge(const struct journal_gap *gap, const char *boot,
+enum journal_verdict journal_gap_judge(struct journal_gap *gap, const char *boot,
 				       const struct journal_read *of, uint64_t next_ns);
 
 /* Save appends: -ENOBUFS or -ENOMEM. Restore: -EBADMSG for bytes that are not ours, or -ENOMEM. */

@@ -124,19 +124,35 @@ static bool is_ours(struct journal_reads *r, const struct journal_sample *s)
 	return r->known[i].ours;
 }
 
-void journal_reads_note(struct journal_reads *r, const struct journal_sample *s, bool is_line)
+/* When it was read, in CLOCK_MONOTONIC. */
+static uint64_t mono_ns_of(const struct journal_reads *r, const struct journal_sample *s)
 {
 	uint64_t off_ns = s->boot_ns <= r->changed_ns ? r->off_before_ns : r->off_ns;
-	const struct journal_read read = {
-		.ns = s->boot_ns > off_ns ? s->boot_ns - off_ns : 0,
-		.pid = r->has_pids ? s->pid : 0,
-		.is_stream = s->stream,
-	};
 
-	if (!is_ours(r, s))
+	return s->boot_ns > off_ns ? s->boot_ns - off_ns : 0;
+}
+
+void journal_reads_note(struct journal_reads *r, const struct journal_sample *s)
+{
+	uint64_t ns = mono_ns_of(r, s);
+
+	if (ns > r->last_ns && is_ours(r, s))
+		r->last_ns = ns;
+}
+
+void journal_reads_note_line(struct journal_reads *r, const struct journal_sample *s,
+			     const struct journal_line *line)
+{
+	struct journal_read read;
+
+	if (!r->gaps->n || !is_ours(r, s))
 		return;
-	if (read.ns > r->last_ns)
-		r->last_ns = read.ns;
-	if (r->gaps->n && is_line)
-		journal_gaps_note(r->gaps, r->boot, &read);
+	/* A line that another process's write has ended is of the one that began it. */
+	read = (struct journal_read){
+		.ns = mono_ns_of(r, s),
+		.pid = r->has_pids ? line->trusted_pid : 0,
+		.is_stream = s->stream,
+		.line = s->stream ? journal_line_sum(line->text) : 0,
+	};
+	journal_gaps_note(r->gaps, r->boot, &read);
 }

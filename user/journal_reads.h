@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "user/event.h"
+#include "user/journal.h"
 #include "user/journal_gaps.h"
 
 #define JOURNAL_READERS_KNOWN 16
@@ -36,9 +37,12 @@ int journal_reads_init(struct journal_reads *r, struct journal_gaps *gaps);
 /* The clocks drift apart when the host sleeps: call it every so often. */
 void journal_reads_look(struct journal_reads *r);
 
-/* A sample that was taken whole. is_line: a line ended in it, so that journald made an entry of it.
- */
-void journal_reads_note(struct journal_reads *r, const struct journal_sample *s, bool is_line);
+/* A sample that was taken, or of which at least a line was: the rest of it is not lost. */
+void journal_reads_note(struct journal_reads *r, const struct journal_sample *s);
+
+/* A line that ended in it, so that journald made an entry of it. */
+void journal_reads_note_line(struct journal_reads *r, const struct journal_sample *s,
+			     const struct journal_line *line);
 
 /* Is this a process that has the /run that we have, as this host's daemons do? */
 bool journal_reads_has_our_run(uint32_t tgid);

@@ -64,9 +64,9 @@ struct source_backfill {
 	struct buf held; /* of one time, waiting for the next one: lengths and fields */
 	struct journal_export replay; /* one of them */
 	char held_boot[JOURNAL_BOOT_SIZE];
-	struct journal_read held_read;
-	enum journal_verdict held_verdict;
-	uint64_t synced_ns; /* what journald had read by then is in its files; 0: who knows */
+	uint64_t held_ns;
+	uint64_t held_next_ns; /* the next time; 0: not known yet */
+	uint64_t synced_ns;    /* what journald had read by then is in its files; 0: who knows */
 	uint64_t told, max_told;
 	bool too_old; /* journal.backfill left something out */
 	int run, n_runs;
@@ -224,21 +224,27 @@ static bool is_ready(const struct source_backfill *b)
 
 /*
  * The ring was read to its end: what was lost there while it was full is a thing of the past,
- * and so is the gap. Whoever reads the journal from here on finds all of it.
+ * and so, a little later, is the gap: of a line that journald reads in two halves, the first one
+ * may be lost and the second one not. Whoever reads the journal from there on finds all of it.
  */
 static bool go(struct source_backfill *b)
 {
 	struct journal_gap *last = &b->gaps.list[b->gaps.n - 1];
+	uint64_t now_ns = journal_reads_now_ns();
 
 	if (b->going)
 		return true;
 	if (!b->reads.idle)
 		return false;
-	b->going = true;
 	if (last->to_ns == UINT64_MAX) {
-		last->to_ns = journal_reads_now_ns();
+		last->to_ns = now_ns + JOURNAL_READ_NS;
 		b->gaps.changes++;
 	}
+	if (now_ns <= last->to_ns) {
+		b->reads.idle = false;
+		return false;
+	}
+	b->going = true;
 	b->ready_ns = last->to_ns;
 	journal_reader_go(&b->reader); /* if it is gone, nothing comes, and that is seen */
 	return true;
@@ -300,7 +306,27 @@ static int hold(struct source_backfill *b)
 	return err;
 }
 
-/* The oldest of those that waited. Its verdict is known by now. */
+/*
+ * Boots have an order that their names do not tell: of this one, all that is left of
+ * gaps that end in others is behind them.
+ */
+static enum journal_verdict judge(struct source_backfill *b, const struct journal_entry *e,
+				  uint64_t next_ns)
+{
+	struct journal_gap *gap = &b->gaps.list[0];
+	const struct journal_read read = {
+		.ns = e->mono_ns,
+		.pid = b->reads.has_pids ? e->process.pid : 0,
+		.is_stream = e->is_stream,
+		.line = e->is_stream ? journal_line_sum(e->line.text) : 0,
+	};
+
+	if (!strcmp(e->boot, b->reads.boot) && strcmp(gap->to_boot, e->boot) != 0)
+		return JOURNAL_BEHIND;
+	return journal_gap_judge(gap, e->boot, &read, next_ns);
+}
+
+/* The oldest of those that waited for the next time. */
 static void take_held(struct source_backfill *b, struct sink *sink)
 {
 	static struct journal_entry e;
@@ -312,35 +338,20 @@ static void take_held(struct source_backfill *b, struct sink *sink)
 	b->replay.message_cut = head[1];
 	if (buf_append(&b->replay.entry, buf_data(&b->held), head[0]) == 0 &&
 	    journal_entry_parse(&b->replay, &e) == 0)
-		take(b, sink, &e, b->held_verdict);
+		take(b, sink, &e, judge(b, &e, b->held_next_ns));
 	else
 		b->source.stats.bad++;
 	buf_consume(&b->held, head[0]);
-}
-
-/*
- * Boots have an order that their names do not tell: of this one, all that is left of
- * gaps that end in others is behind them.
- */
-static enum journal_verdict judge(const struct source_backfill *b, const char *boot,
-				  const struct journal_read *of, uint64_t next_ns)
-{
-	const struct journal_gap *gap = &b->gaps.list[0];
-
-	if (!strcmp(boot, b->reads.boot) && strcmp(gap->to_boot, boot) != 0)
-		return JOURNAL_BEHIND;
-	return journal_gap_judge(gap, boot, of, next_ns);
 }
 
 /* 1: an entry was dealt with, or put aside; 0: there is none now; -ENODATA: there are no more. */
 static int step(struct source_backfill *b, struct sink *sink, bool *ret_behind)
 {
 	enum journal_verdict verdict;
-	struct journal_read read;
 	bool is_same;
 
 	*ret_behind = false;
-	if (b->held.len && b->held_verdict != JOURNAL_ASK) {
+	if (b->held.len && b->held_next_ns) {
 		take_held(b, sink);
 		return 1;
 	}
@@ -349,37 +360,31 @@ static int step(struct source_backfill *b, struct sink *sink, bool *ret_behind)
 			return 0;
 		if (!b->held.len)
 			return -ENODATA;
-		b->held_verdict = judge(b, b->held_boot, &b->held_read,
-					b->synced_ns ? b->synced_ns : journal_reads_now_ns());
+		b->held_next_ns = b->synced_ns ? b->synced_ns : journal_reads_now_ns();
 		return 1;
 	}
-	is_same = b->held.len && b->entry.mono_ns == b->held_read.ns &&
+	is_same = b->held.len && b->entry.mono_ns == b->held_ns &&
 		  !strcmp(b->entry.boot, b->held_boot);
 	if (b->held.len && !is_same) {
-		uint64_t next_ns =
-			strcmp(b->entry.boot, b->held_boot) ? UINT64_MAX : b->entry.mono_ns;
-
-		b->held_verdict = judge(b, b->held_boot, &b->held_read, next_ns);
+		if (strcmp(b->entry.boot, b->held_boot) != 0)
+			b->held_next_ns = UINT64_MAX;
+		else
+			b->held_next_ns = b->entry.mono_ns ? b->entry.mono_ns : 1;
 		return 1;
 	}
 	if (is_last_taken(b)) {
 		b->has_entry = false;
 		return 1;
 	}
-	read = (struct journal_read){
-		.ns = b->entry.mono_ns,
-		.pid = b->reads.has_pids ? b->entry.process.pid : 0,
-		.is_stream = b->entry.is_stream,
-	};
-	verdict = judge(b, b->entry.boot, &read, 0);
+	verdict = judge(b, &b->entry, 0);
 	if (verdict == JOURNAL_BEHIND) {
 		*ret_behind = true;
 		return 1;
 	}
 	if (verdict == JOURNAL_ASK && hold(b) == 0) {
 		memcpy(b->held_boot, b->entry.boot, sizeof(b->held_boot));
-		b->held_read = read;
-		b->held_verdict = JOURNAL_ASK;
+		b->held_ns = b->entry.mono_ns;
+		b->held_next_ns = 0;
 		b->has_entry = false;
 		return 1;
 	}

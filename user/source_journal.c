@@ -53,9 +53,10 @@ struct source_journal {
 	uint64_t saved_rate_changes;
 	struct sink *sink; /* for on_line() */
 	uint64_t socket_dev;
-	uint64_t noted_lines;	     /* journal_stats.lines at the sample before */
-	struct journal_reads *reads; /* NULL: nobody wants to know */
-	struct unix_sockets sockets; /* those that are open, while lines are flushed */
+	struct journal_reads *reads;	     /* NULL: nobody wants to know */
+	const struct journal_sample *sample; /* at hand; NULL: lines are flushed */
+	bool has_told;			     /* a line of it */
+	struct unix_sockets sockets;	     /* those that are open, while lines are flushed */
 	bool has_sockets;
 };
 
@@ -67,6 +68,9 @@ static bool on_line(void *arg, const struct journal_line *line)
 
 	if (j->sink->is_full(j->sink->arg))
 		return false;
+	j->has_told = true;
+	if (j->reads && j->sample)
+		journal_reads_note_line(j->reads, j->sample, line);
 	if (!journal_teller_wants(&j->teller, &j->source, j->sink, line))
 		return true;
 	if (who.pid)
@@ -108,16 +112,19 @@ static void count_not_told(struct source_journal *j)
 	j->not_told = stats.empty + stats.control;
 }
 
-/* Also of a sample that was taken in several parts. */
-static void note_read(struct source_journal *j, const struct event *e)
+/* False: it is not done, the sink is full. */
+static bool decode(struct source_journal *j, const struct journal_sample *s)
 {
-	struct journal_stats stats;
+	bool done;
 
-	if (!j->reads || e->kind != EVENT_IS_JOURNAL)
-		return;
-	journal_get_stats(j->journal, &stats);
-	journal_reads_note(j->reads, &e->journal, stats.lines != j->noted_lines);
-	j->noted_lines = stats.lines;
+	j->sample = s;
+	j->has_told = false;
+	done = journal_decode(j->journal, s, j->sink->record->boot_to_real_ns, on_line, j);
+	j->sample = NULL;
+	count_not_told(j);
+	if (j->reads && (done || j->has_told))
+		journal_reads_note(j->reads, s);
+	return done;
 }
 
 static int journal_take(struct source *s, struct sink *sink)
@@ -144,15 +151,11 @@ static int journal_take(struct source *s, struct sink *sink)
 		s->stats.bad++;
 	} else if (!is_log_socket(e.journal.path, e.journal.path_is_cut)) {
 		s->stats.filtered++;
-	} else if (!journal_decode(j->journal, &e.journal, sink->record->boot_to_real_ns, on_line,
-				   j)) {
+	} else if (!decode(j, &e.journal)) {
 		/* The rest of it when the sink has room; the kernel keeps it as long. */
-		count_not_told(j);
 		rings_unread(j->rings, s->position);
 		return 1;
 	}
-	count_not_told(j);
-	note_read(j, &e);
 	s->stats.samples++;
 	s->position = rings_position(j->rings);
 	return 1;

@@ -135,6 +135,94 @@ TEST(reads_are_noted_up_to_the_first_one_behind)
 	journal_gaps_done(&g);
 }
 
+/*
+ * One read of a stream takes many writes. Of this one, of process 7 at 2000, the ring had room
+ * for the first lines and the last one.
+ */
+TEST(of_one_read_some_lines_had_no_room)
+{
+	static const char *const lines[] = { "one", "same", "same", "two", "same", "three" };
+	struct journal_gaps g = { .n = 0 }, back = { .n = 0 };
+	struct journal_gap gap = gap_of(A, 1000, A, 5000);
+	struct journal_read read = { 2010, 7, .is_stream = 1 };
+	struct buf b;
+
+	buf_init(&b, 1 << 20);
+	journal_gaps_add(&g, &gap);
+	for (int i = 0; i < 6; i++) {
+		if (i == 2 || i == 3)
+			continue;
+		read.line = journal_line_sum(slice_of(lines[i]));
+		read.ns += i == 1 ? 0 : 5; /* "one" and "same" in one write */
+		journal_gaps_note(&g, A, &read);
+	}
+	/* Another process's, and what is captured later, is none of it. */
+	read = (struct journal_read){ 2040, 8, .is_stream = 1 };
+	read.line = journal_line_sum(SLICE("two"));
+	journal_gaps_note(&g, A, &read);
+	read.ns = 2110;
+	read.pid = 7;
+	journal_gaps_note(&g, A, &read);
+	CHECK_INT(g.list[0].n_reads, 6);
+	for (int i = 0; i < 6; i++) {
+		struct journal_read of = { 2000, 7, .is_stream = 1 };
+		/* Three are the same, two were captured: which one is told makes no odds. */
+		bool missing = i == 3 || i == 4;
+
+		of.line = journal_line_sum(slice_of(lines[i]));
+		CHECK_INT(journal_gap_judge(&g.list[0], A, &of, 0), JOURNAL_ASK);
+		CHECK_INT(journal_gap_judge(&g.list[0], A, &of, 2100),
+			  missing ? JOURNAL_MISSING : JOURNAL_CAPTURED);
+		/* Killed after each of them. */
+		buf_clear(&b);
+		CHECK_INT(journal_gaps_save(&g, &b), 0);
+		CHECK_INT(journal_gaps_restore(&back, buf_slice(&b)), 0);
+		CHECK_INT(journal_gaps_restore(&g, buf_slice(&b)), 0);
+	}
+	journal_gaps_done(&g);
+	journal_gaps_done(&back);
+	buf_done(&b);
+}
+
+TEST(the_lines_of_one_read_are_noted_on_both_sides_of_the_end)
+{
+	struct journal_gaps g = { .n = 0 };
+	struct journal_gap gap = gap_of(A, 1000, A, 5000);
+	struct journal_read read = { 0, 7, .is_stream = 1 };
+
+	journal_gaps_add(&g, &gap);
+	for (read.ns = 4990; read.ns < 5010; read.ns += 5, read.line++)
+		journal_gaps_note(&g, A, &read);
+	CHECK_INT(g.list[0].n_reads, 4);
+	CHECK(!g.list[0].closed);
+	note(&g, A, 5020);
+	CHECK(g.list[0].closed);
+	journal_gaps_done(&g);
+}
+
+/* A version that noted reads, not lines. */
+TEST(a_stream_s_read_without_lines)
+{
+	struct journal_gap gap = gap_of(A, 1000, A, 5000);
+	struct journal_read read = { 2010, 7, .is_stream = 1 };
+	const struct journal_read of = { 2000, 7, .is_stream = 1, .line = 5 };
+
+	gap.reads = &read;
+	gap.n_reads = 1;
+	CHECK_INT(journal_gap_judge(&gap, A, &of, 2100), JOURNAL_CAPTURED);
+	CHECK_INT(journal_gap_judge(&gap, A, &of, 2100), JOURNAL_CAPTURED);
+}
+
+/* Of those there was no room for, it is not known: twice rather than not at all. */
+TEST(reads_without_room)
+{
+	struct journal_gap gap = gap_of(A, 1000, A, 5000);
+	const struct journal_read of = { 2000, 7 };
+
+	gap.reads_left_out = true;
+	CHECK_INT(journal_gap_judge(&gap, A, &of, 2100), JOURNAL_MISSING);
+}
+
 TEST(saved_and_restored)
 {
 	struct journal_gaps g = { .n = 0 }, back = { .n = 0 };
