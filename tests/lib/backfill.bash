@@ -56,8 +56,9 @@ received_lines() {
 		"$T/received" | sort -n -s -u -k1,1
 }
 
+# Of what senders_check has looked at.
 backfilled() {
-	received_lines | awk '$3 == "true"'
+	awk '$3 == "true"' "$T/flat"
 }
 
 # Each sender's lines: none missing, none twice, none wrong. Those of the journal's files and those of
