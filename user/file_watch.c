@@ -101,6 +101,7 @@ static int fid_of(int fd, struct fid *ret)
 	struct statfs fs;
 	int mount;
 
+	*ret = (struct fid){ 0 };
 	if (name_to_handle_at(fd, "", &handle.h, &mount, AT_EMPTY_PATH) < 0 || fstatfs(fd, &fs) < 0)
 		return -errno;
 	if (handle.h.handle_bytes > HANDLE_MAX)

@@ -83,7 +83,7 @@ static int end_field(struct journal_export *x)
 
 static bool is_message(struct slice field)
 {
-	return field.len >= 8 && !memcmp(field.p, "MESSAGE", 7) &&
+	return field.p && field.len >= 8 && !memcmp(field.p, "MESSAGE", 7) &&
 	       (field.p[7] == '=' || field.p[7] == '\n');
 }
 
@@ -91,7 +91,7 @@ static bool is_message(struct slice field)
 static int end_line(struct journal_export *x)
 {
 	struct slice line = field_of(x);
-	const char *equals = memchr(line.p, '=', line.len);
+	const char *equals = line.p ? memchr(line.p, '=', line.len) : NULL;
 	struct slice key = { line.p, equals ? (size_t)(equals - line.p) : line.len };
 	int err;
 
@@ -165,7 +165,7 @@ static int take_value(struct journal_export *x, struct slice *bytes)
 static void set_length(struct journal_export *x)
 {
 	struct slice f = field_of(x);
-	char *nl = x->left_out ? NULL : memchr((char *)f.p, '\n', f.len);
+	char *nl = x->left_out || !f.p ? NULL : memchr((char *)f.p, '\n', f.len);
 	uint64_t len = nl ? (uint64_t)(f.p + f.len - nl - 9) : 0;
 
 	for (int i = 0; nl && i < 8; i++)

@@ -715,7 +715,7 @@ const struct process_info *process_put(struct process_cache *c, const struct tas
 void process_find_container(struct process_cache *c, const struct task_ref *ref,
 			    struct container_info *ret)
 {
-	struct proc_stat st;
+	struct proc_stat st = { 0 };
 	_cleanup_close_ int dir = -1;
 
 	if (ref->cgroup_id > CGROUP_ROOT_ID && memo_of(c, ref->cgroup_id)->id == ref->cgroup_id) {

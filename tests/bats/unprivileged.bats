@@ -216,9 +216,9 @@ network_sockets() {
 		wait_for_flows
 		[ -n "$(network_sockets "$(shipper_pid)")" ]
 		[ -z "$(network_sockets "$DAEMON_PID")" ]
-		# And it can not be reached by a socket of any kind but its ends of two pairs
-		# and the monitor's, which is root's.
-		[ "$(find "/proc/$DAEMON_PID/fd" -lname 'socket:*' | wc -l)" -le 3 ]
+		# And it can not be reached by a socket of any kind but its ends of three pairs (with
+		# shipper, starter, and who asks connection tracking) and the monitor's, which is root's.
+		[ "$(find "/proc/$DAEMON_PID/fd" -lname 'socket:*' | wc -l)" -le 4 ]
 		[ "$(stat -c '%a %u' "$T/monitor")" = "600 0" ]
 		stop_daemon
 	done

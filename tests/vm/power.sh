@@ -3,8 +3,8 @@
 #
 # power.sh [ROUNDS [SYNC]]: a machine under qemu loses its power in mid-stream,
 # ROUNDS times (2) on one disk, and is started once more. Each event that the
-# guest said was synced must be in the spool, whole and once, and no id may
-# have been given to two events, whatever had been sent before. With SYNC
+# guest said was synced must be in the spool, whole and once, or be sent and gone with
+# its whole segment, and no id may have been given to two events, whatever had been sent before. With SYNC
 # interval, what was written within the last second may be lost; the ids hold.
 #
 # kill -9 of qemu is the loss of power: what was in the guest's page cache is
@@ -120,7 +120,11 @@ for ((i = 1; i <= rounds; i++)); do
 	sed '$d' "$work/sent.$((10 + i))" | numbered
 done | LC_ALL=C sort -u >"$work/sent"
 have=$(cut -f1 "$work/have" | sort -u | wc -l)
-lost=$(awk -F'[-\t]' -v newest="$newest" '$2 <= newest && !n[$2]++ { have++ } END { print newest - have }' "$work/have")
+# What was delivered may be gone from the spool, with its whole segment; then it was sent.
+lost=$(awk -F'[-\t]' -v newest="$newest" '
+	FNR == NR { have[$2] = 1; if (!first || $2 < first) first = $2; next }
+	$2 < first { have[$2] = 1 }
+	END { for (i = 1; i <= newest; i++) n += !have[i]; print n + 0 }' "$work/have" "$work/sent")
 twice=$(cut -f1 "$work/have" | sort | uniq -d | wc -l)
 # The same id on two different events: whoever got the first takes the second for a repeat.
 reused=$(cat "$work/have" "$work/sent" | LC_ALL=C sort -u | cut -f1 | sort | uniq -d | wc -l)

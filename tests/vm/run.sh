@@ -184,6 +184,7 @@ features() {
 		TCP flows|tcp_(set_state|destroy|reader|sweep)
 		UDP and ICMP flows|packet_(egress|ingress|socket|sweep)|flood_sweep
 		flows that go on (top)|(tcp|packet)_show
+		flows open before us|tcp_find_open
 		to the next version|(tcp_take_over_all|packet_take_over)
 		names by DNS and TLS|names_.*
 		journal|journal_.*
