@@ -61,13 +61,14 @@ TEST(verdicts)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct journal_gap gap = gap_of(cases[i].from, 1000, cases[i].to, 5000);
-		const struct journal_read of = { cases[i].mono_ns, 7, 0 };
+		const struct journal_read of = { .ns = cases[i].mono_ns, .pid = 7 };
 		struct journal_read reads[4];
 
 		gap.reads = reads;
 		for (; gap.n_reads < 4 && cases[i].reads[gap.n_reads]; gap.n_reads++)
 			reads[gap.n_reads] =
-				(struct journal_read){ cases[i].reads[gap.n_reads], 7, 0 };
+				(struct journal_read){ .ns = cases[i].reads[gap.n_reads],
+						       .pid = 7 };
 		if (journal_gap_judge(&gap, cases[i].boot, &of, cases[i].next_ns) != cases[i].want)
 			printf("# case %zu\n", i);
 		CHECK_INT(journal_gap_judge(&gap, cases[i].boot, &of, cases[i].next_ns),
@@ -78,7 +79,8 @@ TEST(verdicts)
 TEST(a_read_long_after_has_nothing_to_do_with_it)
 {
 	struct journal_gap gap = gap_of(A, 1000, A, 5000);
-	struct journal_read read = { 100000000000ull, 7, 0 }, of = { 4000, 7, 0 };
+	struct journal_read read = { .ns = 100000000000ull, .pid = 7 },
+			    of = { .ns = 4000, .pid = 7 };
 
 	gap.reads = &read;
 	gap.n_reads = 1;
@@ -91,16 +93,16 @@ TEST(a_read_is_of_its_sender)
 		struct journal_read read, of;
 		enum journal_verdict want;
 	} cases[] = {
-		{ { 2050, 7, 0 }, { 2000, 7, 0 }, JOURNAL_CAPTURED },
-		{ { 2050, 8, 0 }, { 2000, 7, 0 }, JOURNAL_MISSING },
-		{ { 2050, 7, 1 }, { 2000, 7, 0 }, JOURNAL_MISSING },
-		{ { 2050, 0, 0 }, { 2000, 7, 0 }, JOURNAL_CAPTURED },
-		{ { 2050, 7, 0 }, { 2000, 0, 0 }, JOURNAL_CAPTURED },
+		{ { 2050, 7, .is_stream = 0 }, { 2000, 7, .is_stream = 0 }, JOURNAL_CAPTURED },
+		{ { 2050, 8, .is_stream = 0 }, { 2000, 7, .is_stream = 0 }, JOURNAL_MISSING },
+		{ { 2050, 7, .is_stream = 1 }, { 2000, 7, .is_stream = 0 }, JOURNAL_MISSING },
+		{ { 2050, 0, .is_stream = 0 }, { 2000, 7, .is_stream = 0 }, JOURNAL_CAPTURED },
+		{ { 2050, 7, .is_stream = 0 }, { 2000, 0, .is_stream = 0 }, JOURNAL_CAPTURED },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct journal_gap gap = gap_of(A, 1000, A, 5000);
-		struct journal_read reads[] = { { 2010, 9, 1 }, cases[i].read };
+		struct journal_read reads[] = { { 2010, 9, .is_stream = 1 }, cases[i].read };
 
 		gap.reads = reads;
 		gap.n_reads = 2;
@@ -110,7 +112,7 @@ TEST(a_read_is_of_its_sender)
 
 static void note(struct journal_gaps *g, const char *boot, uint64_t ns)
 {
-	const struct journal_read read = { ns, 7, 0 };
+	const struct journal_read read = { .ns = ns, .pid = 7 };
 
 	journal_gaps_note(g, boot, &read);
 }
@@ -217,7 +219,7 @@ TEST(a_stream_s_read_without_lines)
 TEST(reads_without_room)
 {
 	struct journal_gap gap = gap_of(A, 1000, A, 5000);
-	const struct journal_read of = { 2000, 7 };
+	const struct journal_read of = { .ns = 2000, .pid = 7 };
 
 	gap.reads_left_out = true;
 	CHECK_INT(journal_gap_judge(&gap, A, &of, 2100), JOURNAL_MISSING);
