@@ -518,6 +518,7 @@ int packet_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	e->retransmits = 0;
 	e->srtt_us = 0;
 	e->report = f->report++;
+	e->unacknowledged = 0;
 	f->from_ns = now;
 	wanted = filter_allows_owner(e);
 	if (end == FLOW_END_ACTIVE) {

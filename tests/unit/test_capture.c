@@ -394,6 +394,40 @@ TEST(udp_counts_packets)
 	close(b);
 }
 
+/* The ring's memory is not cleared: after a lap whatever a sample leaves out is of another one. */
+TEST(udp_samples_leave_nothing_out)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = loopback(AF_INET, &ss);
+	int a, seen = 0, wrong = 0;
+	const void *sample;
+	size_t size;
+
+	if (!usable)
+		return;
+	a = socket(AF_INET, SOCK_DGRAM, 0);
+	for (int lap = 0; lap < 6; lap++) {
+		for (int i = 1; i <= 1000; i++) {
+			((struct sockaddr_in *)&ss)->sin_port = htons((uint16_t)i);
+			sendto(a, "", 0, 0, (void *)&ss, len);
+		}
+		CHECK_INT(kernel_sweep(kernel, true), 0);
+		while (ring_next(ring, &sample, &size) > 0) {
+			struct event_flow e;
+
+			if (size != sizeof(e))
+				continue;
+			memcpy(&e, sample, sizeof(e));
+			seen += e.protocol == IPPROTO_UDP;
+			wrong += e.protocol == IPPROTO_UDP && e.unacknowledged;
+		}
+		ring_release(ring, ring_position(ring));
+	}
+	CHECK(seen >= 6000);
+	CHECK_INT(wrong, 0);
+	close(a);
+}
+
 TEST(restart_resumes_at_the_position)
 {
 	struct event_flow e;
