@@ -619,7 +619,7 @@ static int build(struct kernel *k, const struct kernel_opts *opts, const struct 
 	struct place building, place;
 	uint64_t generation;
 	char why[160], name[24];
-	bool any = false, is_root;
+	bool any = false;
 	const char *first = "";
 	int err = -ENOTSUP;
 
@@ -644,7 +644,7 @@ static int build(struct kernel *k, const struct kernel_opts *opts, const struct 
 	if (getrandom(&generation, sizeof(generation), 0) < 0)
 		return -errno;
 	generation |= 1;
-	cgroup_fd = cgroup_root_open(why, sizeof(why), &is_root);
+	cgroup_fd = cgroup_root_open(why, sizeof(why), NULL);
 	if (opts->wanted[KERNEL_EVENTS])
 		ensure_tracefs();
 	for (int i = 0; i < KERNEL_SOURCES; i++) {

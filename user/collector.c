@@ -356,15 +356,20 @@ static void on_source(void *arg, uint32_t events)
 		loop_timer_set(c->loop, &c->drain_timer, loop_now_ms(c->loop));
 }
 
+/* False: the spool is stuck. */
+static bool flush_source(struct collector *c, struct source *s, bool all)
+{
+	while (s->ops->flush && !s->ops->flush(s, &c->sink, all))
+		if (commit(c))
+			return false;
+	return true;
+}
+
 static void flush_sources(struct collector *c, bool all)
 {
-	for (int i = 0; i < c->n_sources; i++) {
-		struct source *s = c->sources[i].source;
-
-		while (s->ops->flush && !s->ops->flush(s, &c->sink, all))
-			if (commit(c))
-				return;
-	}
+	for (int i = 0; i < c->n_sources; i++)
+		if (!flush_source(c, c->sources[i].source, all))
+			return;
 }
 
 /* What is given up is told once a minute, with what it was. */
@@ -491,9 +496,7 @@ static uint64_t ring_samples(const struct collector *c)
 	uint64_t n = 0;
 
 	for (int i = 0; i < c->n_sources; i++)
-		if (c->sources[i].source->ops->id != SOURCE_KERNEL_LOG &&
-		    c->sources[i].source->ops->id != SOURCE_BACKFILL &&
-		    c->sources[i].source->ops->id != SOURCE_FILES)
+		if (!c->sources[i].source->ops->apart)
 			n += c->sources[i].source->stats.samples;
 	return n;
 }
@@ -543,13 +546,10 @@ static void leave_to_the_next(struct collector *c, const char *which)
 /* The kernel keeps nothing of these for the next one. */
 static void flush_files(struct collector *c)
 {
-	for (int i = 0; i < c->n_sources; i++) {
-		struct source *s = c->sources[i].source;
-
-		while (s->ops->id == SOURCE_FILES && !s->ops->flush(s, &c->sink, true))
-			if (commit(c))
-				return;
-	}
+	for (int i = 0; i < c->n_sources; i++)
+		if (c->sources[i].source->ops->id == SOURCE_FILES &&
+		    !flush_source(c, c->sources[i].source, true))
+			return;
 	drain_all(c, c->sink.now_ms);
 }
 
@@ -780,12 +780,11 @@ static int open_kernel(struct collector *c)
 		.loopback = config->flows_loopback,
 	};
 	char text[400] = "";
-	bool is_root;
 	int err;
 
 	if (!config->flows && !config->journal && !o.events)
 		return 0;
-	c->cgroup_root_fd = cgroup_root_open(text, sizeof(text), &is_root);
+	c->cgroup_root_fd = cgroup_root_open(text, sizeof(text), NULL);
 	err = flow_rules_new(config, c->cgroup_root_fd, NULL, text, sizeof(text), &c->rules);
 	if (err) {
 		log_error("%s", text);

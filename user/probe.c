@@ -228,7 +228,8 @@ int cgroup_root_open(char *text, size_t size, bool *ret_is_root)
 	FILE *f = setmntent("/proc/self/mounts", "re");
 	int fd = -1;
 
-	*ret_is_root = true;
+	if (ret_is_root)
+		*ret_is_root = true;
 	while (f && (m = getmntent(f))) {
 		if (strcmp(m->mnt_type, "cgroup2") != 0)
 			continue;
@@ -254,7 +255,8 @@ int cgroup_root_open(char *text, size_t size, bool *ret_is_root)
 	}
 	close_fd(fd);
 	if (part >= 0) {
-		*ret_is_root = false;
+		if (ret_is_root)
+			*ret_is_root = false;
 		return TAKE_FD(part);
 	}
 	say(text, size, "no cgroup-v2 tree is mounted");
@@ -1091,13 +1093,12 @@ int kernel_try(const struct kernel_opts *opts,
 	int errs[N_PROGRAMS] = { 0 };
 	struct btf *btf;
 	char text[160];
-	bool is_root;
 
 	libbpf_speaks_through_us();
 	o.flow_ring_bytes = o.journal_ring_bytes = o.events_ring_bytes = o.names_ring_bytes = 64
 											      << 10;
 	o.flows_max = 1024;
-	cgroup_fd = cgroup_root_open(text, sizeof(text), &is_root);
+	cgroup_fd = cgroup_root_open(text, sizeof(text), NULL);
 	for (size_t i = 0; i < N_PROGRAMS; i++)
 		whys[i] = "load"; /* of what has no hook */
 	btf = load_kernel_btf();

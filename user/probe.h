@@ -152,8 +152,8 @@ uint64_t kernel_lost(const struct kernel *k, enum kernel_source source);
 
 /*
  * The root of the cgroup-v2 tree, wherever it is mounted, or mounted nowhere; the caller closes
- * it. *ret_is_root: false when there is only a part of the tree. text says where. -ENOENT: text
- * says that there is none.
+ * it. *ret_is_root, unless NULL: false when there is only a part of the tree. text says where.
+ * -ENOENT: text says that there is none.
  */
 int cgroup_root_open(char *text, size_t size, bool *ret_is_root);
 

@@ -55,6 +55,7 @@ struct source_stats {
 struct source_ops {
 	const char *name; /* as in the configuration: "flows" */
 	enum source_id id;
+	bool apart; /* not from our BPF: it goes on when the capture has ended */
 
 	/*
 	 * Takes one sample and hands its records to sink_add(). 1; 0 when there is

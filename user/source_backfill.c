@@ -509,6 +509,7 @@ static void backfill_free(struct source *s)
 static const struct source_ops backfill_ops = {
 	.name = "backfill",
 	.id = SOURCE_BACKFILL,
+	.apart = true,
 	.take = backfill_take,
 	.prepare = backfill_prepare,
 	.release = backfill_release,

@@ -325,6 +325,7 @@ static void files_free(struct source *s)
 static const struct source_ops files_ops = {
 	.name = "files",
 	.id = SOURCE_FILES,
+	.apart = true,
 	.take = files_take,
 	.release = files_release,
 	.flush = files_flush,

@@ -73,6 +73,7 @@ static void kmsg_free(struct source *s)
 static const struct source_ops kmsg_ops = {
 	.name = "kernel_log",
 	.id = SOURCE_KERNEL_LOG,
+	.apart = true,
 	.take = kmsg_take,
 	.release = kmsg_release,
 	.free = kmsg_free,

@@ -51,7 +51,7 @@ static const char help[] =
 	"  --net N          of 127.N.0.0/16 (1)\n"
 	"  --v6 PREFIX      IPv6 instead, of this prefix (\"fd00:1::\"), routed to lo as local\n"
 	"  --packets N      of a flood, all together (100000)\n"
-	"  --networks N     of a flood: source networks, 1 to 256 (16)\n"
+	"  --networks N     of a flood: source networks, 1 to 255 (16)\n"
 	"  --from ADDR --interface NUMBER  where multicast leaves: not on lo\n"
 	"  --from ADDR --port N --to ADDR --to-port N  of send\n"
 	"  --ms N           of a pause (3000)\n"
@@ -496,30 +496,22 @@ static const struct {
 	{ "flood", flood }, { "send", send_one },
 };
 
-static unsigned number(const char *text, unsigned min, unsigned max)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
-
-	if (!*text || *end || n < min || n > max) {
-		fprintf(stderr, "packetgen: \"%s\" is not a number from %u to %u\n", text, min,
-			max);
-		exit(2);
-	}
-	return (unsigned)n;
-}
-
 int main(int argc, char **argv)
 {
 	static const struct option longopts[] = {
-		{ "net", 1, NULL, 'n' },       { "v6", 1, NULL, '6' },
-		{ "packets", 1, NULL, 'p' },   { "networks", 1, NULL, 'w' },
-		{ "ms", 1, NULL, 'm' },	       { "from", 1, NULL, 'f' },
-		{ "interface", 1, NULL, 'i' }, { "port", 1, NULL, 'P' },
-		{ "to", 1, NULL, 't' },	       { "to-port", 1, NULL, 'T' },
-		{ "port", 1, NULL, 'P' },      { "to", 1, NULL, 't' },
-		{ "to-port", 1, NULL, 'T' },   { "protocol", 1, NULL, 'r' },
-		{ "help", 0, NULL, 'h' },      { 0 },
+		{ "net", 1, NULL, 'n' },
+		{ "v6", 1, NULL, '6' },
+		{ "packets", 1, NULL, 'p' },
+		{ "networks", 1, NULL, 'w' },
+		{ "ms", 1, NULL, 'm' },
+		{ "from", 1, NULL, 'f' },
+		{ "interface", 1, NULL, 'i' },
+		{ "port", 1, NULL, 'P' },
+		{ "to", 1, NULL, 't' },
+		{ "to-port", 1, NULL, 'T' },
+		{ "protocol", 1, NULL, 'r' },
+		{ "help", 0, NULL, 'h' },
+		{ 0 },
 	};
 	struct options o = { .net = 1,
 			     .packets = 100000,
@@ -533,16 +525,16 @@ int main(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1) {
 		switch (c) {
 		case 'n':
-			o.net = number(optarg, 0, 255);
+			o.net = truth_number(optarg, NULL, 0, 255);
 			break;
 		case '6':
 			o.v6 = *optarg ? optarg : NULL;
 			break;
 		case 'p':
-			o.packets = number(optarg, 1, 1000000000);
+			o.packets = truth_number(optarg, NULL, 1, 1000000000);
 			break;
 		case 'w':
-			o.networks = number(optarg, 1, 255);
+			o.networks = truth_number(optarg, NULL, 1, 255);
 			break;
 		case 'f':
 			o.from = optarg;
@@ -551,19 +543,19 @@ int main(int argc, char **argv)
 			o.to = optarg;
 			break;
 		case 'P':
-			o.port = number(optarg, 1, 65535);
+			o.port = truth_number(optarg, NULL, 1, 65535);
 			break;
 		case 'T':
-			o.to_port = number(optarg, 1, 65535);
+			o.to_port = truth_number(optarg, NULL, 1, 65535);
 			break;
 		case 'i':
-			o.interface = number(optarg, 1, 100000);
+			o.interface = truth_number(optarg, NULL, 1, 100000);
 			break;
 		case 'm':
-			o.ms = number(optarg, 1, 3600000);
+			o.ms = truth_number(optarg, NULL, 1, 3600000);
 			break;
 		case 'r':
-			o.protocol = number(optarg, 1, 255);
+			o.protocol = truth_number(optarg, NULL, 1, 255);
 			break;
 		case 'h':
 			fputs(help, stdout);

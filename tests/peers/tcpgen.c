@@ -1184,18 +1184,6 @@ static bool drop_missing_modes(bool modes[MODES])
 	return any;
 }
 
-static uint32_t number(const char *text, uint32_t min, uint32_t max)
-{
-	char *end;
-	unsigned long long n = strtoull(text, &end, 10);
-
-	if (end == text || *end || n < min || n > max) {
-		log_error("\"%s\" is not a number from %u to %u", text, min, max);
-		exit(2);
-	}
-	return (uint32_t)n;
-}
-
 static void raise_files(void)
 {
 	struct rlimit files;
@@ -1244,13 +1232,13 @@ int main(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1) {
 		switch (c) {
 		case 'n':
-			o.connections = number(optarg, 1, TRUTH_MAX_ENTRIES);
+			o.connections = truth_number(optarg, NULL, 1, TRUTH_MAX_ENTRIES);
 			break;
 		case 'p':
-			o.parallel = number(optarg, 1, 100000);
+			o.parallel = truth_number(optarg, NULL, 1, 100000);
 			break;
 		case 'b':
-			o.max_bytes = number(optarg, 0, 1u << 30);
+			o.max_bytes = truth_number(optarg, NULL, 0, 1u << 30);
 			break;
 		case 's':
 			o.seed = strtoull(optarg, NULL, 10);
@@ -1286,13 +1274,13 @@ int main(int argc, char **argv)
 			o.server_netns = optarg;
 			break;
 		case 'w':
-			o.pause_ms = number(optarg, 0, 600000);
+			o.pause_ms = truth_number(optarg, NULL, 0, 600000);
 			break;
 		case 'k':
-			o.workers = number(optarg, 1, 64);
+			o.workers = truth_number(optarg, NULL, 1, 64);
 			break;
 		case 't':
-			o.timeout_s = number(optarg, 1, 86400);
+			o.timeout_s = truth_number(optarg, NULL, 1, 86400);
 			break;
 		case 'o':
 			o.truth = optarg;

@@ -99,6 +99,22 @@ static uint64_t truth_random(uint64_t *state)
 	return z ^ z >> 31;
 }
 
+/* A number of the command line, up to its end; with end, or up to a comma. What is none ends the
+ * program. */
+static inline uint32_t truth_number(const char *text, char **end, uint32_t min, uint32_t max)
+{
+	char *stop;
+	unsigned long long n = strtoull(text, &stop, 10);
+
+	if (stop == text || (end ? *stop && *stop != ',' : *stop != '\0') || n < min || n > max) {
+		log_error("\"%s\" is not a number from %u to %u", text, min, max);
+		exit(2);
+	}
+	if (end)
+		*end = stop;
+	return (uint32_t)n;
+}
+
 /* 0 to max, small numbers as likely as large ones: first how many bits, then which. */
 static inline uint32_t truth_size(uint64_t *state, uint32_t max)
 {

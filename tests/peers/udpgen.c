@@ -383,26 +383,12 @@ static int run(const struct options *o)
 	return wrong ? -EBADMSG : 0;
 }
 
-static uint32_t number(const char *text, char **end, uint32_t min, uint32_t max)
-{
-	char *stop;
-	unsigned long long n = strtoull(text, &stop, 10);
-
-	if (stop == text || (end ? *stop && *stop != ',' : *stop != '\0') || n < min || n > max) {
-		log_error("\"%s\" is not a number from %u to %u", text, min, max);
-		exit(2);
-	}
-	if (end)
-		*end = stop;
-	return (uint32_t)n;
-}
-
 static void parse_sizes(const char *text, struct options *o)
 {
 	char *end;
 
 	while (*text && o->n_sizes < MAX_SIZES) {
-		o->sizes[o->n_sizes++] = number(text, &end, 0, UDP_MAX_BYTES);
+		o->sizes[o->n_sizes++] = truth_number(text, &end, 0, UDP_MAX_BYTES);
 		text = end + (*end == ',');
 	}
 }
@@ -432,13 +418,13 @@ int main(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1) {
 		switch (c) {
 		case 'n':
-			o.flows = number(optarg, NULL, 1, TRUTH_MAX_ENTRIES);
+			o.flows = truth_number(optarg, NULL, 1, TRUTH_MAX_ENTRIES);
 			break;
 		case 'p':
-			o.max_packets = number(optarg, NULL, 1, 100000);
+			o.max_packets = truth_number(optarg, NULL, 1, 100000);
 			break;
 		case 'b':
-			o.max_bytes = number(optarg, NULL, 0, UDP_MAX_BYTES);
+			o.max_bytes = truth_number(optarg, NULL, 0, UDP_MAX_BYTES);
 			break;
 		case 'z':
 			parse_sizes(optarg, &o);
@@ -468,7 +454,7 @@ int main(int argc, char **argv)
 			o.server_netns = optarg;
 			break;
 		case 't':
-			o.timeout_s = number(optarg, NULL, 1, 86400);
+			o.timeout_s = truth_number(optarg, NULL, 1, 86400);
 			break;
 		case 'o':
 			o.truth = optarg;
