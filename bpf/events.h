@@ -438,6 +438,9 @@ struct event_action {
 #define EVENT_ACTION_MIN (16 + 48 + 8 + 48 + 40 + 16) /* of the first version */
 _Static_assert(sizeof(struct event_action) == EVENT_ACTION_MIN + EVENTS_EXTRA_BYTES, "wire");
 
+/* What names flows; bits. */
+enum names_wanted { NAMES_DNS = 1 << 0, NAMES_TLS = 1 << 1, NAMES_QUIC = 1 << 2 };
+
 /* What the user space sets in the .bss of the names object, at any time. */
 struct names_tunables {
 	struct capture_tunables capture;

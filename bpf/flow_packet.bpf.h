@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * Flows that are not TCP, counted from the packets that sockets send and get,
- * at the root of the cgroup-v2 hierarchy. TCP leaves at the first compare.
+ * at the root of the cgroup-v2 hierarchy. TCP is not, and leaves after a few looks.
  * Bytes are those of IP packets, headers included; a GSO packet counts as the
  * segments that it will be.
  */
@@ -209,19 +209,6 @@ static __always_inline bool packet_parse(struct __sk_buff *skb, struct packet_ke
 	return true;
 }
 
-/*
- * TCP leaves here, and each of its packets comes by: no call, no lookup. The
- * IP header is always in the linear part when a cgroup program runs.
- */
-static __always_inline bool packet_is_tcp(struct __sk_buff *skb)
-{
-	const u8 *ip = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-
-	if (ip + 20 > end)
-		return false;
-	return ip[0] >> 4 == 4 ? ip[9] == IPPROTO_TCP : ip[6] == IPPROTO_TCP;
-}
-
 /* For the sampling: all packets of a flow have the same. */
 static __always_inline u64 packet_seed(const struct packet_key *key)
 {
@@ -337,18 +324,30 @@ static __always_inline void packet_refuse(const struct packet_key *key, bool out
 	f->last_ns = now;
 }
 
-static __always_inline int packet_count(struct __sk_buff *skb, bool out)
+/* Who names flows: of the names object. What is not there is not called. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(u32));
+	__uint(value_size, sizeof(u32));
+} egress_calls SEC(".maps"), ingress_calls SEC(".maps");
+
+/* True: it may name something. */
+static __always_inline bool packet_count(struct __sk_buff *skb, bool out)
 {
 	struct packet_key key = {};
 	u64 now, tick, bytes, packets;
 	struct packet_flow *f;
+	bool may_name = false;
 	u32 offset = 0;
 	u16 icmp = 0;
 
-	if (packet_is_tcp(skb))
-		return 1;
 	if (!packet_parse(skb, &key, out, &icmp, &offset))
-		return 1;
+		return false;
+	if (key.protocol == IPPROTO_UDP)
+		may_name = datagram_may_name(bpf_htons(out ? key.local_port : key.remote_port),
+					     bpf_htons(out ? key.remote_port : key.local_port),
+					     skb->len - offset - UDP_HEADER, out);
 	if (tunables.nat && out && key.protocol == IPPROTO_UDP)
 		packet_unmask(skb, &key);
 	key.cookie = bpf_get_socket_cookie(skb);
@@ -376,7 +375,7 @@ static __always_inline int packet_count(struct __sk_buff *skb, bool out)
 		if (!wanted || !filter_samples(packet_seed(&key))) {
 			count(COUNT_SEEN);
 			count(COUNT_FILTERED);
-			return 1;
+			return may_name;
 		}
 		fresh.id = flow_new_id(now);
 		fresh.start_ns = fresh.from_ns = fresh.last_ns = now;
@@ -389,7 +388,7 @@ static __always_inline int packet_count(struct __sk_buff *skb, bool out)
 		f = bpf_map_lookup_elem(&packet_flows, &key);
 		if (!f) {
 			packet_refuse(&key, out, bytes, packets, now);
-			return 1;
+			return may_name;
 		}
 	}
 	if (out) {
@@ -404,19 +403,40 @@ static __always_inline int packet_count(struct __sk_buff *skb, bool out)
 		f->last_ns = bpf_ktime_get_boot_ns();
 		f->tick = tick;
 	}
-	return 1;
+	return may_name;
+}
+
+/*
+ * Each packet of TCP comes by here, too: no call and no lookup for most of them. The
+ * IP header is always in the linear part when a cgroup program runs.
+ */
+static __always_inline bool packet_look(struct __sk_buff *skb, bool out)
+{
+	const u8 *ip = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	if (ip + 20 <= end) {
+		if (ip[0] >> 4 == 4 && ip[9] == IPPROTO_TCP)
+			return segment_may_name(skb, ip, end, (ip[0] & 15) * 4, out);
+		if (ip[0] >> 4 == 6 && ip[6] == IPPROTO_TCP)
+			return segment_may_name(skb, ip, end, 40, out);
+	}
+	return packet_count(skb, out);
 }
 
 SEC("cgroup_skb/egress")
 int packet_egress(struct __sk_buff *skb)
 {
-	return packet_count(skb, true);
+	if (packet_look(skb, true))
+		bpf_tail_call(skb, &egress_calls, 0);
+	return 1;
 }
 
 SEC("cgroup_skb/ingress")
 int packet_ingress(struct __sk_buff *skb)
 {
-	return packet_count(skb, false);
+	if (packet_look(skb, false))
+		bpf_tail_call(skb, &ingress_calls, 0);
+	return 1;
 }
 
 SEC("cgroup/sock_create")

@@ -5,30 +5,22 @@
  * of its own, which is loaded only when names are wanted; what of it is not
  * wanted the verifier takes out.
  *
- * It sees every packet, so what is no name leaves by looks at its headers: UDP at its
- * ports and the first bytes of a QUIC packet, TCP at its ports and how many segments with data
- * its socket has had.
+ * Its programs are called by those that count packets, for what names.bpf.h lets pass.
  */
 #include "vmlinux.h"
 
 #include "bpf/common.bpf.h"
 
-#define DNS_PORT     53
-#define DNS_SEGMENTS 8 /* of answers over TCP, of one connection */
-#define TLS_SEGMENTS 8 /* a client's hello is among the first so many with data */
-#define SMALL_ROOM   768
-#define MEDIUM_ROOM  1664 /* a datagram of 1500 bytes */
-#define LARGE_ROOM   4096
+#include "bpf/names.bpf.h"
 
-/* RFC 9000, 14.1: a client's datagram with an Initial packet has at least so many bytes. */
-#define QUIC_PORT      443
-#define QUIC_INITIAL   1200
+#define SMALL_ROOM  768
+#define MEDIUM_ROOM 1664 /* a datagram of 1500 bytes */
+#define LARGE_ROOM  4096
+
 #define QUIC_DATAGRAMS 4 /* of a client's first flight, and what of it is sent again */
 #define QUIC_AGAIN_NS  10000000000ull
 #define QUIC_V1	       1
 #define QUIC_V2	       0x6b3343cf /* RFC 9369 */
-
-const volatile bool want_dns, want_tls, want_quic;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -252,15 +244,8 @@ static __always_inline void dns_tcp_look(struct __sk_buff *skb, const u8 *tcp, u
 {
 	struct packet p = { .protocol = IPPROTO_TCP, .out = out };
 	struct asker_key key = { .id = ASKED_OVER_TCP };
-	struct bpf_sock *sk = skb->sk;
 	struct event_task *asker;
-	struct bpf_tcp_sock *tp;
 
-	if (!sk)
-		return;
-	tp = bpf_tcp_sock(sk);
-	if (!tp || (out ? tp->data_segs_out : tp->data_segs_in) > DNS_SEGMENTS)
-		return;
 	p.offset = offset + (tcp[12] >> 4) * 4;
 	if (skb->len < p.offset + 1)
 		return;
@@ -339,25 +324,13 @@ static __always_inline void quic_look(struct __sk_buff *skb, const u8 *ip, const
 		packet_sample(skb, &p, NULL);
 }
 
-static __always_inline void tls_look(struct __sk_buff *skb, const u8 *ip, const u8 *end, u32 offset,
-				     bool out)
+static __always_inline void tls_look(struct __sk_buff *skb, const u8 *tcp, u32 offset, bool out)
 {
 	struct packet p = { .protocol = IPPROTO_TCP, .out = out, .is_hello = true };
-	struct bpf_sock *sk = skb->sk;
 	struct hello_rest rest, *known;
-	struct bpf_tcp_sock *tp;
-	const u8 *tcp;
 	u8 head[6];
 	u64 cookie;
 
-	if (!sk)
-		return;
-	tp = bpf_tcp_sock(sk);
-	if (!tp || (out ? tp->data_segs_out : tp->data_segs_in) > TLS_SEGMENTS)
-		return;
-	tcp = ip + offset;
-	if (tcp + 20 > end)
-		return;
 	p.offset = offset + (tcp[12] >> 4) * 4;
 	if (skb->len < p.offset + 1)
 		return;
@@ -367,7 +340,7 @@ static __always_inline void tls_look(struct __sk_buff *skb, const u8 *ip, const 
 	p.seq = bpf_ntohl(*(const u32 *)(tcp + 4));
 	cookie = bpf_get_socket_cookie(skb) << 1 | out;
 	if (p.len >= sizeof(head) && !bpf_skb_load_bytes(skb, p.offset, head, sizeof(head)) &&
-	    head[0] == 22 && head[1] == 3 && head[5] == 1) {
+	    head[0] == TLS_HANDSHAKE && head[1] == 3 && head[5] == 1) {
 		rest.missing = (head[3] << 8 | head[4]) + 5;
 		if (rest.missing > p.len) {
 			rest.missing -= p.len;
@@ -406,15 +379,16 @@ static __always_inline int names_look(struct __sk_buff *skb, bool out)
 	if (protocol == IPPROTO_TCP) {
 		const u8 *tcp = ip + offset;
 
-		if (want_dns && tcp + 20 <= end &&
-		    ((const u16 *)tcp)[out ? 1 : 0] == bpf_htons(DNS_PORT))
+		if (tcp + 20 > end)
+			return 1;
+		if (names & NAMES_DNS && ((const u16 *)tcp)[out ? 1 : 0] == bpf_htons(DNS_PORT))
 			dns_tcp_look(skb, tcp, offset, out);
-		if (want_tls)
-			tls_look(skb, ip, end, offset, out);
+		if (names & NAMES_TLS)
+			tls_look(skb, tcp, offset, out);
 	}
-	if (want_dns && protocol == IPPROTO_UDP)
+	if (names & NAMES_DNS && protocol == IPPROTO_UDP)
 		dns_look(skb, ip, end, offset, out);
-	if (want_quic && protocol == IPPROTO_UDP)
+	if (names & NAMES_QUIC && protocol == IPPROTO_UDP)
 		quic_look(skb, ip, end, offset, out);
 	return 1;
 }

@@ -235,7 +235,8 @@ static int source_open(struct capture *c, enum kernel_source source)
 		c->generation = t->generation;
 		c->format = s->carried_fd >= 0 && s->bss_size >= sizeof(*t) ? t->format : 0;
 	}
-	s->attached = has_entries(at(&place, "%s/%s/links", c->dir, kernel_sources[source].name));
+	s->attached = has_entries(at(&place, "%s/%s/links", c->dir, kernel_sources[source].name)) ||
+		      has_entries(at(&place, "%s/%s/called", c->dir, kernel_sources[source].name));
 	at(&place, "%s/%s/sweeps", c->dir, kernel_sources[source].name);
 	s->present = access(place.path, F_OK) == 0;
 	return s->present ? 0 : -ENOENT;
@@ -419,6 +420,7 @@ void capture_detach(struct capture *c)
 		/* And those that another version has. */
 		at(&place, "%s/%s/links", c->dir, kernel_sources[i].name);
 		remove_tree(place.path);
+		remove_tree(at(&place, "%s/%s/called", c->dir, kernel_sources[i].name));
 		c->source[i].attached = false;
 	}
 	close_programs(c);

@@ -4,11 +4,10 @@
  * (probe.c), a capture's pins (capture.c), the way from one capture to the next
  * (handover.c). Nobody else includes this.
  *
- *   DIR/NAME/SOURCE/{maps,links,sweeps,shows}/   a capture; NAME is its layout's, eight hex digits,
- *                                          and "-N" behind it when that name is taken
- *   DIR/NAME/before                        a link to the one that it took over from
- *   DIR/NAME/pending/                      there as long as it has not: programs for that
- *   DIR/NAME/stopped/                      its links are going or gone
+ *   DIR/NAME/SOURCE/{maps,links,sweeps,shows,called}/   a capture; NAME is its layout's, eight hex
+ * digits, and "-N" behind it when that name is taken DIR/NAME/before                        a link
+ * to the one that it took over from DIR/NAME/pending/                      there as long as it has
+ * not: programs for that DIR/NAME/stopped/                      its links are going or gone
  *   DIR/NAME_new, DIR/NAME_gone            of no use to anybody: half built, half removed
  */
 #pragma once
@@ -24,6 +23,7 @@
  * ATTACH_TAKE_OVER: is not attached, but walks a table of the capture before. ATTACH_SHOW:
  * whoever opens its pin reads a table, as samples; nothing runs before that. ATTACH_WALK:
  * neither attached nor pinned, but run once, when all others of a new capture are attached.
+ * ATTACH_CALLED: by a program of the flows, through its table of calls.
  */
 enum attach {
 	ATTACH_AUTO,
@@ -32,13 +32,14 @@ enum attach {
 	ATTACH_SHOW,
 	ATTACH_TAKE_OVER,
 	ATTACH_WALK,
+	ATTACH_CALLED,
 };
 
 struct program_row {
 	enum kernel_source source;
 	const char *name;
 	enum attach attach;
-	const char *map;   /* what it walks */
+	const char *map;   /* what it walks, or is called through */
 	const char *group; /* programs that only make sense together */
 	/* Of kernel events, which may lack programs one by one: */
 	uint32_t class;	   /* enum kernel_class */

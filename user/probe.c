@@ -83,8 +83,8 @@ const struct program_row kernel_programs[] = {
 	EVENT_ROW("event_setregid", CLASS_CREDENTIALS, "setgid"),
 	EVENT_ROW("event_setresgid", CLASS_CREDENTIALS, "setgid"),
 	EVENT_ROW("event_listen", CLASS_LISTEN, "listen"),
-	{ KERNEL_NAMES, "names_egress", ATTACH_CGROUP, NULL, "names" },
-	{ KERNEL_NAMES, "names_ingress", ATTACH_CGROUP, NULL, "names" },
+	{ KERNEL_NAMES, "names_egress", ATTACH_CALLED, "egress_calls", "names" },
+	{ KERNEL_NAMES, "names_ingress", ATTACH_CALLED, "ingress_calls", "names" },
 };
 #define N_PROGRAMS (sizeof(kernel_programs) / sizeof(kernel_programs[0]))
 const size_t kernel_n_programs = N_PROGRAMS;
@@ -129,7 +129,10 @@ _Static_assert(sizeof(*((struct names_bpf *)0)->bss) == sizeof(struct names_tuna
 
 const char *pin_folder(enum attach attach)
 {
-	return attach == ATTACH_SWEEP ? "sweeps" : attach == ATTACH_SHOW ? "shows" : "links";
+	return attach == ATTACH_SWEEP	 ? "sweeps"
+	       : attach == ATTACH_SHOW	 ? "shows"
+	       : attach == ATTACH_CALLED ? "called"
+					 : "links";
 }
 
 const char *kernel_source_name(enum kernel_source source)
@@ -302,42 +305,63 @@ uint32_t layout_id(const struct kernel_opts *o)
 
 /* ------------------------------------------------------------------ attach */
 
-/* What is not wanted the verifier finds to be dead, and takes out. */
-static int set_names(struct bpf_object *obj, const struct kernel_opts *o)
+/*
+ * A copy of an object's constants, which has at least min bytes; there are some of the
+ * compiler's own behind ours. The caller frees it. NULL: no memory.
+ */
+static void *copy_rodata(struct bpf_object *obj, size_t min, size_t *ret_size)
 {
 	struct bpf_map *m = bpf_object__find_map_by_name(obj, ".rodata");
-	_cleanup_free_ struct names_bpf__rodata *wants = NULL;
-	const void *rodata;
-	size_t size = 0;
+	const void *rodata = m ? bpf_map__initial_value(m, ret_size) : NULL;
+	void *copy = rodata && *ret_size >= min ? malloc(*ret_size) : NULL;
 
-	rodata = m ? bpf_map__initial_value(m, &size) : NULL;
-	wants = rodata && size >= sizeof(*wants) ? malloc(size) : NULL;
-	if (!wants)
-		return -ENOMEM;
-	memcpy(wants, rodata, size);
-	wants->want_dns = o->names_dns;
-	wants->want_tls = o->names_tls;
-	wants->want_quic = o->names_quic;
-	return bpf_map__set_initial_value(m, wants, size);
+	return copy ? memcpy(copy, rodata, *ret_size) : NULL;
+}
+
+static int set_rodata(struct bpf_object *obj, const void *data, size_t size)
+{
+	return bpf_map__set_initial_value(bpf_object__find_map_by_name(obj, ".rodata"), data, size);
+}
+
+static uint32_t names_wanted(const struct kernel_opts *o)
+{
+	if (!o->wanted[KERNEL_NAMES])
+		return 0;
+	return (o->names_dns ? NAMES_DNS : 0u) | (o->names_tls ? NAMES_TLS : 0u) |
+	       (o->names_quic ? NAMES_QUIC : 0u);
+}
+
+/* What is not wanted the verifier finds to be dead, and takes out. */
+static int set_names(struct bpf_object *obj, enum kernel_source source, const struct kernel_opts *o)
+{
+	_cleanup_free_ void *rodata = NULL;
+	size_t size;
+
+	if (source == KERNEL_FLOWS) {
+		rodata = copy_rodata(obj, sizeof(struct flow_bpf__rodata), &size);
+		if (rodata)
+			((struct flow_bpf__rodata *)rodata)->names = names_wanted(o);
+	} else {
+		rodata = copy_rodata(obj, sizeof(struct names_bpf__rodata), &size);
+		if (rodata)
+			((struct names_bpf__rodata *)rodata)->names = names_wanted(o);
+	}
+	return rodata ? set_rodata(obj, rodata, size) : -ENOMEM;
 }
 
 static int set_environment(struct bpf_object *obj, bool wanted)
 {
-	struct bpf_map *m = bpf_object__find_map_by_name(obj, ".rodata");
 	_cleanup_free_ struct kernel_bpf__rodata *wants = NULL;
-	const void *rodata;
-	size_t size = 0;
+	size_t size;
 
 	if (!wanted)
 		return bpf_map__set_autocreate(bpf_object__find_map_by_name(obj, "environment"),
 					       false);
-	rodata = m ? bpf_map__initial_value(m, &size) : NULL;
-	wants = rodata && size >= sizeof(*wants) ? malloc(size) : NULL;
+	wants = copy_rodata(obj, sizeof(*wants), &size);
 	if (!wants)
 		return -ENOMEM;
-	memcpy(wants, rodata, size);
 	wants->want_environment = true;
-	return bpf_map__set_initial_value(m, wants, size);
+	return set_rodata(obj, wants, size);
 }
 
 static int set_sizes(struct bpf_object *obj, enum kernel_source source, const struct kernel_opts *o)
@@ -355,6 +379,8 @@ static int set_sizes(struct bpf_object *obj, enum kernel_source source, const st
 			err = bpf_map__set_max_entries(
 				bpf_object__find_map_by_name(obj, "packet_flows"),
 				(uint32_t)o->flows_max);
+		if (!err)
+			err = set_names(obj, source, o);
 	} else if (source == KERNEL_JOURNAL) {
 		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "journal_ring"),
 					       (uint32_t)round_up_pow2(o->journal_ring_bytes));
@@ -367,7 +393,7 @@ static int set_sizes(struct bpf_object *obj, enum kernel_source source, const st
 		err = bpf_map__set_max_entries(bpf_object__find_map_by_name(obj, "names_ring"),
 					       (uint32_t)round_up_pow2(o->names_ring_bytes));
 		if (!err)
-			err = set_names(obj, o);
+			err = set_names(obj, source, o);
 	}
 	return err;
 }
@@ -399,6 +425,8 @@ static int attach_row(const struct program_row *row, struct bpf_object *obj, int
 	case ATTACH_WALK:
 		link = bpf_program__attach_iter(prog, NULL);
 		break;
+	case ATTACH_CALLED: /* to be loaded is all that it takes */
+		return 0;
 	case ATTACH_TAKE_OVER: /* for a trial: any table of that kind will do */
 	case ATTACH_SHOW:
 	case ATTACH_SWEEP: {
@@ -454,7 +482,6 @@ static int set_before(struct bpf_object *obj, enum kernel_source source,
 		const char *table, *outer;
 	} tables[] = { { "tcp_flows", "tcp_before" }, { "packet_flows", "packet_before" } };
 	_cleanup_free_ struct flow_bpf__rodata *sizes = NULL;
-	const void *rodata;
 	struct bpf_map *m;
 	size_t size;
 	int err = 0;
@@ -467,13 +494,9 @@ static int set_before(struct bpf_object *obj, enum kernel_source source,
 	}
 	if (err || source != KERNEL_FLOWS)
 		return err;
-	/* There are constants of the compiler's own behind our two. */
-	m = bpf_object__find_map_by_name(obj, ".rodata");
-	rodata = m ? bpf_map__initial_value(m, &size) : NULL;
-	sizes = rodata && size >= sizeof(*sizes) ? malloc(size) : NULL;
+	sizes = copy_rodata(obj, sizeof(*sizes), &size);
 	if (!sizes)
 		return -ENOMEM;
-	memcpy(sizes, rodata, size);
 	for (int i = 0; i < 2; i++) {
 		_cleanup_close_ int fd = capture_open_map(before, source, tables[i].table);
 		struct bpf_map_info info = { 0 };
@@ -489,8 +512,7 @@ static int set_before(struct bpf_object *obj, enum kernel_source source,
 		if (err)
 			return err;
 	}
-	m = bpf_object__find_map_by_name(obj, ".rodata");
-	return bpf_map__set_initial_value(m, sizes, size);
+	return set_rodata(obj, sizes, size);
 }
 
 /* The tables themselves, as soon as there is something to put them into. */
@@ -613,6 +635,32 @@ static bool is_for_later(const struct program_row *row, const struct capture *be
 	return row->attach == ATTACH_CGROUP && access(place.path, F_OK) == 0;
 }
 
+/*
+ * A program that is called by one of the flows, below the same dir: it is as soon as it is in their
+ * table. The pin is for who looks what is attached.
+ */
+static int let_call(const struct program_row *row, struct bpf_object *obj, const char *dir)
+{
+	const struct bpf_program *prog = bpf_object__find_program_by_name(obj, row->name);
+	int fd = prog ? bpf_program__fd(prog) : -1;
+	_cleanup_close_ int calls = -1;
+	struct place place, pending;
+	__u32 zero = 0;
+
+	/* Where only TCP could be had, there is the table, and nobody who calls. */
+	at(&place, "%s/%s/links/packet_egress", dir, kernel_sources[KERNEL_FLOWS].name);
+	at(&pending, "%s/pending/packet_egress", dir);
+	if (access(place.path, F_OK) < 0 && access(pending.path, F_OK) < 0)
+		return -ENOENT;
+	calls = bpf_obj_get(
+		at(&place, "%s/%s/maps/%s", dir, kernel_sources[KERNEL_FLOWS].name, row->map));
+	if (calls < 0 || bpf_map_update_elem(calls, &zero, &fd, BPF_ANY) < 0)
+		return -errno;
+	at(&place, "%s/%s/%s/%s", dir, kernel_sources[row->source].name, pin_folder(row->attach),
+	   row->name);
+	return bpf_obj_pin(fd, place.path) < 0 ? -errno : 0;
+}
+
 /* Why a source could not be had. */
 struct refusal {
 	char text[160];
@@ -677,7 +725,9 @@ static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 			 const struct kernel_opts *o, const char *dir, const struct capture *before,
 			 int cgroup_fd, uint64_t generation, struct refusal *why)
 {
-	static const char *const folders[] = { "", "/maps", "/links", "/sweeps", "/shows" };
+	static const char *const folders[] = {
+		"", "/maps", "/links", "/sweeps", "/shows", "/called"
+	};
 	const char *name = kernel_sources[source].name;
 	LIBBPF_OPTS(bpf_object_open_opts, open_opts, .object_name = name,
 		    .btf_custom_path = o->btf);
@@ -719,7 +769,7 @@ static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 		refuse(why, err, KERNEL_LOAD, "tunables: %s", log_strerror(err));
 		goto out;
 	}
-	for (int i = 0; i < 5 && !err; i++) {
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]) && !err; i++) {
 		at(&place, "%s/%s%s", dir, name, folders[i]);
 		if (mkdir(place.path, 0700) < 0)
 			err = -errno;
@@ -741,6 +791,8 @@ static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 			at(&place, "%s/pending/%s", dir, row->name);
 			err = bpf_program__pin(bpf_object__find_program_by_name(obj, row->name),
 					       place.path);
+		} else if (row->attach == ATTACH_CALLED) {
+			err = let_call(row, obj, dir);
 		} else {
 			err = attach_row(row, obj, cgroup_fd, &links[i]);
 			at(&place, "%s/%s/%s/%s", dir, name, pin_folder(row->attach), row->name);

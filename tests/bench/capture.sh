@@ -25,7 +25,7 @@ clean_up() {
 trap clean_up EXIT
 # shellcheck source=tests/lib/journal.bash
 . tests/lib/journal.bash
-bench=${O:-build}/tests/bench/bench_capture
+bench=$(realpath "${O:-build}")/tests/bench/bench_capture
 if [ -x /lib/systemd/systemd-journald ]; then
 	journald_start
 	in_room "$bench" "$@"

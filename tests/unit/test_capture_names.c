@@ -32,7 +32,7 @@ static uint8_t copy[8192];
 static struct kernel_opts opts(bool dns, bool tls, bool loopback)
 {
 	return (struct kernel_opts){ .dir = dir,
-				     .wanted = { [KERNEL_NAMES] = true },
+				     .wanted = { [KERNEL_FLOWS] = true, [KERNEL_NAMES] = true },
 				     .flow_ring_bytes = 1 << 20,
 				     .journal_ring_bytes = 1 << 20,
 				     .names_ring_bytes = 1 << 20,
