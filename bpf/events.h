@@ -270,8 +270,8 @@ struct flow_tunables {
 	__u32 sample_rate;  /* one flow in so many; 0 and 1: all */
 	__u32 phase;	    /* enum flow_phase */
 	__u64 loss_epoch;
-	__u32 nat; /* this host translates addresses: see packet_unmask() */
-	__u32 pad2;
+	__u32 nat;	 /* this host translates addresses: see packet_unmask() */
+	__u32 give_back; /* a sweep moves to the flows what their slots have, and tells nothing */
 };
 
 /* What exec saw: for processes that are gone when their events are read. */

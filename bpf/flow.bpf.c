@@ -38,4 +38,3 @@ static __always_inline u64 flow_new_id(u64 boot_ns)
 #include "bpf/flow_filter.bpf.h"
 #include "bpf/flow_packet.bpf.h"
 #include "bpf/flow_tcp.bpf.h"
-#include "bpf/names.bpf.h"

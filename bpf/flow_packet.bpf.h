@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include "bpf/names.bpf.h"
+
 #define IP_OFFSET	0x1fff
 #define IPPROTO_DCCP	33
 #define IPPROTO_SCTP	132
@@ -43,8 +45,8 @@ struct packet_flow {
 	u16 icmp_type_code;
 	u8 direction;
 	u8 ending; /* idle at the last sweep */
-	u32 pad;
-	u64 tick; /* of last_ns: a busy flow's clock is read once a tick, which is 1 to 10 ms */
+	u32 slot;  /* 1 + its number; 0: it has none */
+	u64 tick;  /* of last_ns: a busy flow's clock is read once a tick, which is 1 to 10 ms */
 	EVENTS_EXTRA
 };
 
@@ -69,6 +71,44 @@ struct {
 			__uint(value_size, sizeof(struct packet_flow)); /* theirs */
 		});
 } packet_before SEC(".maps");
+
+/*
+ * Where the packets of a socket's flow are counted from the second one on: to get there
+ * from the socket takes half the time that packet_flows takes. A flow's slot follows from
+ * its id, so that two CPUs do not take two; one whose slot is taken does without. Of several
+ * flows of a socket one has a slot.
+ */
+#define PACKET_SLOTS 8192
+struct packet_slot {
+	struct packet_key key;
+	u64 out_bytes, in_bytes, out_packets, in_packets; /* which the flow does not have */
+	u64 last_ns, tick;
+	u32 turn; /* odd: it is taken */
+	u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PACKET_SLOTS);
+	__type(key, u32);
+	__type(value, struct packet_slot);
+} packet_slots SEC(".maps");
+
+/* Those that are taken. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PACKET_SLOTS);
+	__type(key, u32);
+	__type(value, u8);
+} packet_slots_taken SEC(".maps");
+
+/* A socket's slot: its turn when it was taken, and its number. One word, as it is not locked. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, u64);
+} socket_slots SEC(".maps");
 
 /*
  * Flows that found no room, summed up by where their packets came from. When this
@@ -247,6 +287,123 @@ static __always_inline void packet_unmask(struct __sk_buff *skb, struct packet_k
 	key->local_port = (u16)sk->src_port;
 }
 
+static __always_inline struct packet_slot *slot_of(u64 near)
+{
+	u32 slot = (u32)near, turn = near >> 32;
+	struct packet_slot *s = bpf_map_lookup_elem(&packet_slots, &slot);
+
+	return s && s->turn == turn && turn & 1 ? s : NULL;
+}
+
+/* The socket's slot, when this is a datagram of the flow that has it. *offset: of its header. */
+static __always_inline struct packet_slot *slot_find(struct __sk_buff *skb, struct bpf_sock *sk,
+						     bool out, u32 *offset)
+{
+	const u8 *ip = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct packet_slot *s;
+	const u16 *ports;
+	u64 *near;
+
+	near = bpf_sk_storage_get(&socket_slots, sk, NULL, 0);
+	s = near ? slot_of(*near) : NULL;
+	if (!s)
+		return NULL;
+	if (ip + 28 <= end && ip[0] == 0x45) {
+		const u32 *addresses = (const u32 *)(ip + 12);
+
+		if (ip[9] != IPPROTO_UDP || *(const u16 *)(ip + 6) & bpf_htons(IP_OFFSET) ||
+		    s->key.ip_version != 4 || addresses[out ? 0 : 1] != *(u32 *)s->key.local ||
+		    addresses[out ? 1 : 0] != *(u32 *)s->key.remote)
+			return NULL;
+		*offset = 20;
+	} else if (ip + 48 <= end && ip[0] >> 4 == 6) {
+		const u32 *local = (const u32 *)(ip + (out ? 8 : 24));
+		const u32 *remote = (const u32 *)(ip + (out ? 24 : 8));
+		const u32 *key_local = (const u32 *)s->key.local;
+		const u32 *key_remote = (const u32 *)s->key.remote;
+
+		if (ip[6] != IPPROTO_UDP || s->key.ip_version != 6)
+			return NULL;
+		for (int i = 0; i < 4; i++)
+			if (local[i] != key_local[i] || remote[i] != key_remote[i])
+				return NULL;
+		*offset = 40;
+	} else {
+		return NULL;
+	}
+	ports = (const u16 *)(ip + *offset);
+	return ports[out ? 0 : 1] == bpf_htons(s->key.local_port) &&
+			       ports[out ? 1 : 0] == bpf_htons(s->key.remote_port)
+		       ? s
+		       : NULL;
+}
+
+/* A slot for a flow that goes on, unless its socket has one that another flow of it uses. */
+static __always_inline void slot_take(struct bpf_sock *sk, const struct packet_key *key,
+				      struct packet_flow *f)
+{
+	u32 slot = (u32)(f->id * 0x9e3779b97f4a7c15ull >> 32) % PACKET_SLOTS;
+	struct packet_slot *s;
+	u8 one = 1;
+	u64 *near;
+
+	near = bpf_sk_storage_get(&socket_slots, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!near || slot_of(*near))
+		return;
+	s = bpf_map_lookup_elem(&packet_slots, &slot);
+	if (!s || bpf_map_update_elem(&packet_slots_taken, &slot, &one, BPF_NOEXIST))
+		return;
+	s->key = *key;
+	f->slot = slot + 1;
+	s->turn++;
+	*near = (u64)s->turn << 32 | slot;
+}
+
+static __always_inline struct packet_slot *slot_of_flow(const struct packet_flow *f)
+{
+	u32 slot = f->slot - 1;
+
+	return f->slot ? bpf_map_lookup_elem(&packet_slots, &slot) : NULL;
+}
+
+/* The flow's own and its slot's. */
+struct packet_sums {
+	u64 out_bytes, in_bytes, out_packets, in_packets, last_ns;
+};
+
+static __always_inline void packet_sum(const struct packet_flow *f, struct packet_sums *ret)
+{
+	const struct packet_slot *s = slot_of_flow(f);
+
+	ret->out_bytes = f->out_bytes + (s ? s->out_bytes : 0);
+	ret->in_bytes = f->in_bytes + (s ? s->in_bytes : 0);
+	ret->out_packets = f->out_packets + (s ? s->out_packets : 0);
+	ret->in_packets = f->in_packets + (s ? s->in_packets : 0);
+	ret->last_ns = s && s->last_ns > f->last_ns ? s->last_ns : f->last_ns;
+}
+
+/* What the slot has counted goes to its flow, and the slot to whoever takes it next. */
+static __always_inline void slot_give_back(struct packet_flow *f)
+{
+	struct packet_slot *s = slot_of_flow(f);
+	struct packet_sums sums;
+	u32 slot = f->slot - 1;
+
+	if (!s)
+		return;
+	s->turn++;
+	packet_sum(f, &sums);
+	f->out_bytes = sums.out_bytes;
+	f->in_bytes = sums.in_bytes;
+	f->out_packets = sums.out_packets;
+	f->in_packets = sums.in_packets;
+	f->last_ns = sums.last_ns;
+	s->out_bytes = s->in_bytes = s->out_packets = s->in_packets = 0;
+	s->last_ns = s->tick = 0;
+	f->slot = 0;
+	bpf_map_delete_elem(&packet_slots_taken, &slot);
+}
+
 static __always_inline u64 mix(u64 h, u64 word)
 {
 	h = (h ^ word) * 0x9e3779b97f4a7c15ull;
@@ -332,16 +489,60 @@ struct {
 	__uint(value_size, sizeof(u32));
 } egress_calls SEC(".maps"), ingress_calls SEC(".maps");
 
+/* A busy flow's clock is read once a tick. */
+static __always_inline void packet_note_time(u64 *last_ns, u64 *last_tick)
+{
+	u64 tick = bpf_jiffies64();
+
+	if (*last_tick != tick) {
+		*last_ns = bpf_ktime_get_boot_ns();
+		*last_tick = tick;
+	}
+}
+
+/* What is counted for a packet that may be a GSO one. *bytes: of the one that is there. */
+static __always_inline u64 packet_segments(struct __sk_buff *skb, u32 headers, u64 *bytes)
+{
+	u64 packets = skb->gso_segs ? skb->gso_segs : 1;
+
+	/* Each segment after the first brings its own headers. */
+	*bytes = skb->len + (packets - 1) * headers;
+	return packets;
+}
+
+#define COUNT_PACKETS(to, out, bytes, packets)                                                     \
+	do {                                                                                       \
+		if (out) {                                                                         \
+			__sync_fetch_and_add(&(to)->out_bytes, bytes);                             \
+			__sync_fetch_and_add(&(to)->out_packets, packets);                         \
+		} else {                                                                           \
+			__sync_fetch_and_add(&(to)->in_bytes, bytes);                              \
+			__sync_fetch_and_add(&(to)->in_packets, packets);                          \
+		}                                                                                  \
+	} while (0)
+
 /* True: it may name something. */
 static __always_inline bool packet_count(struct __sk_buff *skb, bool out)
 {
+	struct bpf_sock *sk = skb->sk ? bpf_sk_fullsock(skb->sk) : NULL;
 	struct packet_key key = {};
-	u64 now, tick, bytes, packets;
+	u64 now, bytes, packets;
+	struct packet_slot *s;
 	struct packet_flow *f;
 	bool may_name = false;
 	u32 offset = 0;
 	u16 icmp = 0;
 
+	/* Where addresses are translated, the headers are not what the flow is known by. */
+	s = sk && !tunables.nat ? slot_find(skb, sk, out, &offset) : NULL;
+	if (s) {
+		packets = packet_segments(skb, offset + UDP_HEADER, &bytes);
+		COUNT_PACKETS(s, out, bytes, packets);
+		packet_note_time(&s->last_ns, &s->tick);
+		return datagram_may_name(bpf_htons(out ? s->key.local_port : s->key.remote_port),
+					 bpf_htons(out ? s->key.remote_port : s->key.local_port),
+					 skb->len - offset - UDP_HEADER, out);
+	}
 	if (!packet_parse(skb, &key, out, &icmp, &offset))
 		return false;
 	if (key.protocol == IPPROTO_UDP)
@@ -351,12 +552,8 @@ static __always_inline bool packet_count(struct __sk_buff *skb, bool out)
 	if (tunables.nat && out && key.protocol == IPPROTO_UDP)
 		packet_unmask(skb, &key);
 	key.cookie = bpf_get_socket_cookie(skb);
-	packets = skb->gso_segs ? skb->gso_segs : 1;
-	bytes = skb->len;
-	/* Each segment after the first brings its own headers. */
-	if (packets > 1)
-		bytes += (packets - 1) *
-			 (offset + (key.protocol == IPPROTO_SCTP ? SCTP_HEADER : UDP_HEADER));
+	packets = packet_segments(
+		skb, offset + (key.protocol == IPPROTO_SCTP ? SCTP_HEADER : UDP_HEADER), &bytes);
 
 	f = bpf_map_lookup_elem(&packet_flows, &key);
 	if (!f) {
@@ -390,19 +587,11 @@ static __always_inline bool packet_count(struct __sk_buff *skb, bool out)
 			packet_refuse(&key, out, bytes, packets, now);
 			return may_name;
 		}
+	} else if (sk && key.protocol == IPPROTO_UDP && !f->slot && !tunables.nat) {
+		slot_take(sk, &key, f);
 	}
-	if (out) {
-		__sync_fetch_and_add(&f->out_bytes, bytes);
-		__sync_fetch_and_add(&f->out_packets, packets);
-	} else {
-		__sync_fetch_and_add(&f->in_bytes, bytes);
-		__sync_fetch_and_add(&f->in_packets, packets);
-	}
-	tick = bpf_jiffies64();
-	if (f->tick != tick) {
-		f->last_ns = bpf_ktime_get_boot_ns();
-		f->tick = tick;
-	}
+	COUNT_PACKETS(f, out, bytes, packets);
+	packet_note_time(&f->last_ns, &f->tick);
 	return may_name;
 }
 
@@ -458,6 +647,7 @@ int packet_sweep(struct bpf_iter__bpf_map_elem *ctx)
 {
 	struct packet_key *keyp = ctx->key, key;
 	struct event_task *owner;
+	struct packet_sums sums;
 	struct packet_flow *f;
 	struct event_flow *e;
 	bool wanted;
@@ -470,10 +660,15 @@ int packet_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	f = bpf_map_lookup_elem(&packet_flows, &key);
 	if (!f)
 		return 0;
+	if (tunables.give_back) {
+		slot_give_back(f);
+		return 0;
+	}
+	packet_sum(f, &sums);
 	now = bpf_ktime_get_boot_ns();
 	if (tunables.flush) {
 		end = FLOW_END_FORCED;
-	} else if (now - f->last_ns > tunables.idle_ns && now > f->last_ns) {
+	} else if (now - sums.last_ns > tunables.idle_ns && now > sums.last_ns) {
 		/* Idle at two sweeps: a packet that is just being counted is not lost. */
 		if (!f->ending) {
 			f->ending = 1;
@@ -500,13 +695,17 @@ int packet_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	e->id = f->id;
 	e->start_ns = f->start_ns;
 	e->from_ns = f->report ? f->from_ns : f->start_ns;
-	e->last_ns = f->last_ns;
-	e->out_total = f->out_bytes;
-	e->in_total = f->in_bytes;
+	if (end != FLOW_END_ACTIVE) {
+		slot_give_back(f);
+		packet_sum(f, &sums);
+	}
+	e->last_ns = sums.last_ns;
+	e->out_total = sums.out_bytes;
+	e->in_total = sums.in_bytes;
 	e->out_bytes = e->out_total - f->rep_out_bytes;
 	e->in_bytes = e->in_total - f->rep_in_bytes;
-	e->out_packets = f->out_packets - f->rep_out_packets;
-	e->in_packets = f->in_packets - f->rep_in_packets;
+	e->out_packets = sums.out_packets - f->rep_out_packets;
+	e->in_packets = sums.in_packets - f->rep_in_packets;
 	f->rep_out_bytes += e->out_bytes;
 	f->rep_in_bytes += e->in_bytes;
 	f->rep_out_packets += e->out_packets;
@@ -634,6 +833,7 @@ int packet_take_over(struct bpf_iter__bpf_map_elem *ctx)
 		size = sizeof(theirs);
 	if (bpf_probe_read_kernel(&theirs, size, there))
 		return 0;
+	theirs.slot = 0; /* given back, and never one of ours */
 	if (bpf_map_update_elem(&packet_flows, &key, &theirs, BPF_NOEXIST)) {
 		ours = bpf_map_lookup_elem(&packet_flows, &key);
 		if (!ours)
@@ -665,6 +865,7 @@ int packet_show(struct bpf_iter__bpf_map_elem *ctx)
 	struct packet_key *keyp = ctx->key, key;
 	struct event_task *owner;
 	struct event_flow e = {};
+	struct packet_sums sums;
 	struct packet_flow *f;
 
 	if (!keyp)
@@ -679,13 +880,14 @@ int packet_show(struct bpf_iter__bpf_map_elem *ctx)
 	e.id = f->id;
 	e.start_ns = f->start_ns;
 	e.from_ns = f->report ? f->from_ns : f->start_ns;
-	e.last_ns = f->last_ns;
-	e.out_total = f->out_bytes;
-	e.in_total = f->in_bytes;
+	packet_sum(f, &sums);
+	e.last_ns = sums.last_ns;
+	e.out_total = sums.out_bytes;
+	e.in_total = sums.in_bytes;
 	e.out_bytes = e.out_total - f->rep_out_bytes;
 	e.in_bytes = e.in_total - f->rep_in_bytes;
-	e.out_packets = f->out_packets - f->rep_out_packets;
-	e.in_packets = f->in_packets - f->rep_in_packets;
+	e.out_packets = sums.out_packets - f->rep_out_packets;
+	e.in_packets = sums.in_packets - f->rep_in_packets;
 	owner = bpf_map_lookup_elem(&socket_owners, &key.cookie);
 	if (owner) {
 		e.opener = *owner;

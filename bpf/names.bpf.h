@@ -6,10 +6,11 @@
  */
 #pragma once
 
-#define DNS_PORT       53
-#define QUIC_PORT      443
-#define NAMES_SEGMENTS 8 /* a hello, and answers over TCP, are among the first so many with data   \
-			  */
+#define DNS_PORT  53
+#define QUIC_PORT 443
+#define NAMES_SEGMENTS                                                                             \
+	8 /* a hello, and answers over TCP, are among the first so many with data                  \
+	   */
 /* RFC 9000, 14.1: a client's datagram with an Initial packet has at least so many bytes. */
 #define QUIC_INITIAL  1200
 #define TLS_HANDSHAKE 22 /* RFC 8446, 5.1: the type of a record */

@@ -234,10 +234,16 @@ static void take_over_flows(struct capture *ours, struct capture *theirs)
 {
 	static const char *const outer[] = { "tcp_before", "packet_before" };
 	struct capture_tunables *mine = tunables(ours, KERNEL_FLOWS);
+	struct flow_tunables *its = theirs->source[KERNEL_FLOWS].bss;
 	__u32 zero = 0;
 
 	if (!mine || load(&mine->before) == BEFORE_NOBODY)
 		return;
+	if (its && theirs->source[KERNEL_FLOWS].bss_size >= sizeof(*its)) {
+		store(&its->give_back, 1);
+		capture_sweep(theirs, sweep_of("packet_flows"), false);
+		store(&its->give_back, 0);
+	}
 	store(&mine->before, BEFORE_TABLES);
 	for (size_t i = 0; i < kernel_n_programs; i++)
 		if (kernel_programs[i].attach == ATTACH_TAKE_OVER)

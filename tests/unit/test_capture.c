@@ -394,6 +394,78 @@ TEST(udp_counts_packets)
 	close(b);
 }
 
+/* One socket that speaks with several in turn; its flows end, and begin again. */
+static void check_several_peers(int family)
+{
+	enum { PEERS = 3, TURNS = 7 };
+	struct event_flow sum[PEERS] = { 0 }, e;
+	int a = socket(family, SOCK_DGRAM, 0), peers[PEERS];
+	struct sockaddr_storage to[PEERS], self;
+	socklen_t len = loopback(family, &self);
+	uint64_t headers = family == AF_INET ? 28 : 48;
+	int samples[PEERS] = { 0 };
+	const void *sample;
+	char bytes[1000] = { 0 };
+	size_t size;
+
+	CHECK(bind(a, (void *)&self, len) == 0);
+	getsockname(a, (void *)&self, &len);
+	for (int p = 0; p < PEERS; p++) {
+		peers[p] = socket(family, SOCK_DGRAM, 0);
+		loopback(family, &to[p]);
+		CHECK(bind(peers[p], (void *)&to[p], len) == 0);
+		getsockname(peers[p], (void *)&to[p], &len);
+	}
+	for (int life = 0; life < 2; life++) {
+		for (int turn = 0; turn < TURNS; turn++)
+			for (int p = 0; p < PEERS; p++) {
+				size_t n = (size_t)(100 * p + turn);
+
+				CHECK(sendto(a, bytes, n, 0, (void *)&to[p], len) == (ssize_t)n);
+				CHECK(recv(peers[p], bytes, sizeof(bytes), 0) == (ssize_t)n);
+				if (p == turn % PEERS) /* some are answered */
+					CHECK(sendto(peers[p], bytes, 9, 0, (void *)&self, len) ==
+						      9 &&
+					      recv(a, bytes, sizeof(bytes), 0) == 9);
+			}
+		CHECK_INT(kernel_sweep(kernel, true), 0);
+		while (ring_next(ring, &sample, &size) > 0) {
+			if (((const struct event_header *)sample)->type == EVENT_FLOOD)
+				continue;
+			memcpy(&e, sample, sizeof(e));
+			for (int p = 0; p < PEERS; p++)
+				if (e.protocol == IPPROTO_UDP && e.local_port == port_of(&self) &&
+				    e.remote_port == port_of(&to[p])) {
+					samples[p]++;
+					sum[p].out_packets += e.out_packets;
+					sum[p].out_bytes += e.out_bytes;
+					sum[p].in_packets += e.in_packets;
+					sum[p].in_bytes += e.in_bytes;
+				}
+		}
+	}
+	for (int p = 0; p < PEERS; p++) {
+		uint64_t answers = 2 * (TURNS / PEERS + (p < TURNS % PEERS));
+
+		CHECK_INT(samples[p], 2);
+		CHECK_INT(sum[p].out_packets, 2 * TURNS);
+		CHECK_INT(sum[p].out_bytes,
+			  2 * (TURNS * (headers + 100u * (unsigned)p) + TURNS * (TURNS - 1) / 2));
+		CHECK_INT(sum[p].in_packets, answers);
+		CHECK_INT(sum[p].in_bytes, answers * (headers + 9));
+		close(peers[p]);
+	}
+	close(a);
+}
+
+TEST(udp_with_several_peers)
+{
+	if (!usable)
+		return;
+	check_several_peers(AF_INET);
+	check_several_peers(AF_INET6);
+}
+
 /* The ring's memory is not cleared: after a lap whatever a sample leaves out is of another one. */
 TEST(udp_samples_leave_nothing_out)
 {
