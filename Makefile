@@ -126,7 +126,7 @@ $(GROWN)/sekoia-ebpf: $(MAIN_OBJ) $(GROWN_OBJ) $(LIB)
 	$(call say,LINK,$@)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
 # A peer at the traffic-control hooks, to be measured beside.
-$(O)/obj/tests/bench/bench_capture.o: $(O)/gen/tests/bench/tc_flows.skel.h
+$(O)/obj/tests/bench/bench_capture.o: $(O)/gen/tests/bench/empty.skel.h $(O)/gen/tests/bench/tc_flows.skel.h
 
 $(O)/tests/fuzz/%: $(O)/obj/tests/fuzz/%.o $(O)/obj/tests/fuzz/driver.o $(LIB)
 	@mkdir -p $(@D)

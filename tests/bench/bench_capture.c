@@ -8,6 +8,7 @@
  *   names      the same with DNS and TLS names
  *   whole      the program itself, with loopback: records, spool and an output to /dev/null
  *   unasked    our BPF when loopback and kernel events are switched off
+ *   empty      programs that do nothing at the hooks of our flows: what no use of them undercuts
  *   tc         a table of flows at the traffic-control hooks, and nothing else
  *   softflowd  softflowd on lo, exporting NetFlow v9
  *
@@ -26,6 +27,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "tests/bench/empty.skel.h"
 #include "tests/bench/tc_flows.skel.h"
 #include "user/kernel_meters.h"
 #include "user/probe.h"
@@ -177,6 +179,35 @@ static bool start_whole(void)
 
 /* ------------------------------------------------------------------ others */
 
+static struct empty_bpf *empty;
+static struct bpf_link *empty_links[2];
+
+static void stop_empty(void)
+{
+	for (int i = 0; i < 2; i++)
+		bpf_link__destroy(empty_links[i]);
+	empty_links[0] = empty_links[1] = NULL;
+	empty_bpf__destroy(empty);
+	empty = NULL;
+}
+
+static bool start_empty(void)
+{
+	char text[160];
+	int cgroup = cgroup_root_open(text, sizeof(text), NULL);
+
+	empty = cgroup < 0 ? NULL : empty_bpf__open_and_load();
+	if (empty) {
+		empty_links[0] = bpf_program__attach_cgroup(empty->progs.empty_egress, cgroup);
+		empty_links[1] = bpf_program__attach_cgroup(empty->progs.empty_ingress, cgroup);
+	}
+	close(cgroup);
+	if (empty && empty_links[0] && empty_links[1] && empty_bpf__attach(empty) == 0)
+		return true;
+	stop_empty();
+	return false;
+}
+
 static struct tc_flows_bpf *tc;
 
 static bool start_tc(void)
@@ -271,6 +302,7 @@ static const struct condition {
 	{ "names", start_names, stop_kernel },
 	{ "whole", start_whole, stop_whole },
 	{ "unasked", start_unasked, stop_kernel },
+	{ "empty", start_empty, stop_empty, true },
 	{ "tc", start_tc, stop_tc, true },
 	{ "softflowd", start_softflowd, stop_softflowd, true },
 };
