@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -602,6 +603,66 @@ TEST(a_flood_is_summed_up)
 	/* The other side of a packet was refused between two of one flow, perhaps. */
 	CHECK(kept + flows >= peers && kept + flows <= 2 * peers);
 	close(fd);
+}
+
+/* More connections at once than flows.max: each is told, at the latest when it ends. */
+TEST(tcp_without_room_is_told_at_its_end)
+{
+	enum { PAIRS = 2500, SENT = 10 };
+	static int clients[PAIRS], servers[PAIRS];
+	struct rlimit files = { .rlim_cur = 2 * PAIRS + 100, .rlim_max = 2 * PAIRS + 100 };
+	uint64_t told = 0, adopted = 0, wrong = 0;
+	struct kernel_counters before, after;
+	struct sockaddr_storage ss;
+	socklen_t len = loopback(AF_INET, &ss);
+	int listener;
+	char bytes[SENT] = { 0 };
+	const void *sample;
+	uint16_t port;
+	size_t size;
+
+	if (!usable)
+		return;
+	CHECK_INT(setrlimit(RLIMIT_NOFILE, &files), 0);
+	kernel_get_counters(kernel, KERNEL_FLOWS, &before);
+	listener = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK(bind(listener, (void *)&ss, len) == 0 && listen(listener, 8) == 0);
+	getsockname(listener, (void *)&ss, &len);
+	port = port_of(&ss);
+	for (int i = 0; i < PAIRS; i++) {
+		clients[i] = socket(AF_INET, SOCK_STREAM, 0);
+		CHECK(connect(clients[i], (void *)&ss, len) == 0);
+		servers[i] = accept(listener, NULL, NULL);
+		CHECK(write(clients[i], bytes, SENT) == SENT);
+	}
+	kernel_get_counters(kernel, KERNEL_FLOWS, &after);
+	CHECK(after.no_room - before.no_room >= 2 * PAIRS - 4096);
+	for (int i = 0; i < PAIRS; i++) {
+		CHECK(read(servers[i], bytes, SENT) == SENT);
+		close(clients[i]);
+		close(servers[i]);
+		if (i % 500 < 499)
+			continue;
+		nap();
+		while (ring_next(ring, &sample, &size) > 0) {
+			struct event_flow e;
+
+			memcpy(&e, sample, size < sizeof(e) ? size : sizeof(e));
+			if (e.h.type != EVENT_FLOW || size < sizeof(e) ||
+			    e.protocol != IPPROTO_TCP ||
+			    (e.local_port != port && e.remote_port != port))
+				continue;
+			told++;
+			adopted += (e.flags & FLOW_NO_START) != 0;
+			wrong += e.local_port == port ? e.in_total != SENT || e.out_total
+						      : e.out_total != SENT || e.in_total;
+		}
+		ring_release(ring, ring_position(ring));
+	}
+	close(listener);
+	CHECK_INT(told, 2 * PAIRS);
+	CHECK(adopted > 0);
+	CHECK_INT(wrong, 0);
 }
 
 TEST(exec_is_remembered)
