@@ -84,6 +84,9 @@ static __always_inline void count_loss(u32 which, u64 epoch)
 	count(which);
 }
 
+/* xadd is a full barrier on x86 and all that 5.10's instruction set has. */
+#define barrier_full(f) __sync_fetch_and_add(&(f)->barriers, 1)
+
 /*
  * A wake-up costs over a microsecond, so the reader is woken each time that
  * this much more waits; for less it looks by itself, several times a second.

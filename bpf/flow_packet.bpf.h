@@ -80,11 +80,12 @@ struct {
  */
 #define PACKET_SLOTS 8192
 struct packet_slot {
+	u64 id; /* of the flow that has it */
 	struct packet_key key;
 	u64 out_bytes, in_bytes, out_packets, in_packets; /* which the flow does not have */
 	u64 last_ns, tick;
-	u32 turn; /* odd: it is taken */
-	u32 pad;
+	u32 turn;     /* odd: it is taken */
+	u32 barriers; /* only its being written counts */
 };
 
 struct {
@@ -338,14 +339,19 @@ static __always_inline struct packet_slot *slot_find(struct __sk_buff *skb, stru
 		       : NULL;
 }
 
+static __always_inline u32 slot_number(u64 flow_id)
+{
+	return (u32)(flow_id * 0x9e3779b97f4a7c15ull >> 32) % PACKET_SLOTS;
+}
+
 /* A slot for a flow that goes on, unless its socket has one that another flow of it uses. */
 static __always_inline void slot_take(struct bpf_sock *sk, const struct packet_key *key,
 				      struct packet_flow *f)
 {
-	u32 slot = (u32)(f->id * 0x9e3779b97f4a7c15ull >> 32) % PACKET_SLOTS;
+	u32 slot = slot_number(f->id);
 	struct packet_slot *s;
+	u64 *near, id = f->id;
 	u8 one = 1;
-	u64 *near;
 
 	near = bpf_sk_storage_get(&socket_slots, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!near || slot_of(*near))
@@ -353,10 +359,37 @@ static __always_inline void slot_take(struct bpf_sock *sk, const struct packet_k
 	s = bpf_map_lookup_elem(&packet_slots, &slot);
 	if (!s || bpf_map_update_elem(&packet_slots_taken, &slot, &one, BPF_NOEXIST))
 		return;
+	s->id = id;
 	s->key = *key;
 	f->slot = slot + 1;
 	s->turn++;
-	*near = (u64)s->turn << 32 | slot;
+	barrier_full(s);
+	/* The sweep may just have told its end: then it, or nobody, takes the slot back. */
+	if (bpf_map_lookup_elem(&packet_flows, key) == f && f->id == id)
+		*near = (u64)s->turn << 32 | slot;
+}
+
+/* To whoever takes it next. Its turn is over already: nobody counts there any more. */
+static __always_inline void slot_free(struct packet_slot *s, u32 slot)
+{
+	s->out_bytes = s->in_bytes = s->out_packets = s->in_packets = 0;
+	s->last_ns = s->tick = 0;
+	bpf_map_delete_elem(&packet_slots_taken, &slot);
+}
+
+/* That of a flow which is no longer in the table, if it was taken while it went. */
+static __always_inline void slot_free_late(u64 flow_id)
+{
+	u32 slot = slot_number(flow_id);
+	struct packet_slot *s = bpf_map_lookup_elem(&packet_slots, &slot);
+
+	if (!s)
+		return;
+	barrier_full(s);
+	if (s->id != flow_id || !(s->turn & 1))
+		return;
+	s->turn++;
+	slot_free(s, slot);
 }
 
 static __always_inline struct packet_slot *slot_of_flow(const struct packet_flow *f)
@@ -382,7 +415,7 @@ static __always_inline void packet_sum(const struct packet_flow *f, struct packe
 	ret->last_ns = s && s->last_ns > f->last_ns ? s->last_ns : f->last_ns;
 }
 
-/* What the slot has counted goes to its flow, and the slot to whoever takes it next. */
+/* What the slot has counted goes to its flow. */
 static __always_inline void slot_give_back(struct packet_flow *f)
 {
 	struct packet_slot *s = slot_of_flow(f);
@@ -398,10 +431,8 @@ static __always_inline void slot_give_back(struct packet_flow *f)
 	f->out_packets = sums.out_packets;
 	f->in_packets = sums.in_packets;
 	f->last_ns = sums.last_ns;
-	s->out_bytes = s->in_bytes = s->out_packets = s->in_packets = 0;
-	s->last_ns = s->tick = 0;
 	f->slot = 0;
-	bpf_map_delete_elem(&packet_slots_taken, &slot);
+	slot_free(s, slot);
 }
 
 static __always_inline u64 mix(u64 h, u64 word)
@@ -745,6 +776,7 @@ int packet_sweep(struct bpf_iter__bpf_map_elem *ctx)
 			count(COUNT_REPORTS);
 	} else {
 		bpf_map_delete_elem(&packet_flows, &key);
+		slot_free_late(e->id);
 		count(wanted ? COUNT_SUBMITTED : COUNT_FILTERED);
 	}
 	if (wanted)

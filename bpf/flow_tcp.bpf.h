@@ -128,9 +128,6 @@ static __always_inline u32 tcp_sweep_mark(u64 id)
 	return (u32)id | 1;
 }
 
-/* xadd is a full barrier on x86 and all that 5.10's instruction set has. */
-#define barrier_full(f) __sync_fetch_and_add(&(f)->barriers, 1)
-
 static __always_inline void tcp_names_finish(struct tcp_names *n, bool six)
 {
 	n->ip_version = six ? 6 : 4;
