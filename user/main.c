@@ -73,6 +73,8 @@ static void forbid_dumps(void)
  */
 static void map_large_blocks(void)
 {
+	/* One byte in such a mapping would be two megabytes where huge pages are always made. */
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 #ifdef M_MMAP_THRESHOLD
 	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
 #endif
