@@ -1033,6 +1033,12 @@ void conn_free(struct conn *c)
 		free(c);
 }
 
+void conn_rest(struct conn *c)
+{
+	buf_rest(&c->in);
+	buf_rest(&c->out);
+}
+
 struct buf *conn_out(struct conn *c)
 {
 	return &c->out;

@@ -61,6 +61,9 @@ struct buf *conn_out(struct conn *c);
  */
 struct buf *conn_in(struct conn *c);
 
+/* Gives back the memory of both that nothing is in. */
+void conn_rest(struct conn *c);
+
 /* Writes as much as the socket takes now; the rest follows by itself. */
 void conn_flush(struct conn *c);
 

@@ -10,6 +10,7 @@
 
 #include "config/config.h"
 #include "config/routes.h"
+#include "user/util/pages.h"
 
 struct slice output_key(const struct config *config, struct slice route)
 {
@@ -106,6 +107,12 @@ void out_marks_done(struct out_marks *m)
 {
 	free(m->ring);
 	m->ring = NULL;
+}
+
+void out_marks_rest(struct out_marks *m)
+{
+	if (out_marks_is_empty(m))
+		pages_forget(m->ring, ((size_t)m->mask + 1) * sizeof(*m->ring));
 }
 
 void out_marks_push(struct out_marks *m, uint64_t seq, size_t bytes)

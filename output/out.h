@@ -85,6 +85,9 @@ static inline bool out_marks_is_empty(const struct out_marks *m)
 	return m->tail == m->head;
 }
 
+/* Gives back the memory that marks took, if there are none now. */
+void out_marks_rest(struct out_marks *m);
+
 /* The next bytes of the stream are message seq. It is not full. */
 void out_marks_push(struct out_marks *m, uint64_t seq, size_t bytes);
 

@@ -362,6 +362,14 @@ static void file_flush(struct output *out)
 		fail(f, err);
 }
 
+static void file_rest(struct output *out)
+{
+	struct file *f = out->impl;
+
+	out_marks_rest(&f->marks);
+	buf_rest(&f->buf);
+}
+
 static void file_finish(struct output *out)
 {
 	struct file *f = out->impl;
@@ -386,6 +394,7 @@ const struct output_ops output_stdout = {
 	.open = stdout_open,
 	.send = file_send,
 	.flush = file_flush,
+	.rest = file_rest,
 	.finish = file_finish,
 	.close = file_close,
 };
@@ -398,6 +407,7 @@ const struct output_ops output_file = {
 	.open = file_open,
 	.send = file_send,
 	.flush = file_flush,
+	.rest = file_rest,
 	.finish = file_finish,
 	.close = file_close,
 };

@@ -31,6 +31,7 @@
 #include "output/out.h"
 #include "user/util/clock.h"
 #include "user/util/json_writer.h"
+#include "user/util/pages.h"
 
 #define BATCH_EVENTS 10000
 #define LANES_MAX    CONFIG_REQUESTS_IN_FLIGHT_MAX
@@ -265,6 +266,13 @@ static void batch_wipe(struct batch *b)
 	if (b->body.base)
 		explicit_bzero(b->body.base, b->used < b->body.cap ? b->used : b->body.cap);
 	buf_done(&b->body);
+}
+
+static void batch_rest(struct batch *b)
+{
+	pages_forget(b->events + b->n, (BATCH_EVENTS - b->n) * sizeof(*b->events));
+	buf_rest(&b->body);
+	b->used = b->body.off + b->body.len;
 }
 
 static char *put(char *at, const void *p, size_t n)
@@ -1162,6 +1170,22 @@ static void https_flush(struct output *out)
 	try_start(h);
 }
 
+static void https_rest(struct output *out)
+{
+	struct https *h = out->impl;
+
+	for (uint32_t i = 0; i < h->n_lanes; i++) {
+		struct lane *l = &h->lanes[i];
+
+		if (!l->is_asking && !l->n_todo)
+			batch_clear(l->flight);
+		batch_rest(l->flight);
+		if (l->conn)
+			conn_rest(l->conn);
+	}
+	batch_rest(h->building);
+}
+
 static void https_finish(struct output *out)
 {
 	struct https *h = out->impl;
@@ -1194,6 +1218,7 @@ const struct output_ops output_https = {
 	.open = https_open,
 	.send = https_send,
 	.flush = https_flush,
+	.rest = https_rest,
 	.finish = https_finish,
 	.progress = https_progress,
 	.probe = out_probe,

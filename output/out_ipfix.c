@@ -353,6 +353,14 @@ static void exporter_flush(struct output *out)
 		out_stream_flush(&e->stream);
 }
 
+static void exporter_rest(struct output *out)
+{
+	struct exporter *e = out->impl;
+
+	if (!e->over_udp)
+		out_stream_rest(&e->stream);
+}
+
 static void exporter_finish(struct output *out)
 {
 	struct exporter *e = out->impl;
@@ -378,6 +386,7 @@ const struct output_ops output_ipfix = {
 	.open = ipfix_open,
 	.send = exporter_send,
 	.flush = exporter_flush,
+	.rest = exporter_rest,
 	.finish = exporter_finish,
 	.close = exporter_close,
 };
@@ -393,6 +402,7 @@ const struct output_ops output_netflow9 = {
 	.open = netflow9_open,
 	.send = exporter_send,
 	.flush = exporter_flush,
+	.rest = exporter_rest,
 	.finish = exporter_finish,
 	.close = exporter_close,
 };

@@ -17,6 +17,7 @@
 #include "config/config.h"
 #include "output/out.h"
 #include "output/relp.h"
+#include "user/util/pages.h"
 
 #define WINDOW_MSGS  16384 /* a power of two */
 #define WINDOW_BYTES (4u << 20)
@@ -576,6 +577,16 @@ static void relp_out_flush(struct output *out)
 		conn_flush(r->conn);
 }
 
+static void relp_out_rest(struct output *out)
+{
+	struct relp *r = out->impl;
+
+	if (r->next_txnr == r->head_txnr)
+		pages_forget(r->ring, WINDOW_MSGS * sizeof(*r->ring));
+	if (r->conn)
+		conn_rest(r->conn);
+}
+
 static void relp_out_finish(struct output *out)
 {
 	struct relp *r = out->impl;
@@ -607,6 +618,7 @@ const struct output_ops output_relp = {
 	.open = relp_out_open,
 	.send = relp_out_send,
 	.flush = relp_out_flush,
+	.rest = relp_out_rest,
 	.finish = relp_out_finish,
 	.probe = out_probe,
 	.probe_end = out_probe_end,

@@ -233,6 +233,13 @@ void out_stream_add(struct out_stream *s, size_t bytes)
 	s->out->sent_bytes += bytes;
 }
 
+void out_stream_rest(struct out_stream *s)
+{
+	out_marks_rest(&s->marks);
+	if (s->conn)
+		conn_rest(s->conn);
+}
+
 void out_stream_flush(struct out_stream *s)
 {
 	if (s->is_open)

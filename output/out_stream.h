@@ -62,4 +62,5 @@ void out_stream_sent(struct out_stream *s, uint64_t seq, size_t bytes);
 void out_stream_add(struct out_stream *s, size_t bytes);
 
 void out_stream_flush(struct out_stream *s);
+void out_stream_rest(struct out_stream *s);
 void out_stream_finish(struct out_stream *s);

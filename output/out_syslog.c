@@ -70,6 +70,11 @@ static void syslog_flush(struct output *out)
 	out_stream_flush(&((struct syslog *)out->impl)->stream);
 }
 
+static void syslog_rest(struct output *out)
+{
+	out_stream_rest(&((struct syslog *)out->impl)->stream);
+}
+
 static void syslog_finish(struct output *out)
 {
 	out_stream_finish(&((struct syslog *)out->impl)->stream);
@@ -83,6 +88,7 @@ const struct output_ops output_syslog = {
 	.open = syslog_open,
 	.send = syslog_send,
 	.flush = syslog_flush,
+	.rest = syslog_rest,
 	.finish = syslog_finish,
 	.probe = out_probe,
 	.probe_end = out_probe_end,

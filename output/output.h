@@ -142,6 +142,12 @@ struct output_ops {
 	int (*probe)(struct output *out, const char *host, uint16_t port);
 	void (*probe_end)(struct output *out);
 
+	/*
+	 * A load may be over: nothing is unsettled. Give back the memory that nothing is in;
+	 * it is wanted again with the next load. NULL: there is none to speak of.
+	 */
+	void (*rest)(struct output *out);
+
 	/* Release what open() made. Safe after a failed open(). */
 	void (*close)(struct output *out);
 };

@@ -39,6 +39,8 @@
 /* On stopping, how long receipts may take before the goodbye asks for them. */
 #define RECEIPTS_MS 500
 
+uint32_t pipeline_rest_ms = 10000;
+
 enum pipeline_state {
 	PIPELINE_WAITING,    /* no connection; act opens one when it fires */
 	PIPELINE_IDLE,	     /* the peer left in good order; connect when there is data */
@@ -74,8 +76,10 @@ struct pipeline {
 	bool blocked;	  /* send() said -EAGAIN, on_ready() did not come yet */
 	bool must_flush;  /* something was sent since the last flush() */
 	bool caught_up;	  /* the reader had nothing; a wake-up clears it */
+	bool has_worked;  /* something was read since memory was given back */
 	bool must_rewind; /* nothing may be read before that has worked */
 	uint64_t read_after_ms;
+	uint64_t rest_ms; /* no memory is given back before */
 
 	/* This connection. */
 	bool was_up, had_progress;
@@ -437,6 +441,7 @@ static bool fetch(struct pipeline *p)
 	}
 	p->has_msg = r > 0;
 	p->caught_up = !r;
+	p->has_worked |= p->has_msg;
 	return p->has_msg;
 }
 
@@ -865,6 +870,19 @@ static void look_at_progress(struct pipeline *p, uint64_t now_ms)
 	p->moved = moved;
 }
 
+/* Nothing is under way: what is held for more goes back. */
+static void rest(struct pipeline *p, uint64_t now_ms)
+{
+	if (!p->has_worked || now_ms < p->rest_ms || p->has_msg || !window_is_empty(&p->window))
+		return;
+	p->has_worked = false;
+	p->rest_ms = now_ms + pipeline_rest_ms;
+	window_rest(&p->window);
+	spool_reader_rest(p->reader);
+	if (p->ops->rest && p->state == PIPELINE_UP)
+		p->ops->rest(&p->out);
+}
+
 static void on_tick(void *arg, uint64_t now_ms)
 {
 	struct pipeline *p = arg;
@@ -876,6 +894,7 @@ static void on_tick(void *arg, uint64_t now_ms)
 	spool_reader_publish(p->reader);
 	look_at_first(p);
 	look_at_progress(p, now_ms);
+	rest(p, now_ms);
 	if (!p->ops->local && p->state == PIPELINE_UP && p->window.unsettled &&
 	    now_ms - p->progress_ms >= silence_ms) {
 		char why[96];

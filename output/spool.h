@@ -268,6 +268,9 @@ uint64_t spool_reader_waiting(struct spool_reader *r);
 struct spool_cursor *spool_reader_cursor(struct spool_reader *r);
 void spool_reader_publish(struct spool_reader *r);
 
+/* Gives back the memory into which was read; the last message is not valid any more. */
+void spool_reader_rest(struct spool_reader *r);
+
 /*
  * Reads events by their numbers, without a cursor: for dead letters. Cheap as
  * long as numbers grow. Reads the spool that `of` reads, and borrows nothing of it.

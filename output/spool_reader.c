@@ -24,6 +24,7 @@
 #include "output/spool_dir.h"
 #include "output/spool_format.h"
 #include "output/spool_walk.h"
+#include "user/util/pages.h"
 
 #define CHUNK	     (256u << 10) /* read at once; a batch stays in the CPU's cache */
 #define WINDOW	     (SPOOL_BATCH_MAX + CHUNK)
@@ -137,6 +138,12 @@ void spool_reader_publish(struct spool_reader *r)
 	memcpy(r->page + at, slot, sizeof(slot));
 	__asm__ volatile("" ::: "memory");
 	r->published = r->cursor;
+}
+
+void spool_reader_rest(struct spool_reader *r)
+{
+	pages_forget(r->buf, r->pos);
+	pages_forget(r->buf + r->len, WINDOW - r->len);
 }
 
 struct spool_cursor *spool_reader_cursor(struct spool_reader *r)

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "user/util/pages.h"
+
 enum entry_state {
 	ENTRY_SENT,
 	ENTRY_ACKED,
@@ -50,6 +52,12 @@ void window_reset(struct window *w)
 	w->taken_seq = 0;
 	w->bytes = 0;
 	w->unsettled = 0;
+}
+
+void window_rest(struct window *w)
+{
+	if (window_is_empty(w))
+		pages_forget(w->ring, ((size_t)w->mask + 1) * sizeof(*w->ring));
 }
 
 void window_rewind(struct window *w)

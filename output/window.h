@@ -37,6 +37,9 @@ void window_done(struct window *w);
 /* Forgets all messages. */
 void window_reset(struct window *w);
 
+/* Gives back the memory that its messages took, if there are none now. */
+void window_rest(struct window *w);
+
 /*
  * The connection is lost: what is not settled will be pushed again, in order, on
  * another one. The caller reads from the oldest that was not taken.

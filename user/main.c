@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* argv -> configuration -> the collector or a subcommand -> exit code. */
 #define _GNU_SOURCE
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,8 @@
 #include "user/starter.h"
 #include "user/util/log.h"
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE  2
+#define LARGE_BLOCK (64 << 10)
 
 static const struct config_command *find_command(const char *name)
 {
@@ -65,6 +67,19 @@ static void forbid_dumps(void)
 	prctl(PR_SET_DUMPABLE, 0);
 }
 
+/*
+ * A large block is a mapping of its own: what of it was never written is no memory, and it is given
+ * back when it is freed. glibc by itself does neither any more once such a block was freed.
+ */
+static void map_large_blocks(void)
+{
+	/* One byte in such a mapping would be two megabytes where huge pages are always made. */
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+#ifdef M_MMAP_THRESHOLD
+	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+#endif
+}
+
 int main(int argc, char **argv, char **envp)
 {
 	_cleanup_(config_freep) struct config *c = NULL;
@@ -75,6 +90,7 @@ int main(int argc, char **argv, char **envp)
 	bool usage; /* a mistake of the command itself, not of the configuration */
 
 	forbid_dumps();
+	map_large_blocks();
 	/* Whoever reads our standard error may go away: that is no reason to stop. */
 	signal(SIGPIPE, SIG_IGN);
 	if (argc == 2 && !strcmp(argv[1], "shipper"))

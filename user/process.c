@@ -69,7 +69,8 @@ struct process_cache {
 	struct entry *entries;
 	uint32_t *buckets;
 	uint32_t bucket_mask;
-	uint32_t free;
+	uint32_t free;	/* a list of those that were given up */
+	uint32_t fresh; /* from here on none was ever used, and is no memory yet */
 	uint32_t newest, oldest;
 	struct cgroup_memo *cgroups;
 	struct process_stats stats;
@@ -122,9 +123,7 @@ int process_cache_new(const struct process_opts *opts, struct process_cache **re
 		return -ENOMEM;
 	for (uint32_t i = 0; i < n_buckets; i++)
 		c->buckets[i] = NONE;
-	for (uint32_t i = 0; i < c->max_entries; i++)
-		c->entries[i].chain = i + 1 < c->max_entries ? i + 1 : NONE;
-	c->newest = c->oldest = NONE;
+	c->free = c->newest = c->oldest = NONE;
 	*ret = TAKE_PTR(c);
 	return 0;
 }
@@ -133,7 +132,7 @@ void process_cache_free(struct process_cache *c)
 {
 	if (!c)
 		return;
-	for (uint32_t i = 0; c->entries && i < c->max_entries; i++)
+	for (uint32_t i = 0; i < c->fresh; i++)
 		free(c->entries[i].blob);
 	free(c->entries);
 	free(c->buckets);
@@ -232,11 +231,14 @@ static struct entry *table_add(struct process_cache *c, uint32_t pid, uint64_t s
 	struct entry *e;
 	uint32_t i;
 
-	if (c->free == NONE)
+	if (c->free == NONE && c->fresh == c->max_entries)
 		evict(c, &c->entries[c->oldest]);
 	i = c->free;
+	if (i == NONE)
+		i = c->fresh++;
+	else
+		c->free = c->entries[i].chain;
 	e = &c->entries[i];
-	c->free = e->chain;
 	*e = (struct entry){ .pid = pid, .start_ns = start_ns, .chain = *bucket };
 	*bucket = i;
 	lru_add(c, e);

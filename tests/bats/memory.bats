@@ -6,6 +6,7 @@ load ../lib/common
 load ../lib/faults
 
 CEILING_KIB=$((40 * 1024))
+IDLE_KIB=$((24 * 1024)) # of collector and shipper, with nothing to do
 
 setup() {
 	faults_setup
@@ -25,6 +26,10 @@ resident_kib() {
 all_kib() {
 	echo $(($(resident_kib "$DAEMON_PID") + $(resident_kib "$(starter_pid)") +
 		$(resident_kib "$(shipper_pid)")))
+}
+
+both_kib() {
+	echo $(($(resident_kib "$DAEMON_PID") + $(resident_kib "$(shipper_pid)")))
 }
 
 # watch_memory: the greatest sum, until the test stops it, is in $T/peak.
@@ -82,6 +87,32 @@ settled() {
 	cat "$T"/truth.* >"$T/truth"
 	"$PEERS/flowcheck" --sides 2 "$T/truth" "$T/received"
 }
+
+# after_load TRANSPORT: what a load took goes back, though the connection stays.
+after_load() {
+	local transport=$1 connects
+
+	peer_start "$transport"
+	daemon_start "$transport"
+	flows 20000 1
+	settled 40000
+	connects=$("$PEERS/cursor" "$T/spool" "$transport" connects)
+	echo "after the load $(both_kib) KiB"
+	wait_until '[ "$(both_kib)" -le "$IDLE_KIB" ]' 30
+	[ "$("$PEERS/cursor" "$T/spool" "$transport" connects)" -eq "$connects" ]
+	# And what comes then is sent as before.
+	flows 1000 2
+	settled 42000
+	daemon_stop
+	peer_stop
+	assert_all_delivered
+	cat "$T"/truth.* >"$T/truth"
+	"$PEERS/flowcheck" --sides 2 "$T/truth" "$T/received"
+}
+
+@test "memory: https: what a load took is given back" { after_load https; }
+@test "memory: relp: what a load took is given back" { after_load relp; }
+@test "memory: syslog: what a load took is given back" { after_load syslog; }
 
 # stalled TRANSPORT: the peer reads nothing for ten seconds, in the midst of it all.
 stalled() {

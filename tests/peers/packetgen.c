@@ -17,6 +17,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "tests/peers/truth.h"
 #include "user/util/clock.h"
@@ -52,13 +53,14 @@ static const char help[] =
 	"  --v6 PREFIX      IPv6 instead, of this prefix (\"fd00:1::\"), routed to lo as local\n"
 	"  --packets N      of a flood, all together (100000)\n"
 	"  --networks N     of a flood: source networks, 1 to 255 (16)\n"
+	"  --rate N         of a flood: so many packets a second at the most; 0: no limit (0)\n"
 	"  --from ADDR --interface NUMBER  where multicast leaves: not on lo\n"
 	"  --from ADDR --port N --to ADDR --to-port N  of send\n"
 	"  --ms N           of a pause (3000)\n"
 	"  --protocol N     of raw sockets (253)\n";
 
 struct options {
-	unsigned net, packets, networks, ms, protocol, interface;
+	unsigned net, packets, networks, rate, ms, protocol, interface;
 	unsigned port, to_port;
 	const char *v6, *from, *to;
 };
@@ -411,6 +413,16 @@ static void set_source(struct msghdr *h, const union truth_addr *from)
 								      : sizeof(struct in_pktinfo));
 }
 
+/* Keeps to the rate on the whole: who is late does not wait. */
+static void wait_for_turn(uint64_t from_ns, uint64_t packets, unsigned rate)
+{
+	uint64_t ns = from_ns + packets * 1000000000 / rate;
+	struct timespec due = { .tv_sec = (time_t)(ns / 1000000000),
+				.tv_nsec = (long)(ns % 1000000000) };
+
+	clock_nanosleep(CLOCK_BOOTTIME, TIMER_ABSTIME, &due, NULL);
+}
+
 static void flood(const struct options *o)
 {
 	static char control[FLOOD_BATCH][64];
@@ -435,6 +447,8 @@ static void flood(const struct options *o)
 		unsigned n = 0, host_number, socket_number;
 		int got;
 
+		if (o->rate)
+			wait_for_turn(from_ns, k, o->rate);
 		/* The next port, when all addresses had this one. */
 		socket_number = k / per_socket;
 		for (; n < FLOOD_BATCH && k + n < o->packets; n++) {
@@ -499,19 +513,13 @@ static const struct {
 int main(int argc, char **argv)
 {
 	static const struct option longopts[] = {
-		{ "net", 1, NULL, 'n' },
-		{ "v6", 1, NULL, '6' },
-		{ "packets", 1, NULL, 'p' },
-		{ "networks", 1, NULL, 'w' },
-		{ "ms", 1, NULL, 'm' },
-		{ "from", 1, NULL, 'f' },
-		{ "interface", 1, NULL, 'i' },
-		{ "port", 1, NULL, 'P' },
-		{ "to", 1, NULL, 't' },
-		{ "to-port", 1, NULL, 'T' },
-		{ "protocol", 1, NULL, 'r' },
-		{ "help", 0, NULL, 'h' },
-		{ 0 },
+		{ "net", 1, NULL, 'n' },     { "v6", 1, NULL, '6' },
+		{ "packets", 1, NULL, 'p' }, { "networks", 1, NULL, 'w' },
+		{ "rate", 1, NULL, 'R' },    { "ms", 1, NULL, 'm' },
+		{ "from", 1, NULL, 'f' },    { "interface", 1, NULL, 'i' },
+		{ "port", 1, NULL, 'P' },    { "to", 1, NULL, 't' },
+		{ "to-port", 1, NULL, 'T' }, { "protocol", 1, NULL, 'r' },
+		{ "help", 0, NULL, 'h' },    { 0 },
 	};
 	struct options o = { .net = 1,
 			     .packets = 100000,
@@ -535,6 +543,9 @@ int main(int argc, char **argv)
 			break;
 		case 'w':
 			o.networks = truth_number(optarg, NULL, 1, 255);
+			break;
+		case 'R':
+			o.rate = truth_number(optarg, NULL, 0, 1000000000);
 			break;
 		case 'f':
 			o.from = optarg;

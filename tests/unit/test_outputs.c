@@ -594,6 +594,9 @@ again:
 			on_down(r, "closed", 0);
 		return;
 	}
+	/* More often than it may come: what is in use is not touched. */
+	if (r->is_up && r->out.impl && r->out.ops->rest)
+		r->out.ops->rest(&r->out);
 	while (r->is_up && r->ready && r->next <= r->total) {
 		if (r->pass_settled && r->verdict[r->next]) {
 			r->next++; /* it is settled, behind one that is not */

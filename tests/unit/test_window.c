@@ -233,6 +233,7 @@ static void against_the_model(uint64_t seed, uint32_t max_msgs, uint64_t max_byt
 			}
 			break;
 		default:
+			window_rest(&w);
 			if (random_below(40))
 				break;
 			/* The connection was lost: all that was not taken is sent again. */
@@ -252,8 +253,9 @@ TEST(random_operations_agree_with_a_naive_model)
 		uint64_t bytes;
 		int gap_percent;
 	} cases[] = {
-		{ 1, 100, 0 },	{ 1, 100, 50 },	      { 2, 10, 10 },	   { 7, 1000, 0 },
-		{ 64, 400, 5 }, { 100, 1 << 20, 30 }, { 100, 1 << 20, 0 }, { 128, 100000, 90 },
+		{ 1, 100, 0 },	     { 1, 100, 50 },	  { 2, 10, 10 },
+		{ 7, 1000, 0 },	     { 64, 400, 5 },	  { 100, 1 << 20, 30 },
+		{ 100, 1 << 20, 0 }, { 128, 100000, 90 }, { 1024, 1 << 30, 0 },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)

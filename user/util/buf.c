@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "user/util/pages.h"
+
 void buf_init(struct buf *b, size_t max_bytes)
 {
 	*b = (struct buf){ .max_bytes = max_bytes };
@@ -23,6 +25,14 @@ void buf_clear(struct buf *b)
 {
 	b->off = 0;
 	b->len = 0;
+}
+
+void buf_rest(struct buf *b)
+{
+	if (!b->base)
+		return;
+	pages_forget(b->base, b->off);
+	pages_forget(b->base + b->off + b->len, b->cap - b->off - b->len);
 }
 
 void buf_wipe(struct buf *b)

@@ -27,6 +27,9 @@ void buf_done(struct buf *b);
 /* Forgets the content and keeps the memory. */
 void buf_clear(struct buf *b);
 
+/* Keeps the content, and gives back the memory that is around it until it is wanted again. */
+void buf_rest(struct buf *b);
+
 /* Overwrites the memory with zeroes before it frees it: for secrets. */
 void buf_wipe(struct buf *b);
 

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "user/util/pages.h"
+
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+void pages_forget(void *p, size_t size)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t at = (uintptr_t)p, from = (at + page - 1) & ~(page - 1);
+	uintptr_t to = (at + size) & ~(page - 1);
+
+	/* What can not be given back stays, and that is all. */
+	if (from < to)
+		(void)madvise((char *)p + (from - at), to - from, MADV_DONTNEED);
+}
