@@ -123,6 +123,61 @@ told() {
 	[ "$(books nat unanswered)" -eq 0 ]
 }
 
+# nfcapd_start NAME: in A; its port in PORT.
+nfcapd_start() {
+	PORT=$((RANDOM % 20000 + 40000))
+	mkdir "$T/$1"
+	in_ns "$A" nfcapd -w "$T/$1" -b 127.0.0.1 -p "$PORT" -t 3600
+	wait_until 'ip netns exec "$A" ss -Hlun "sport = :$PORT" | grep -q .'
+}
+
+@test "IPFIX and NetFlow 9: the other side of the translation, to nfdump and to tshark" {
+	command -v nfcapd >/dev/null && command -v tshark >/dev/null || skip "needs nfcapd and tshark"
+	local ipfix netflow9 shark
+	nfcapd_start ipfix
+	ipfix=$PORT
+	nfcapd_start netflow9
+	netflow9=$PORT
+	ip netns exec "$A" tshark -Qi lo -f 'udp' -w "$T/wire.pcap" 2>>"$T/daemon.log" 3>&- &
+	shark=$!
+	KEEP_PIDS+=("$shark")
+	wait_until '[ -s "$T/wire.pcap" ]'
+	translate
+	serve
+	start --output stdout,ipfix,netflow9 --ipfix-host "127.0.0.1:$ipfix" --netflow9-host "127.0.0.1:$netflow9"
+	talk
+	daemon_stop
+	assert_accounts_balance
+	sleep 0.3 # what tshark reads is behind what is sent
+	kill -INT "$shark"
+	wait "$shark" || true
+	kill "${KEEP_PIDS[@]}" 2>/dev/null || true
+	for DAEMON_TRANSPORT in ipfix netflow9; do
+		wait_until 'ls "$T/$DAEMON_TRANSPORT"/nfcapd.2*'
+		nfdump -r "$T/$DAEMON_TRANSPORT"/nfcapd.2* -o json >"$T/$DAEMON_TRANSPORT.json"
+		[ "$(books "output.$DAEMON_TRANSPORT" rejected)" -eq 0 ]
+	done
+	# What the JSON record says, in each form.
+	local want port
+	port=$(jq 'select(.sourceTransportPort == 40000 and .flowDirection == 1) | .source.nat.port' "$T/received")
+	want="[\"10.99.0.1\",\"10.99.0.50\",80,\"10.99.0.9\",\"$port\",\"10.99.0.2\",\"8080\"]"
+	for DAEMON_TRANSPORT in ipfix netflow9; do
+		[ "$(jq -c '.[] | select(.src_port == 40000 and .dst_port == 80) |
+			[.src4_addr, .dst4_addr, .dst_port, .src4_xlt_ip, .src_xlt_port, .dst4_xlt_ip, .dst_xlt_port]' "$T/$DAEMON_TRANSPORT.json")" = "$want" ]
+		# IPv6: this nfdump shows the port only, so the addresses are tshark's.
+		[ "$(jq -r '.[] | select(.src_port == 40001 and .dst_port == 80) | .dst_xlt_port' "$T/$DAEMON_TRANSPORT.json")" = 8080 ]
+		# Only the destination changes; and what is not translated is told without it.
+		[ "$(jq -c '.[] | select(.src_port == 40002 and .dst_port == 53) | [.src4_xlt_ip, .dst4_xlt_ip, .dst_xlt_port]' \
+			"$T/$DAEMON_TRANSPORT.json")" = '["10.99.0.1","10.99.0.2","5353"]' ]
+		[ "$(jq '[.[] | select(.dst_port == 8080 and .direction == 0) | has("src4_xlt_ip") or has("src6_xlt_ip")] | unique == [false]' \
+			"$T/$DAEMON_TRANSPORT.json")" = true ]
+	done
+	tshark -r "$T/wire.pcap" -d "udp.port==$ipfix,cflow" -d "udp.port==$netflow9,cflow" -Y cflow -V >"$T/shark" 2>/dev/null
+	[ "$(grep -c 'Post NAT Source IPv4 Address: 10.99.0.9' "$T/shark")" -ge 2 ]
+	[ "$(grep -c 'Post NAT Destination IPv6 Address: fd00:99::2' "$T/shark")" -ge 2 ]
+	run ! grep -E 'Malformed|No template found' "$T/shark"
+}
+
 @test "without rules that translate nothing is asked; without its process nothing is held up" {
 	serve
 	start
