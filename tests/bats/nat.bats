@@ -123,6 +123,17 @@ told() {
 	[ "$(books nat unanswered)" -eq 0 ]
 }
 
+@test "tables of the older iptables" {
+	command -v iptables-legacy >/dev/null && iptables-legacy -t nat -S >/dev/null 2>&1 || skip "needs iptables-legacy"
+	ip netns exec "$A" iptables-legacy -t nat -A OUTPUT -d 10.99.0.50 -p tcp --dport 80 -j DNAT --to 10.99.0.2:8080
+	serve
+	start
+	ip netns exec "$A" curl -fsS --local-port 40000 -o /dev/null http://10.99.0.50/file
+	daemon_stop
+	assert_all_delivered
+	[ "$(told 40000 '.flowDirection == 1 and .destination.nat == {ip: "10.99.0.2", port: 8080}')" -eq 1 ]
+}
+
 # nfcapd_start NAME: in A; its port in PORT.
 nfcapd_start() {
 	PORT=$((RANDOM % 20000 + 40000))
