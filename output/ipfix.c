@@ -30,13 +30,19 @@
 #define ORIGIN_MARGIN_MS (3600ull * 1000)
 #define ORIGIN_SPAN_MS	 (45ull * 24 * 3600 * 1000) /* below 2^32 ms */
 
-enum kind { KIND_TCP, KIND_PORTS, KIND_ICMP, KIND_OTHER, KINDS };
-static const char *const kind_names[KINDS] = { "TCP", "UDP, SCTP, DCCP, UDP-Lite", "ICMP",
-					       "other protocols" };
+/* Those that the host translates have templates of their own, so that the others stay small. */
+enum kind { KIND_TCP, KIND_PORTS, KIND_ICMP, KIND_OTHER, KIND_TCP_NAT, KIND_PORTS_NAT, KINDS };
+static const char *const kind_names[KINDS] = { "TCP",
+					       "UDP, SCTP, DCCP, UDP-Lite",
+					       "ICMP",
+					       "other protocols",
+					       "TCP, translated",
+					       "UDP, SCTP, DCCP, UDP-Lite, translated" };
 
 enum {
-	TCP = 1 << KIND_TCP,
-	PORTS = 1 << KIND_PORTS,
+	NAT = 1 << KIND_TCP_NAT | 1 << KIND_PORTS_NAT,
+	TCP = 1 << KIND_TCP | 1 << KIND_TCP_NAT,
+	PORTS = 1 << KIND_PORTS | 1 << KIND_PORTS_NAT,
 	ICMP = 1 << KIND_ICMP,
 	ALL = TCP | PORTS | ICMP | 1 << KIND_OTHER
 };
@@ -96,6 +102,12 @@ enum field_id {
 	F_COMMUNITY,
 	F_OUTCOME,
 	F_REASON,
+	F_NAT_SRC4,
+	F_NAT_DST4,
+	F_NAT_SRC6,
+	F_NAT_DST6,
+	F_NAT_SRC_PORT,
+	F_NAT_DST_PORT,
 	FIELDS,
 };
 _Static_assert(FIELDS <= IPFIX_FIELDS_MAX, "a bit for each");
@@ -107,8 +119,9 @@ struct field {
 	uint8_t owner, type, family, kinds;
 	uint16_t max; /* of a string */
 	uint8_t semantics, units;
-	uint8_t old_id, old_size; /* in version 9; 0: not there */
-	uint8_t back;		  /* version 9: 1 + what takes its place in the flow back */
+	uint16_t old_id; /* in version 9; 0: not there */
+	uint8_t old_size;
+	uint8_t back; /* version 9: 1 + what takes its place in the flow back */
 	bool must;
 };
 
@@ -254,6 +267,24 @@ static const struct field fields[FIELDS] = {
 	[F_REASON] = { AT("event.reason"), .name = "sekoiaFlowReason", .id = 21, .owner = OURS, .type = STRING, .max = 48,
 		.kinds = ALL,
 		.help = "Why it ended, or why it failed" },
+	[F_NAT_SRC4] = { AT("postNATSourceIPv4Address"), .name = "postNATSourceIPv4Address", .id = 225, .type = IPV4,
+		.family = V4, .kinds = NAT, .old_id = 225, .old_size = 4, .back = 1 + F_NAT_DST4,
+		.help = "The source behind what this host translates; its own if that did not change" },
+	[F_NAT_DST4] = { AT("postNATDestinationIPv4Address"), .name = "postNATDestinationIPv4Address", .id = 226, .type = IPV4,
+		.family = V4, .kinds = NAT, .old_id = 226, .old_size = 4, .back = 1 + F_NAT_SRC4,
+		.help = "The destination there, likewise" },
+	[F_NAT_SRC6] = { AT("postNATSourceIPv6Address"), .name = "postNATSourceIPv6Address", .id = 281, .type = IPV6,
+		.family = V6, .kinds = NAT, .old_id = 281, .old_size = 16, .back = 1 + F_NAT_DST6,
+		.help = "The source behind what this host translates; its own if that did not change" },
+	[F_NAT_DST6] = { AT("postNATDestinationIPv6Address"), .name = "postNATDestinationIPv6Address", .id = 282, .type = IPV6,
+		.family = V6, .kinds = NAT, .old_id = 282, .old_size = 16, .back = 1 + F_NAT_SRC6,
+		.help = "The destination there, likewise" },
+	[F_NAT_SRC_PORT] = { AT("postNAPTSourceTransportPort"), .name = "postNAPTSourceTransportPort", .id = 227, .type = U16,
+		.kinds = NAT, .old_id = 227, .old_size = 2, .back = 1 + F_NAT_DST_PORT,
+		.help = "The source's port there" },
+	[F_NAT_DST_PORT] = { AT("postNAPTDestinationTransportPort"), .name = "postNAPTDestinationTransportPort", .id = 228, .type = U16,
+		.kinds = NAT, .old_id = 228, .old_size = 2, .back = 1 + F_NAT_SRC_PORT,
+		.help = "The destination's port there" },
 };
 /* clang-format on */
 
@@ -443,6 +474,31 @@ static uint8_t kind_of(uint64_t protocol)
 	}
 }
 
+/* Of an end that does not change, what is there already. */
+static void set_nat(struct ipfix_flow *f)
+{
+	static const struct {
+		uint8_t nat, plain;
+	} ends[] = {
+		{ F_NAT_SRC4, F_SRC4 },		{ F_NAT_DST4, F_DST4 },
+		{ F_NAT_SRC6, F_SRC6 },		{ F_NAT_DST6, F_DST6 },
+		{ F_NAT_SRC_PORT, F_SRC_PORT }, { F_NAT_DST_PORT, F_DST_PORT },
+	};
+	uint8_t kind = f->kind == KIND_TCP ? KIND_TCP_NAT : KIND_PORTS_NAT;
+	uint64_t has = 0;
+
+	for (unsigned i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+		if (is_in(&fields[ends[i].nat], kind, f->is_v6))
+			has |= f->has & 1ull << ends[i].nat;
+	if (!has || (f->kind != KIND_TCP && f->kind != KIND_PORTS))
+		return;
+	f->kind = kind;
+	for (unsigned i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+		if (!(f->has & 1ull << ends[i].nat))
+			f->value[ends[i].nat] = f->value[ends[i].plain];
+	f->has |= 1ull << F_NAT_SRC_PORT | 1ull << F_NAT_DST_PORT;
+}
+
 int ipfix_parse(struct slice json, struct ipfix_flow *ret)
 {
 	struct parse p = { .flow = ret };
@@ -464,6 +520,7 @@ int ipfix_parse(struct slice json, struct ipfix_flow *ret)
 	set_if_missing(ret, F_DIRECTION, !(ret->has & 1ull << F_IN_IF));
 	set_if_missing(ret, F_BIFLOW, 1);
 	set_if_missing(ret, F_UID, UINT32_MAX);
+	set_nat(ret);
 	return 0;
 }
 
@@ -913,6 +970,7 @@ static void put_where(FILE *f, const struct field *row)
 	const char *which = row->kinds == ALL	 ? ""
 			    : row->kinds == TCP	 ? "TCP"
 			    : row->kinds == ICMP ? "ICMP"
+			    : row->kinds == NAT	 ? "translated"
 						 : "with ports";
 
 	fprintf(f, "%s%s%s", which, which[0] && row->family ? ", " : "", families[row->family]);

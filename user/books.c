@@ -174,6 +174,10 @@ const struct books_row books_rows[] = {
 	  .help = "Those that were translated" },
 	{ NAT(unanswered), .key = "unanswered",
 	  .help = "Not answered within 20 ms, or not asked within a second of such a failure: the reports lack what there may have been to tell" },
+	{ NAT(unreached), .key = "unreached",
+	  .help = "Reports of another network namespace of which no process was there any more: they lack what it may translate itself" },
+	{ NAT(forgotten), .key = "forgotten",
+	  .help = "Network namespaces that are asked anew whether they translate, as others had taken their place" },
 
 	{ UNOWNED(sent), .key = "sent",
 	  .help = "Sent by the kernel itself: resets of TCP, those of sockets too; errors, answers and neighbour messages of ICMP, which are flows as well; packets that were forwarded" },

@@ -4,9 +4,14 @@
  * kernel's connection tracking when a flow is told, while it still knows.
  *
  * To ask takes CAP_NET_ADMIN, which the collector does not keep. So a process of our own
- * has that and nothing else: it takes a tuple, and gives the kernel's answer. It is
+ * has that and little else: it takes a tuple, and gives the kernel's answer. It is
  * there only where there is connection tracking; it is asked only while the host
  * has rules that translate, and never for longer than a moment.
+ *
+ * A flow of another network namespace is looked up in that one, too, which takes
+ * CAP_SYS_ADMIN: what the container translates comes before what the host does. The
+ * process is handed the namespace with the question, and keeps nothing of it: a socket
+ * that is open there would keep it alive.
  */
 #pragma once
 
@@ -29,6 +34,8 @@ struct nat_view {
 
 struct nat_stats {
 	uint64_t asked, translated, unanswered;
+	uint64_t unreached; /* reports of a namespace of which no process was found */
+	uint64_t forgotten; /* namespaces, for others */
 };
 
 struct nat;
@@ -42,8 +49,8 @@ void nat_free(struct nat *n);
 DEFINE_CLEANUP(struct nat *, nat_free);
 
 /*
- * Does this host translate anything? Finds out every few seconds; the first time it waits for
- * the process to be there. n may be NULL: no.
+ * Does this host translate anything, or a namespace of which it is known? Finds out every few
+ * seconds; the first time it waits for the process to be there. n may be NULL: no.
  */
 bool nat_is_used(struct nat *n, uint64_t now_ms);
 

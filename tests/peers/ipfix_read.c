@@ -61,7 +61,13 @@ static const struct {
 	{ 148, "flowId", "u" },
 	{ 152, "flowStartMilliseconds", "u" },
 	{ 153, "flowEndMilliseconds", "u" },
+	{ 225, "postNATSourceIPv4Address", "4" },
+	{ 226, "postNATDestinationIPv4Address", "4" },
+	{ 227, "postNAPTSourceTransportPort", "u" },
+	{ 228, "postNAPTDestinationTransportPort", "u" },
 	{ 239, "biflowDirection", "u" },
+	{ 281, "postNATSourceIPv6Address", "6" },
+	{ 282, "postNATDestinationIPv6Address", "6" },
 	{ 371, "userName", "s" },
 };
 

@@ -40,6 +40,14 @@ static const char icmp6[] =
 	"\"biflowDirection\":0," TIMES "\"ingressInterface\":3,\"flowEndReason\":1,"
 	"\"flowId\":5," EVENT "}";
 
+/* Only the destination changes. */
+#define NAT4                                                                                       \
+	"\"postNATDestinationIPv4Address\":\"203.0.113.5\","                                       \
+	"\"postNAPTDestinationTransportPort\":8443,"
+#define NAT6                                                                                       \
+	"\"postNATSourceIPv6Address\":\"2001:db8::9\",\"postNAPTSourceTransportPort\":50000,"      \
+	"\"postNATDestinationIPv6Address\":\"2001:db8::a\",\"postNAPTDestinationTransportPort\":53,"
+
 static struct ipfix_flow flow;
 static char buf[IPFIX_MAX_BYTES];
 
@@ -76,6 +84,17 @@ static void check_bytes(const char *got, size_t len, const char *want, int line)
 	}
 }
 #define CHECK_BYTES(got, len, want) check_bytes(got, len, want, __LINE__)
+
+static char *replace(const char *json, const char *what, const char *with)
+{
+	static char text[4096];
+	const char *at = strstr(json, what);
+
+	if (!at)
+		abort();
+	snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - json), json, with, at + strlen(what));
+	return text;
+}
 
 static uint32_t at32(size_t at)
 {
@@ -118,6 +137,69 @@ TEST(a_tcp_flow_in_ipfix)
 		    "06 303061622d37 03 313a78"		/* 00ab-7, 1:x */
 		    "07 73756363657373 0b 656e64206f6620666c6f77");
 	CHECK_INT(x.sequence, 0xffffffff);
+}
+
+TEST(a_translated_flow)
+{
+	static const struct {
+		enum ipfix_version version;
+		const char *what, *with; /* in tcp4 */
+		const char *want;	 /* the end of the message */
+	} cases[] = {
+		{ IPFIX_10, "\"event\"", NAT4 "\"event\"", "c0000201 cb007105 1234 20fb" },
+		/* The answer is the flow turned, behind the translation, too. */
+		{ IPFIX_NETFLOW9, "\"event\"", NAT4 "\"event\"",
+		  "c0000201 cb007105 1234 20fb"
+		  "c6336402 c0000201 01bb 1234 06 04 0000000000000003 0000000000000001"
+		  "000f3c65 000f404c 00 00000002 00000000 1b"
+		  "cb007105 c0000201 20fb 1234" },
+		/* Without ports of their own: a host that translates addresses alone. */
+		{ IPFIX_10, "\"event\"", "\"postNATSourceIPv4Address\":\"203.0.113.5\",\"event\"",
+		  "cb007105 c6336402 1234 01bb" },
+	};
+	char json[2048];
+	struct ipfix x;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		size_t len, want = 0;
+
+		snprintf(json, sizeof(json), "%s", replace(tcp4, cases[i].what, cases[i].with));
+		parse(json);
+		ipfix_init(&x, cases[i].version, 1, 1400, "", BOOT_MS);
+		ipfix_begin(&x, buf, NOW_MS);
+		CHECK_INT(ipfix_put_flow(&x, &flow), 0);
+		len = ipfix_end(&x, NOW_MS);
+		CHECK_INT(at16(cases[i].version == IPFIX_10 ? 16 : 20), 264);
+		for (const char *p = cases[i].want; *p; p++)
+			want += *p != ' ';
+		CHECK_BYTES(buf + len - want / 2, want / 2, cases[i].want);
+	}
+	/* Both ends, IPv6, no TCP. */
+	parse("{\"sourceIPv6Address\":\"2001:db8::1\",\"destinationIPv6Address\":\"2001:db8::2\","
+	      "\"sourceTransportPort\":1,\"destinationTransportPort\":2,"
+	      "\"protocolIdentifier\":17,\"ipVersion\":6," COUNTS TIMES NAT6 EVENT "}");
+	ipfix_init(&x, IPFIX_10, 1, 1400, "", BOOT_MS);
+	ipfix_begin(&x, buf, NOW_MS);
+	CHECK_INT(ipfix_put_flow(&x, &flow), 0);
+	CHECK_BYTES(buf + ipfix_end(&x, NOW_MS) - 36, 36,
+		    "20010db8000000000000000000000009 2001 0db800000000000000000000000a"
+		    "c350 0035");
+	CHECK_INT(at16(16), 267);
+	/* Of the other family, or of a protocol without ports: as if it was not there. */
+	snprintf(json, sizeof(json), "%s",
+		 replace(tcp4, "\"event\"",
+			 "\"postNATSourceIPv6Address\":\"2001:db8::9\",\"event\""));
+	parse(json);
+	ipfix_begin(&x, buf, NOW_MS);
+	CHECK_INT(ipfix_put_flow(&x, &flow), 0);
+	CHECK(ipfix_end(&x, NOW_MS) > 0);
+	CHECK_INT(at16(16), 256);
+	snprintf(json, sizeof(json), "%s", replace(icmp6, "\"event\"", NAT6 "\"event\""));
+	parse(json);
+	ipfix_begin(&x, buf, NOW_MS);
+	CHECK_INT(ipfix_put_flow(&x, &flow), 0);
+	CHECK(ipfix_end(&x, NOW_MS) > 0);
+	CHECK_INT(at16(16), 261);
 }
 
 TEST(an_icmp_flow_in_ipfix)
@@ -262,7 +344,7 @@ TEST(a_template_of_netflow_9)
 	CHECK_INT(ipfix_put_templates(&x, &at), 0);
 	len = ipfix_end(&x, NOW_MS);
 	CHECK_INT(count_sets(len, 20, 0), 1);
-	CHECK_INT(at16(2), 8);
+	CHECK_INT(at16(2), 12);
 	CHECK_BYTES(
 		buf + 24, 4 + 14 * 4,
 		"0100 000e 0008 0004 000c 0004 0007 0002 000b 0002 0004 0001 003c 0001"
@@ -347,7 +429,7 @@ TEST(the_largest_flow_fits_into_the_smallest_message)
 			json, sizeof(json),
 			"{\"sourceIPv6Address\":\"2001:db8::1\",\"destinationIPv6Address\":"
 			"\"2001:db8::2\",\"sourceTransportPort\":1,\"destinationTransportPort\":2,"
-			"\"protocolIdentifier\":6,\"ipVersion\":6," COUNTS TIMES
+			"\"protocolIdentifier\":6,\"ipVersion\":6," COUNTS TIMES NAT6
 			"\"interfaceName\":\"%.*s\",\"event\":{\"id\":\"%.*s\",\"outcome\":\"%.*s\","
 			"\"reason\":\"%.*s\"},\"network\":{\"community_id\":\"%.*s\"},"
 			"\"process\":{\"pid\":1,\"name\":\"%.*s\",\"executable\":\"%.*s\","
@@ -368,17 +450,6 @@ TEST(the_largest_flow_fits_into_the_smallest_message)
 	}
 }
 
-static char *replace(const char *json, const char *what, const char *with)
-{
-	static char text[4096];
-	const char *at = strstr(json, what);
-
-	if (!at)
-		abort();
-	snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - json), json, with, at + strlen(what));
-	return text;
-}
-
 TEST(what_is_no_flow_record_is_refused)
 {
 	static const char *const bad[][2] = {
@@ -390,6 +461,8 @@ TEST(what_is_no_flow_record_is_refused)
 		{ "\"sourceTransportPort\":4660", "\"sourceTransportPort\":-1" },
 		{ "\"sourceTransportPort\":4660", "\"sourceTransportPort\":4.5" },
 		{ "\"sourceTransportPort\":4660,", "" },
+		{ "\"event\"", "\"postNATSourceIPv4Address\":\"::1\",\"event\"" },
+		{ "\"event\"", "\"postNAPTSourceTransportPort\":65536,\"event\"" },
 		{ "\"ipVersion\":4", "\"ipVersion\":6" },
 		{ "\"ipVersion\":4,", "" },
 		{ "\"protocolIdentifier\":6", "\"protocolIdentifier\":256" },
