@@ -6,7 +6,9 @@
 # its processes with nothing to do, the same under so many log messages a second, which go over
 # HTTPS to the local intake, and the time that a stop takes. Of the dynamic binary and of the static
 # one. Numbers only: it asserts nothing. What else happens on the host is in them: how many events
-# came while it was idle is told, and the load.
+# came while it was idle is told, and the load. So the idle CPU is told twice: of all the time, and of
+# those seconds in which nothing was sent. QUIET=yes leaves all sources on, but lets the kernel
+# filter what a busy host has of execs, flows and the like.
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
@@ -42,14 +44,50 @@ cp "$peers/syslog_reader" "$T/rsyslogd"
 "$T/rsyslogd" "$T/dev-log" &
 pids+=($!)
 
+mkfifo "$T/fifo"
+
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 
 rss_of() { sed -n 's/^VmRSS:[^0-9]*\([0-9]*\) kB$/\1/p' "/proc/$1/status"; }
 
-cpu_ns() { # of all three
-	local pid n=0
-	for pid; do n=$((n + $(cut -d' ' -f1 "/proc/$pid/schedstat"))); done
-	echo $n
+cpu_ns() { # of all, into $ns: a process that is started for this would be an event
+	local pid one
+	ns=0
+	for pid; do
+		read -r one _ <"/proc/$pid/schedstat"
+		ns=$((ns + one))
+	done
+}
+
+percent() { # NANOSECONDS SECONDS
+	awk -v ns="$1" -v s="$2" 'BEGIN { if (s) printf "%.3f %%", ns / s / 1e7; else print "-" }'
+}
+
+# idle PID...: looks once a second.
+idle() {
+	local pid i ns cursor then='' quiet=0 is_quiet=no was_quiet all=0 all_quiet=0
+	local -A first last of_quiet
+	for ((i = 0; i <= idle_s; i++)); do
+		((i == 0)) || read -rt 1 <>"$T/fifo" || true
+		# Its numbers change with each event that is sent.
+		mapfile -d '' cursor <"$T/spool/cursors/https"
+		was_quiet=$is_quiet
+		[[ ${cursor[*]} == "$then" ]] && is_quiet=yes || is_quiet=no
+		then=${cursor[*]}
+		[[ $is_quiet$was_quiet != yesyes ]] || quiet=$((quiet + 1))
+		for pid; do
+			cpu_ns "$pid"
+			: "${first[$pid]:=$ns}" "${of_quiet[$pid]:=0}"
+			[[ $is_quiet$was_quiet != yesyes ]] || of_quiet[$pid]=$((of_quiet[$pid] + ns - last[$pid]))
+			last[$pid]=$ns
+		done
+	done
+	for pid; do
+		ns=$((last[$pid] - first[$pid]))
+		tell "idle: CPU of $(cat "/proc/$pid/comm")" "$(percent $ns "$idle_s"), without events $(percent "${of_quiet[$pid]}" $quiet)"
+		all=$((all + ns)) all_quiet=$((all_quiet + of_quiet[$pid]))
+	done
+	tell "idle: CPU of all, $idle_s s and $quiet s" "$(percent $all "$idle_s"), without events $(percent $all_quiet $quiet)"
 }
 
 sum_rss() {
@@ -66,14 +104,19 @@ appended() { # in all
 tell() { printf '  %-44s %s\n' "$1" "$2"; }
 
 measure() { # BINARY
-	local began pid all before events ns most=0 now sender stop
+	local began pid all before events ns most=0 now sender stop quiet=()
 	sekoia=$1
 	rm -rf "$T/spool" "$T/out"
+	if [[ ${QUIET:-no} == yes ]]; then
+		quiet=(--flows-networks 192.0.2.0/24 --events-paths "$T/certs/")
+		for now in exec exit signals ptrace bpf mounts namespaces credentials listen; do
+			quiet+=("--events-$now" no)
+		done
+	fi
 	began=$(now_ms)
 	"$sekoia" --config /dev/null --intake-key-file "$T/key" --spool-dir "$T/spool" --collector-bpf-dir "$bpf" \
 		--output https --output-host localhost --output-port "$port" --tls-ca "$T/certs/ca.pem" \
-		--output-requests-per-second 0 --monitor-socket "$T/monitor" --heartbeat-interval 0 --kernel-log no \
-		--spool-max-bytes 1G >"$T/out" 2>"$T/log" &
+		--output-requests-per-second 0 --monitor-socket "$T/monitor" "${quiet[@]}" >"$T/out" 2>"$T/log" &
 	pid=$!
 	pids+=("$pid")
 	until grep -q ': ready' "$T/log"; do
@@ -91,13 +134,11 @@ measure() { # BINARY
 	done
 	tell "idle: memory of all" "$(sum_rss "${all[@]}") KiB"
 	events=$(appended)
-	before=$(cpu_ns "${all[@]}")
-	sleep "$idle_s"
-	ns=$(($(cpu_ns "${all[@]}") - before))
-	tell "idle: CPU in $idle_s s, $(($(appended) - events)) events" \
-		"$(awk -v ns=$ns -v s="$idle_s" 'BEGIN { printf "%.3f %%", ns / s / 1e7 }')"
+	idle "${all[@]}"
+	tell "idle: events" "$(($(appended) - events))"
 	events=$(appended)
-	before=$(cpu_ns "${all[@]}")
+	cpu_ns "${all[@]}"
+	before=$ns
 	began=$(now_ms)
 	"$peers/syslog_sender" "$T/dev-log" load 1 $((rate * load_s)) "$rate" >/dev/null &
 	sender=$!
@@ -108,7 +149,8 @@ measure() { # BINARY
 	done
 	wait $sender
 	stop=$(now_ms)
-	ns=$(($(cpu_ns "${all[@]}") - before))
+	cpu_ns "${all[@]}"
+	ns=$((ns - before))
 	sleep 2
 	tell "load: events a second, of $rate" "$((($(appended) - events) * 1000 / (stop - began)))"
 	tell "load: memory of all, at the most" "$most KiB"
