@@ -105,6 +105,7 @@ struct collector {
 	struct loop_timer drain_timer, tick_timer, watchdog_timer;
 	int empty_looks;
 	uint64_t quiet_ticks; /* since something was taken */
+	bool has_news;	      /* something was taken since the last sweep */
 	uint64_t swept_ms, next_sweep_ms;
 	uint64_t sweep_every_ms, sweep_latest_ms; /* at the least, at the most */
 	uint64_t skipped;			  /* programs of flows, as of the last sweep */
@@ -340,8 +341,10 @@ static bool drain(struct collector *c, uint64_t now_ms)
 				if (s->ops->take(s, &c->sink) <= 0)
 					break;
 				empty = false;
-				if (!s->ops->quiet)
+				if (!s->ops->quiet) {
 					c->empty_looks = 0;
+					c->has_news = true;
+				}
 				budget--;
 				if (is_full(c) && commit(c))
 					return true;
@@ -481,17 +484,19 @@ static void refresh_rules(struct collector *c)
 }
 
 /*
- * When one of the flows is due: of those that began since, none is before its timeout has passed
- * once. One whose end was not seen is told at once: its socket may soon be another one.
+ * While something happens, every now and then: a flow whose end was not seen is told at once, for
+ * its socket may soon be another one. Else when a flow is due: of those that began since, none
+ * is before its timeout has passed once.
  */
 static void sweep(struct collector *c, uint64_t now_ms)
 {
 	uint64_t skipped = kernel_get_skipped(c->kernel, KERNEL_FLOWS), due_ns, boot_ns, wait_ms;
 
-	if (now_ms < c->next_sweep_ms &&
-	    (skipped == c->skipped || now_ms - c->swept_ms < c->sweep_every_ms))
+	if (now_ms < c->next_sweep_ms && ((skipped == c->skipped && !c->has_news) ||
+					  now_ms - c->swept_ms < c->sweep_every_ms))
 		return;
 	c->skipped = skipped;
+	c->has_news = false;
 	c->swept_ms = now_ms;
 	kernel_sweep(c->kernel, false);
 	due_ns = kernel_next_due_ns(c->kernel);
