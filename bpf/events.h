@@ -272,8 +272,8 @@ struct flow_tunables {
 	__u64 loss_epoch;
 	__u32 nat;	 /* this host translates addresses: see packet_unmask() */
 	__u32 give_back; /* a sweep moves to the flows what their slots have, and tells nothing */
-	__u64 due_ns;	 /* CLOCK_BOOTTIME: sweeps make it earlier, to when one has something to do */
-	__u32 asleep;	 /* the reader sleeps: the next sample clears this, and wakes it */
+	__u64 due_ns; /* CLOCK_BOOTTIME: sweeps make it earlier, to when one has something to do */
+	__u32 asleep; /* the reader sleeps: the next sample clears this, and wakes it */
 	__u32 pad2;
 };
 

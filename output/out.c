@@ -111,8 +111,7 @@ void out_marks_done(struct out_marks *m)
 
 void out_marks_rest(struct out_marks *m)
 {
-	if (out_marks_is_empty(m))
-		pages_forget(m->ring, ((size_t)m->mask + 1) * sizeof(*m->ring));
+	pages_forget_ring(m->ring, sizeof(*m->ring), m->mask, m->head, m->tail);
 }
 
 void out_marks_push(struct out_marks *m, uint64_t seq, size_t bytes)

@@ -85,7 +85,7 @@ static inline bool out_marks_is_empty(const struct out_marks *m)
 	return m->tail == m->head;
 }
 
-/* Gives back the memory that marks took, if there are none now. */
+/* Gives back the memory that marks took which are no longer there. */
 void out_marks_rest(struct out_marks *m);
 
 /* The next bytes of the stream are message seq. It is not full. */

@@ -28,6 +28,10 @@
 #define TICK_MS 500
 /* The same while there is nothing to send, and nothing to wait for. */
 #define TICK_QUIET_MS 5000
+/* Memory that a load took is kept for so long for the next one. */
+#define REST_MS 10000
+/* It is given back while no more than this part of the window is under way. */
+#define REST_PART 16
 /* After an error of the spool's disk. */
 #define READ_RETRY_MS 1000
 /* The same line is not repeated before this. */
@@ -40,8 +44,6 @@
 #define NEXT_TARGET_MS 300
 /* On stopping, how long receipts may take before the goodbye asks for them. */
 #define RECEIPTS_MS 500
-
-uint32_t pipeline_rest_ms = 10000;
 
 enum pipeline_state {
 	PIPELINE_WAITING,    /* no connection; act opens one when it fires */
@@ -883,13 +885,14 @@ static void look_at_progress(struct pipeline *p, uint64_t now_ms)
 	p->moved = moved;
 }
 
-/* Nothing is under way: what is held for more goes back. */
+/* Little is under way, or nothing: what is held for more goes back. */
 static void rest(struct pipeline *p, uint64_t now_ms)
 {
-	if (!p->has_worked || now_ms < p->rest_ms || p->has_msg || !window_is_empty(&p->window))
+	if (!p->has_worked || now_ms < p->rest_ms || p->has_msg ||
+	    p->window.unsettled > p->window.max_msgs / REST_PART)
 		return;
 	p->has_worked = false;
-	p->rest_ms = now_ms + pipeline_rest_ms;
+	p->rest_ms = now_ms + REST_MS;
 	window_rest(&p->window);
 	spool_reader_rest(p->reader);
 	if (p->ops->rest && p->state == PIPELINE_UP)

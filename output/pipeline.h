@@ -26,9 +26,6 @@ struct pipeline_opts {
 	uint64_t seed;		     /* for the jitter of the pauses */
 };
 
-/* Memory that a load took is kept for so long for the next one; tests shorten it. */
-extern uint32_t pipeline_rest_ms;
-
 /*
  * Borrows everything else for its life. Connects at the loop's next turn.
  * The caller owns *ret. 0 or -ENOMEM.

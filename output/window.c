@@ -56,8 +56,7 @@ void window_reset(struct window *w)
 
 void window_rest(struct window *w)
 {
-	if (window_is_empty(w))
-		pages_forget(w->ring, ((size_t)w->mask + 1) * sizeof(*w->ring));
+	pages_forget_ring(w->ring, sizeof(*w->ring), w->mask, w->head, w->tail);
 }
 
 void window_rewind(struct window *w)

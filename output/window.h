@@ -37,7 +37,7 @@ void window_done(struct window *w);
 /* Forgets all messages. */
 void window_reset(struct window *w);
 
-/* Gives back the memory that its messages took, if there are none now. */
+/* Gives back the memory that messages took which are no longer there. */
 void window_rest(struct window *w);
 
 /*

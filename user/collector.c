@@ -159,7 +159,8 @@ static void drop_older(struct collector *c)
 		if (c->sources[i].source->behind)
 			return;
 	kernel_drop_older(c->kernel);
-	c->next_sweep_ms = 0; /* what ended while one gave way to the other may not have been seen */
+	c->next_sweep_ms =
+		0; /* what ended while one gave way to the other may not have been seen */
 	if (!kernel_has_older(c->kernel))
 		log_info("bpf: the capture of before was read to its end, and is removed");
 }
@@ -492,8 +493,8 @@ static void sweep(struct collector *c, uint64_t now_ms)
 {
 	uint64_t skipped = kernel_get_skipped(c->kernel, KERNEL_FLOWS), due_ns, boot_ns, wait_ms;
 
-	if (now_ms < c->next_sweep_ms && ((skipped == c->skipped && !c->has_news) ||
-					  now_ms - c->swept_ms < c->sweep_every_ms))
+	if (now_ms < c->next_sweep_ms &&
+	    ((skipped == c->skipped && !c->has_news) || now_ms - c->swept_ms < c->sweep_every_ms))
 		return;
 	c->skipped = skipped;
 	c->has_news = false;

@@ -100,7 +100,7 @@ assert_flows() {
 
 # after_load TRANSPORT: what a load took goes back, though the connection stays.
 after_load() {
-	local transport=$1 connects
+	local transport=$1 connects little
 
 	peer_start "$transport"
 	daemon_start "$transport"
@@ -108,11 +108,18 @@ after_load() {
 	settled 40000
 	connects=$("$PEERS/cursor" "$T/spool" "$transport" connects)
 	echo "after the load $(both_kib) KiB"
+	# A little goes on.
+	"$PEERS/tcpgen" --connections 1000 --seed 2 --max-bytes 2000 --parallel 8 --pause-ms 100 \
+		--v4 "127.$NET.0.2" --v6 "" --truth "$T/truth.2" >/dev/null 3>&- &
+	little=$!
+	KEEP_PIDS+=("$little")
 	wait_until '[ "$(both_kib)" -le "$IDLE_KIB" ]' 30
+	echo "then $(both_kib) KiB"
 	[ "$("$PEERS/cursor" "$T/spool" "$transport" connects)" -eq "$connects" ]
 	# And what comes then is sent as before.
-	flows 1000 2
-	settled 42000
+	wait "$little"
+	flows 1000 3
+	settled 44000
 	daemon_stop
 	peer_stop
 	assert_all_delivered

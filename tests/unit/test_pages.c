@@ -59,6 +59,28 @@ TEST(whole_pages_go)
 	unmap(p);
 }
 
+TEST(of_a_ring_goes_what_is_not_between_its_ends)
+{
+	static const struct {
+		uint64_t head, tail;
+		const char *left; /* of its eight pages */
+	} cases[] = {
+		{ 0, 0, "........" },  { 11, 11, "........" }, { 1, 3, ".xx....." },
+		{ 8, 16, "xxxxxxxx" }, { 14, 17, "x.....xx" }, { 13, 16, ".....xxx" },
+		{ 3, 11, "xxxxxxxx" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char *p = map(), left[9] = "";
+
+		pages_forget_ring(p, page, 7, cases[i].head, cases[i].tail);
+		for (int n = 0; n < 8; n++)
+			left[n] = p[n * page] ? 'x' : '.';
+		CHECK_STR(left, cases[i].left);
+		unmap(p);
+	}
+}
+
 TEST(what_is_beside_them_stays)
 {
 	char *p = map();

@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "user/util/pages.h"
 
-#include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -15,4 +14,19 @@ void pages_forget(void *p, size_t size)
 	/* What can not be given back stays, and that is all. */
 	if (from < to)
 		(void)madvise((char *)p + (from - at), to - from, MADV_DONTNEED);
+}
+
+void pages_forget_ring(void *ring, size_t slot, uint64_t mask, uint64_t head, uint64_t tail)
+{
+	char *base = ring;
+	uint64_t slots = mask + 1, first = head & mask, end = tail & mask;
+
+	if (head == tail) {
+		pages_forget(base, slots * slot);
+	} else if (first < end) {
+		pages_forget(base, first * slot);
+		pages_forget(base + end * slot, (slots - end) * slot);
+	} else {
+		pages_forget(base + end * slot, (first - end) * slot);
+	}
 }
