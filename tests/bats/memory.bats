@@ -59,7 +59,7 @@ flows() {
 		--v4 "127.$NET.0.$2" --v6 "" --truth "$T/truth.$2" >/dev/null
 }
 
-# Those that are missed, because others of these tests attach and detach, are in the books.
+# A flow whose end this kernel did not show is in the books.
 missed_now() {
 	"$SEKOIA" --config /dev/null --monitor-socket "$T/monitor" status --json | jq .kernel.flows.missed
 }
