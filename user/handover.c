@@ -36,8 +36,9 @@ static const struct {
 	const char *name;
 } copied[] = {
 	{ KERNEL_FLOWS, "tcp_listeners" }, { KERNEL_FLOWS, "socket_owners" },
-	{ KERNEL_JOURNAL, "readers" },	   { KERNEL_PROCESSES, "processes" },
-	{ KERNEL_PROCESSES, "cgroups" },   { KERNEL_NAMES, "askers" },
+	{ KERNEL_JOURNAL, "readers" },	   { KERNEL_JOURNAL, "stream_losses" },
+	{ KERNEL_PROCESSES, "processes" }, { KERNEL_PROCESSES, "cgroups" },
+	{ KERNEL_NAMES, "askers" },
 };
 
 static int map_info(int fd, struct bpf_map_info *ret)
