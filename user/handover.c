@@ -61,7 +61,7 @@ static int copy_table(const struct capture *ours, const struct capture *theirs,
 
 	to = capture_open_map(ours, source, name);
 	if (to < 0)
-		return to;
+		return to == -ENOENT ? 0 : to; /* ours may be of an older version, too */
 	from = capture_open_map(theirs, source, name);
 	if (from < 0)
 		return from == -ENOENT ? 0 : from;

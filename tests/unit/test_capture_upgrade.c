@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -434,6 +435,42 @@ TEST(a_detached_one_is_not_adopted)
 	read_all();
 	kernel_drop_older(kernel);
 	CHECK(!kernel_has_older(kernel));
+}
+
+/* As when the version before this one was killed in the middle of a downgrade. */
+TEST(a_handover_of_an_older_version_is_finished)
+{
+	char path[160], newest[160];
+	glob_t found;
+
+	if (!usable || !kernel)
+		return;
+	kernel_free(kernel);
+	kernel = NULL;
+	CHECK_INT(take_over(8192, &kernel), 0);
+	if (!kernel)
+		return;
+	snprintf(path, sizeof(path), "%s/*/before", dir);
+	CHECK_INT(glob(path, 0, NULL, &found), 0);
+	CHECK_INT(found.gl_pathc, 1);
+	if (test_failed)
+		return;
+	snprintf(newest, sizeof(newest), "%.*s", (int)(strlen(found.gl_pathv[0]) - 7),
+		 found.gl_pathv[0]);
+	globfree(&found);
+	snprintf(path, sizeof(path), "%.100s/journal/maps/stream_losses", newest);
+	CHECK(unlink(path) == 0);
+	snprintf(path, sizeof(path), "%.100s/pending", newest);
+	CHECK(mkdir(path, 0700) == 0);
+	kernel_free(kernel);
+	kernel = NULL;
+	CHECK_INT(take_over(8192, &kernel), 0);
+	if (!kernel)
+		return;
+	CHECK(kernel_was_adopted(kernel));
+	CHECK(access(path, F_OK) < 0);
+	read_all();
+	kernel_drop_older(kernel);
 }
 
 TEST(cleanup_leaves_nothing)
