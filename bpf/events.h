@@ -317,6 +317,7 @@ enum journal_flag {
 	JOURNAL_TRUNCATED = 1 << 1, /* not all bytes could be copied */
 	JOURNAL_FDS = 1 << 2,	    /* descriptors came with it: the message is in a memfd */
 	JOURNAL_NETLINK = 1 << 3,   /* audit */
+	JOURNAL_LOST_OPEN = 1 << 4, /* what was lost did not end with a line, or perhaps not */
 };
 
 /* One read by a log daemon: the message as its sender wrote it, and who that was. */
@@ -332,11 +333,21 @@ struct event_journal {
 	__u32 len;	/* bytes that follow this struct */
 	__u32 path_len; /* of path */
 	char path[40];	/* of the reader's socket, its end: /run/systemd/journal/socket */
+	__u64 lost; /* bytes of this stream that had no room in the ring since its last sample */
 	EVENTS_EXTRA
 	__u8 data[]; /* the last len of the sample's h.size */
 };
 #define EVENT_JOURNAL_MIN (16 + 24 + 32 + 40) /* of the first version */
-_Static_assert(sizeof(struct event_journal) == EVENT_JOURNAL_MIN + EVENTS_EXTRA_BYTES, "wire");
+_Static_assert(sizeof(struct event_journal) == EVENT_JOURNAL_MIN + 8 + EVENTS_EXTRA_BYTES, "wire");
+
+/* What a stream lost: the value of the map of these, by event_journal's socket. */
+struct journal_loss {
+	__u64 bytes;
+	__u32 open; /* as JOURNAL_LOST_OPEN */
+	__u32 pad;
+	EVENTS_EXTRA
+};
+_Static_assert(sizeof(struct journal_loss) == 16 + EVENTS_EXTRA_BYTES, "wire");
 
 /* What the user space sets in the .bss of the kernel events' object. */
 struct events_tunables {

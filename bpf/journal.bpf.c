@@ -38,6 +38,17 @@ struct {
 	__type(value, u8);
 } readers SEC(".maps");
 
+/*
+ * Streams of which a part had no room in the ring: their next sample says so. Of more
+ * than so many the one that is silent for longest is forgotten.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, u64);
+	__type(value, struct journal_loss);
+} stream_losses SEC(".maps");
+
 #define JOURNAL_MAX (262144 - sizeof(struct event_journal))
 
 struct journal_message {
@@ -49,6 +60,44 @@ struct journal_message {
 	u32 len, full; /* what we copy, what it has */
 	u16 type, family;
 };
+
+/* The message had no room. */
+static __always_inline void journal_lost(const struct journal_message *m, u32 which)
+{
+	struct journal_loss *known, loss = { .open = 1 };
+	u32 last = m->offset + m->full - 1;
+	u64 socket = m->socket;
+	char end = 0;
+
+	lost(which);
+	if (m->type != SOCK_STREAM)
+		return;
+	/* A line ends with a line feed, or a NUL; what can not be seen may have ended with none. */
+	if (last < m->linear && !bpf_probe_read_kernel(&end, 1, m->skb->data + last))
+		loss.open = end && end != '\n';
+	loss.bytes = m->full;
+	known = bpf_map_lookup_elem(&stream_losses, &socket);
+	if (known)
+		loss.bytes += known->bytes;
+	bpf_map_update_elem(&stream_losses, &socket, &loss, BPF_ANY);
+}
+
+static __always_inline void journal_tell_loss(struct event_journal *e,
+					      const struct journal_message *m)
+{
+	struct journal_loss *loss;
+	u64 socket = m->socket;
+
+	if (m->type != SOCK_STREAM)
+		return;
+	loss = bpf_map_lookup_elem(&stream_losses, &socket);
+	if (!loss)
+		return;
+	e->lost = loss->bytes;
+	if (loss->open)
+		e->flags |= JOURNAL_LOST_OPEN;
+	bpf_map_delete_elem(&stream_losses, &socket);
+}
 
 /* Where the sender's socket was made: that outlives the sender. 0: not known. */
 static __always_inline u64 journal_sender_cgroup(struct sock *sk)
@@ -92,6 +141,7 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	e->reader_tgid = m->tgid;
 	e->full_len = m->full;
 	e->path_len = 0;
+	e->lost = 0;
 	if (m->family == AF_NETLINK) { /* audit: from the kernel, and to no path */
 		e->flags = JOURNAL_NETLINK;
 		if (m->full > m->len)
@@ -114,6 +164,7 @@ static __always_inline void journal_fill(struct event_journal *e, const struct j
 	}
 	if (e->full_len > m->len)
 		e->flags |= JOURNAL_TRUNCATED;
+	journal_tell_loss(e, m);
 	peer = m->reader;
 	if (!peer && sk) /* only a connected sender knows whom it writes to */
 		peer = BPF_CORE_READ((struct unix_sock *)sk, peer);
@@ -150,7 +201,7 @@ static __always_inline void journal_submit(struct event_journal *e, u32 len, u32
 	if (m.len <= (room) - sizeof(struct event_journal)) {                                      \
 		e = bpf_ringbuf_reserve(&journal_ring, (room), 0);                                 \
 		if (!e) {                                                                          \
-			lost(COUNT_RING_FULL);                                                     \
+			journal_lost(&m, COUNT_RING_FULL);                                         \
 			return 0;                                                                  \
 		}                                                                                  \
 		journal_fill(e, &m);                                                               \
@@ -253,7 +304,7 @@ static __always_inline u32 journal_copy_pages(struct event_journal *e,
 	if (m.len <= (max)) {                                                                      \
 		e = bpf_ringbuf_reserve(&journal_ring, sizeof(*e) + 2 * (max), 0);                 \
 		if (!e) {                                                                          \
-			lost(COUNT_RING_FULL);                                                     \
+			journal_lost(&m, COUNT_RING_FULL);                                         \
 			return 0;                                                                  \
 		}                                                                                  \
 		journal_fill(e, &m);                                                               \
@@ -340,7 +391,7 @@ static __always_inline struct address_space *journal_find_file(struct journal_me
 			JOURNAL_CLASS(256, JOURNAL_COPY_NOTHING)                                   \
 		e = bpf_ringbuf_reserve(&journal_ring, sizeof(*e) + JOURNAL_FILE_MAX, 0);          \
 		if (!e) {                                                                          \
-			lost(COUNT_RING_FULL);                                                     \
+			journal_lost(&m, COUNT_RING_FULL);                                         \
 			return 0;                                                                  \
 		}                                                                                  \
 		journal_fill(e, &m);                                                               \
@@ -466,11 +517,11 @@ int BPF_PROG(journal_read, struct sk_buff *skb, int n)
 		return 0;
 	JOURNAL_CLASS_FILE
 	if (bpf_dynptr_from_skb(skb, 0, &ptr)) {
-		lost(COUNT_NO_ROOM);
+		journal_lost(&m, COUNT_NO_ROOM);
 		return 0;
 	}
 	JOURNAL_CLASSES(JOURNAL_COPY_DYNPTR)
-	lost(COUNT_NO_ROOM);
+	journal_lost(&m, COUNT_NO_ROOM);
 	return 0;
 }
 
@@ -505,7 +556,7 @@ int BPF_PROG(journal_read_pages, struct sk_buff *skb, int n)
 		JOURNAL_CLASS_PAGES(32768)
 		JOURNAL_CLASS_PAGES(JOURNAL_PAGES_MAX)
 	}
-	lost(COUNT_NO_ROOM);
+	journal_lost(&m, COUNT_NO_ROOM);
 	return 0;
 }
 
@@ -519,7 +570,7 @@ int BPF_PROG(journal_read_linear, struct sk_buff *skb, int n)
 	if (!journal_begin(skb, n, &m))
 		return 0;
 	JOURNAL_CLASSES(JOURNAL_COPY_LINEAR)
-	lost(COUNT_NO_ROOM);
+	journal_lost(&m, COUNT_NO_ROOM);
 	return 0;
 }
 

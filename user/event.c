@@ -114,6 +114,8 @@ static int decode_journal(const void *sample, size_t size, struct journal_sample
 		.truncated = (e.flags & JOURNAL_TRUNCATED) || e.full_len > e.len,
 		.has_fds = e.flags & JOURNAL_FDS,
 		.netlink = e.flags & JOURNAL_NETLINK,
+		.lost_open = e.lost && e.flags & JOURNAL_LOST_OPEN,
+		.lost = e.lost,
 		.full_len = e.full_len > e.len ? e.full_len : e.len,
 		.path = { base + offsetof(struct event_journal, path), e.path_len },
 		.path_is_cut = e.path_len >= sizeof(e.path) - 1,

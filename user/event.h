@@ -57,7 +57,9 @@ struct journal_sample {
 	uint64_t socket, socket_ino, sender_cgroup;
 	uint32_t pid, uid, gid, reader_pid;
 	bool stream, truncated, has_fds, netlink;
+	bool lost_open; /* what was lost did not end with a line, or perhaps not */
 	uint32_t full_len;
+	uint64_t lost; /* bytes of this stream that had no room in the ring, before this sample */
 	struct slice path; /* of the reader's socket; may be empty */
 	bool path_is_cut;  /* perhaps: there is only the end of it */
 	struct slice data;

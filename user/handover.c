@@ -36,8 +36,9 @@ static const struct {
 	const char *name;
 } copied[] = {
 	{ KERNEL_FLOWS, "tcp_listeners" }, { KERNEL_FLOWS, "socket_owners" },
-	{ KERNEL_JOURNAL, "readers" },	   { KERNEL_PROCESSES, "processes" },
-	{ KERNEL_PROCESSES, "cgroups" },   { KERNEL_NAMES, "askers" },
+	{ KERNEL_JOURNAL, "readers" },	   { KERNEL_JOURNAL, "stream_losses" },
+	{ KERNEL_PROCESSES, "processes" }, { KERNEL_PROCESSES, "cgroups" },
+	{ KERNEL_NAMES, "askers" },
 };
 
 static int map_info(int fd, struct bpf_map_info *ret)
@@ -60,7 +61,7 @@ static int copy_table(const struct capture *ours, const struct capture *theirs,
 
 	to = capture_open_map(ours, source, name);
 	if (to < 0)
-		return to;
+		return to == -ENOENT ? 0 : to; /* ours may be of an older version, too */
 	from = capture_open_map(theirs, source, name);
 	if (from < 0)
 		return from == -ENOENT ? 0 : from;

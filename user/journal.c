@@ -483,7 +483,7 @@ static bool keep_partial(const struct decode *d, struct stream *st, struct slice
 	struct journal *j = d->j;
 	char *p;
 
-	if (need > cap) {
+	if (need > cap || !st->partial) {
 		cap = cap ? cap : 256;
 		while (cap < need)
 			cap *= 2;
@@ -649,6 +649,36 @@ static struct stream *stream_of(const struct decode *d, bool *is_new)
 	return st;
 }
 
+/* What a line begins with whose beginning is lost. It is a part of it, and saved with it. */
+static struct slice loss_note(const struct journal_sample *s, char ret[static 48])
+{
+	int n = snprintf(ret, 48, "[%llu bytes lost] \xe2\x80\xa6", (unsigned long long)s->lost);
+
+	return (struct slice){ ret, (size_t)n };
+}
+
+/*
+ * Before this sample a part of the stream was lost: the line that was begun has no end,
+ * and what goes on in the middle of one has no beginning. False: not now.
+ */
+static bool take_loss(const struct decode *d, struct stream *st)
+{
+	char text[48];
+	struct slice note = loss_note(d->s, text);
+
+	if (!d->s->lost || d->j->taken)
+		return true;
+	/* Nothing but the note: it is this sample's, which is given once more. */
+	if (d->s->lost_open && st->partial &&
+	    slice_is((struct slice){ st->partial, st->partial_len }, text))
+		return true;
+	if (st->partial_len && !tell_partial(d, st, st->last_ns, d->s->lost))
+		return false;
+	if (!d->s->lost_open || keep_partial(d, st, note))
+		return true;
+	return tell_stream(d, st, note, d->s->boot_ns, 0);
+}
+
 static bool decode_stream(const struct decode *d, bool is_syslog)
 {
 	const struct journal_sample *s = d->s;
@@ -661,7 +691,10 @@ static bool decode_stream(const struct decode *d, bool is_syslog)
 	if (!st)
 		return false;
 	/* A line is of one process: who follows on the same socket begins another. */
-	if (st->pid && s->pid && st->pid != s->pid && !tell_partial(d, st, st->last_ns, 0))
+	if (st->pid && s->pid && st->pid != s->pid && st->partial_len &&
+	    !tell_partial(d, st, st->last_ns, s->lost))
+		return false;
+	if (!take_loss(d, st))
 		return false;
 	st->last_ns = s->boot_ns;
 	/*

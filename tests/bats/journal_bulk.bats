@@ -123,3 +123,53 @@ arrived() {
 	# Of several requests on their way, a later one may be there first.
 	[ "$(journal_lines | sed -n 's/^limited [0-9]* [0-9]* //p' | cksum)" = "$(cksum <"$T/lines")" ]
 }
+
+@test "lines of which a part had no room in the ring say so, and are not joined to others" {
+	local waits='until [ -e "$1" ]; do sleep .01; done'
+
+	journald_start
+	peer_start syslog
+	daemon_start syslog --flows-enable no --kernel-log no --ring-journal 256k
+	start_in_room systemd-cat -t middle sh -c 'printf "whole\nbegun,"
+		wait_for() { '"$waits"'; }
+		wait_for "$1/full" && printf "middle " && touch "$1/middle"
+		wait_for "$1/again" && printf "ended\n"' sh "$T"
+	# Three writes for each line, so that the ring may be full within one; more than it has room for.
+	start_in_room systemd-cat -t halves sh -c 'i=0
+		wait_for() { '"$waits"'; }
+		begin() { printf "one "; printf "half %d," $i; }
+		end() { printf "other %d\n" $i; i=$((i + 1)); }
+		while [ $i -lt 20 ]; do begin; end; done
+		wait_for "$1/fast"
+		while [ $i -lt 3020 ]; do begin; end; done
+		begin
+		touch "$1/full"
+		wait_for "$1/again"
+		end
+		while [ $i -lt 3040 ]; do begin; end; done' sh "$T"
+	wait_until 'grep -q "one half 19,other 19$" "$T/received" && grep -q "^whole$" "$T/received"'
+	kill -STOP "$DAEMON_PID"
+	touch "$T/fast"
+	wait_until '[ -e "$T/middle" ]'
+	in_room systemd-cat -t mark echo x
+	wait_until 'in_room journalctl -q -t mark -o cat | grep -q x' # journald has come so far
+	kill -CONT "$DAEMON_PID"
+	wait_until 'grep -q "ring was full" "$T/received"'
+	touch "$T/again"
+	wait_until 'grep -q "ended$" "$T/received" && grep -q "other 3039$" "$T/received"' 60
+	logd_stop
+	daemon_stop
+	assert_all_delivered
+	[ "$(books kernel.journal ring_full)" -gt 100 ]
+	peer_stop
+	grep -aqx 'begun,… \[7 bytes cut\]' "$T/received"
+	grep -aqx '\[7 bytes lost\] …ended' "$T/received"
+	run ! grep -aq begun,ended "$T/received"
+	grep -a '^one \|other ' "$T/received" >"$T/halves"
+	grep -av 'one half \([0-9]*\),other \1$' "$T/halves"
+	# Whole, or a part that says of the other that it is lost.
+	run ! grep -av -e '^one half \([0-9]*\),other \1$' -e '^one \(half [0-9]*,\)\?… \[[0-9]* bytes cut\]$' \
+		-e '^\[[0-9]* bytes lost\] …other [0-9]*$' "$T/halves"
+	grep -aq '^\[[0-9]* bytes lost\] …other 3020$' "$T/halves"
+	tail -n 1 "$T/halves" | grep -q '^one half 3039,other 3039$'
+}

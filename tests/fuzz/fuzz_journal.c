@@ -109,6 +109,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			len = size;
 		s.data = (struct slice){ (const char *)data, len };
 		s.full_len = (uint32_t)len + (data - 4)[1] / 250;
+		if (s.stream && (data - 4)[1] / 8 % 4 == 3) {
+			s.lost = (uint32_t)len * 3 + 1;
+			s.lost_open = (data - 4)[1] & 64;
+		}
 		if (kind == KIND_RESTORE) {
 			journal_stream_restore(j, s.data);
 		} else {

@@ -493,6 +493,70 @@ TEST(the_counters_balance)
 	CHECK_INT(c.ring_full + c.no_room, 0);
 }
 
+/* Until the ring is full; then what it lost of a stream is said by the next sample of that. */
+TEST(what_a_stream_lost_in_a_full_ring)
+{
+	static uint8_t bytes[48 << 10], got[sizeof(bytes)];
+	static const struct {
+		const char *lost;
+		bool open;
+	} cases[] = { { "whole line\n", false }, { "half a", true }, { "a\nb", true } };
+	struct kernel_counters before, after;
+	int listener, reader, sender, other, other_reader;
+
+	if (!usable)
+		return;
+	listener = bound(SOCK_STREAM);
+	CHECK(listen(listener, 2) == 0);
+	sender = connected(SOCK_STREAM);
+	reader = accept(listener, NULL, NULL);
+	other = connected(SOCK_STREAM);
+	other_reader = accept(listener, NULL, NULL);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		size_t len = strlen(cases[i].lost), lost = 0;
+
+		CHECK_INT(kernel_get_counters(kernel, KERNEL_JOURNAL, &before), 0);
+		do {
+			CHECK_INT(write(other, bytes, sizeof(bytes)), sizeof(bytes));
+			for (size_t n = 0; n < sizeof(bytes);) {
+				ssize_t r = read(other_reader, got, sizeof(got));
+
+				if (r <= 0)
+					break;
+				n += (size_t)r;
+			}
+			CHECK_INT(kernel_get_counters(kernel, KERNEL_JOURNAL, &after), 0);
+		} while (after.ring_full == before.ring_full && !test_failed);
+		/* Smaller ones may still find room. */
+		for (int try = 0; try < 100000; try++) {
+			CHECK_INT(kernel_get_counters(kernel, KERNEL_JOURNAL, &before), 0);
+			CHECK_INT(write(sender, cases[i].lost, len), len);
+			CHECK_INT(read(reader, got, sizeof(got)), len);
+			CHECK_INT(kernel_get_counters(kernel, KERNEL_JOURNAL, &after), 0);
+			lost += after.ring_full > before.ring_full ? len : 0;
+			if (lost == 2 * len)
+				break;
+		}
+		CHECK_INT(lost, 2 * len);
+		while (take())
+			;
+		ring_release(ring, ring_position(ring));
+		for (int n = 0; n < 2; n++) {
+			CHECK_INT(write(sender, "then\n", 5), 5);
+			CHECK_INT(read(reader, got, sizeof(got)), 5);
+			CHECK(take());
+			CHECK_INT(sample.lost, n ? 0 : lost);
+			CHECK_INT(!!(sample.flags & JOURNAL_LOST_OPEN), !n && cases[i].open);
+			CHECK_MEM((char *)sample_data, sample.len, "then\n");
+		}
+	}
+	close(listener);
+	close(reader);
+	close(sender);
+	close(other);
+	close(other_reader);
+}
+
 TEST(cleanup_leaves_nothing)
 {
 	if (!usable)

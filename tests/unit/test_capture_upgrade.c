@@ -6,13 +6,16 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <errno.h>
+#include <glob.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -363,9 +366,27 @@ TEST(one_takes_over_from_the_other)
 }
 
 /* The books of all of them are one. */
+/* The map of the only capture that is there; -1: there are several. */
+static int losses_map(void)
+{
+	char pattern[128];
+	glob_t found;
+	int fd = -1;
+
+	snprintf(pattern, sizeof(pattern), "%s/*/journal/maps/stream_losses", dir);
+	if (glob(pattern, 0, NULL, &found) == 0 && found.gl_pathc == 1)
+		fd = bpf_obj_get(found.gl_pathv[0]);
+	globfree(&found);
+	return fd;
+}
+
 TEST(the_counters_go_on)
 {
+	const struct journal_loss half = { .bytes = 5ull << 32, .open = 1 };
 	struct kernel_counters before, after;
+	struct journal_loss loss = { 0 };
+	uint64_t stream = 1ull << 63; /* nobody's */
+	int losses;
 
 	if (!usable || !kernel)
 		return;
@@ -373,6 +394,9 @@ TEST(the_counters_go_on)
 	CHECK(before.seen >= shared->messages / 2);
 	CHECK_INT(before.live, 0);
 	kernel_drop_older(kernel);
+	losses = losses_map();
+	CHECK_INT(bpf_map_update_elem(losses, &stream, &half, BPF_NOEXIST), 0);
+	close(losses);
 	kernel_free(kernel);
 	kernel = NULL;
 	CHECK_INT(take_over(20000, &kernel), 0);
@@ -380,6 +404,12 @@ TEST(the_counters_go_on)
 		return;
 	read_all();
 	kernel_drop_older(kernel);
+	/* What was lost of a stream is still to be said. */
+	losses = losses_map();
+	CHECK_INT(bpf_map_lookup_elem(losses, &stream, &loss), 0);
+	CHECK_INT(loss.bytes, half.bytes);
+	CHECK_INT(loss.open, 1);
+	close(losses);
 	CHECK_INT(kernel_get_counters(kernel, KERNEL_JOURNAL, &after), 0);
 	CHECK(after.seen >= before.seen);
 	CHECK_INT(after.live, 0);
@@ -405,6 +435,42 @@ TEST(a_detached_one_is_not_adopted)
 	read_all();
 	kernel_drop_older(kernel);
 	CHECK(!kernel_has_older(kernel));
+}
+
+/* As when the version before this one was killed in the middle of a downgrade. */
+TEST(a_handover_of_an_older_version_is_finished)
+{
+	char path[160], newest[160];
+	glob_t found;
+
+	if (!usable || !kernel)
+		return;
+	kernel_free(kernel);
+	kernel = NULL;
+	CHECK_INT(take_over(8192, &kernel), 0);
+	if (!kernel)
+		return;
+	snprintf(path, sizeof(path), "%s/*/before", dir);
+	CHECK_INT(glob(path, 0, NULL, &found), 0);
+	CHECK_INT(found.gl_pathc, 1);
+	if (test_failed)
+		return;
+	snprintf(newest, sizeof(newest), "%.*s", (int)(strlen(found.gl_pathv[0]) - 7),
+		 found.gl_pathv[0]);
+	globfree(&found);
+	snprintf(path, sizeof(path), "%.100s/journal/maps/stream_losses", newest);
+	CHECK(unlink(path) == 0);
+	snprintf(path, sizeof(path), "%.100s/pending", newest);
+	CHECK(mkdir(path, 0700) == 0);
+	kernel_free(kernel);
+	kernel = NULL;
+	CHECK_INT(take_over(8192, &kernel), 0);
+	if (!kernel)
+		return;
+	CHECK(kernel_was_adopted(kernel));
+	CHECK(access(path, F_OK) < 0);
+	read_all();
+	kernel_drop_older(kernel);
 }
 
 TEST(cleanup_leaves_nothing)

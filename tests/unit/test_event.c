@@ -210,6 +210,30 @@ TEST(every_field_of_a_journal_sample)
 	CHECK_MEM(ev.journal.data.p, ev.journal.data.len, "MESSAGE=hello\n");
 }
 
+TEST(what_a_stream_lost_and_a_sample_from_before_that_was_known)
+{
+	union journal_bytes b = good_journal("hello");
+	struct event ev;
+
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
+	CHECK_INT(ev.journal.lost, 0);
+	b.e.flags = JOURNAL_STREAM;
+	b.e.lost = 70000;
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
+	CHECK_INT(ev.journal.lost, 70000);
+	CHECK(!ev.journal.lost_open);
+	b.e.flags |= JOURNAL_LOST_OPEN;
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
+	CHECK(ev.journal.lost_open);
+	/* The first version ended with the path. */
+	memmove(b.bytes + EVENT_JOURNAL_MIN, b.bytes + sizeof(b.e), b.e.len);
+	b.e.h.size = EVENT_JOURNAL_MIN + b.e.len;
+	CHECK_INT(event_decode(&b, b.e.h.size, &ev), 0);
+	CHECK_INT(ev.journal.lost, 0);
+	CHECK(!ev.journal.lost_open);
+	CHECK_MEM(ev.journal.data.p, ev.journal.data.len, "hello");
+}
+
 TEST(journal_flags_and_lengths)
 {
 	union journal_bytes b = good_journal("hello");
@@ -225,7 +249,7 @@ TEST(journal_flags_and_lengths)
 	CHECK_INT(ev.journal.full_len, 500);
 
 	b = good_journal("hello");
-	b.e.len++;
+	b.e.len += 1 + sizeof(b.e) - EVENT_JOURNAL_MIN;
 	CHECK_INT(event_decode(&b, b.e.h.size, &ev), -EBADMSG);
 	b = good_journal("hello");
 	b.e.len = UINT32_MAX;

@@ -632,6 +632,84 @@ TEST(missing_bytes_in_a_stream)
 	CHECK_STR(told(), "30|app|77|||0|one;30|app|77|||103|;");
 }
 
+/* As feed(), behind a part that had no room in the ring. */
+static bool feed_after(uint32_t pid, uint64_t lost, bool lost_open, const char *text)
+{
+	struct journal_sample s = sample_of(STDOUT_PATH, text, strlen(text));
+
+	s.stream = true;
+	s.socket_ino = 10;
+	s.pid = pid;
+	s.lost = lost;
+	s.lost_open = lost_open;
+	return journal_decode(streams, &s, 0, on_line, &seen);
+}
+
+TEST(a_part_of_a_stream_that_had_no_room)
+{
+	static const struct {
+		const char *before, *after;
+		bool open;
+		const char *want; /* after the header */
+	} cases[] = {
+		/* Whole lines: nothing is wrong with those around them. */
+		{ "one\n", "two\n", false, "30|app|77|||0|one;30|app|77|||0|two;" },
+		/* The end of one, … */
+		{ "one\nha", "two\n", false,
+		  "30|app|77|||0|one;30|app|77|||300|ha;30|app|77|||0|two;" },
+		/* …the beginning, … */
+		{ "one\n", "lf\ntwo\n", true,
+		  "30|app|77|||0|one;30|app|77|||0|[300 bytes lost] \xe2\x80\xa6lf;"
+		  "30|app|77|||0|two;" },
+		/* …the middle, which is not joined, … */
+		{ "be", "nd\n", true,
+		  "30|app|77|||300|be;30|app|77|||0|[300 bytes lost] \xe2\x80\xa6nd;" },
+		/* …all but the line feed, */
+		{ "one\n", "\ntwo\n", true,
+		  "30|app|77|||0|one;30|app|77|||0|[300 bytes lost] \xe2\x80\xa6;30|app|77|||0|two;" },
+		/* and a line that goes on for some time. */
+		{ "", "n", true, "" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		/* The sample is given again for as long as a line was not taken. */
+		for (refuse_every = 0; refuse_every <= 3; refuse_every += refuse_every ? 1 : 2) {
+			streams_begin(0, 0);
+			FEED(1, HEADER("app"));
+			while (!feed_after(77, 0, false, cases[i].before))
+				;
+			while (!feed_after(77, 300, cases[i].open, cases[i].after))
+				;
+			CHECK_STR(told(), cases[i].want);
+		}
+		refuse_every = 0;
+	}
+	FEED(1, "ext\n");
+	CHECK_STR(told(), "30|app|77|||0|[300 bytes lost] \xe2\x80\xa6next;");
+	/* Twice in the same line. */
+	feed_after(77, 300, true, "a");
+	feed_after(77, 400, true, "b\n");
+	CHECK_STR(told(), "30|app|77|||400|[300 bytes lost] \xe2\x80\xa6"
+			  "a;30|app|77|||0|[400 bytes lost] \xe2\x80\xa6"
+			  "b;");
+	/* Behind it another process goes on. */
+	feed_after(77, 0, false, "of 77");
+	feed_after(78, 5ull << 32, true, "of 78\n");
+	CHECK_STR(told(), "30|app|77|||21474836480|of 77;"
+			  "30|app|78|||0|[21474836480 bytes lost] \xe2\x80\xa6of 78;");
+	feed_after(79, 300, false, "of 79\n");
+	CHECK_STR(told(), "30|app|79|||0|of 79;");
+	/* A stream that was there before us. */
+	streams_begin(0, 0);
+	feed_after(77, 300, true, "rest\n");
+	CHECK(strstr(told(), "|[300 bytes lost] \xe2\x80\xa6rest;") != NULL);
+	/* No memory for a line's beginning. */
+	streams_begin(0, 100);
+	FEED(1, HEADER("app"));
+	feed_after(77, 300, true, "rest\n");
+	CHECK_STR(told(), "30|app|77|||0|[300 bytes lost] \xe2\x80\xa6;30|app|77|||0|rest;");
+}
+
 TEST(the_end_of_a_writer)
 {
 	streams_begin(0, 0);
