@@ -89,15 +89,23 @@ static __always_inline void count_loss(u32 which, u64 epoch)
 
 /*
  * A wake-up costs over a microsecond, so the reader is woken each time that
- * this much more waits; for less it looks by itself, several times a second.
+ * this much more waits; for less it looks by itself, several times a second. One that has
+ * found nothing for a while says that it sleeps, and is woken by the next sample.
  */
 #define WAKE_BYTES (256 * 1024)
 
 /* For a sample of this size that is reserved already. */
-static __always_inline u64 wake_flags(void *ring, u32 size)
-{
-	u64 waiting = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
+#define wake_flags(ring, size) wake_flags_for(ring, size, &tunables.asleep)
 
+static __always_inline u64 wake_flags_for(void *ring, u32 size, u32 *asleep)
+{
+	u64 waiting;
+
+	if (*asleep) {
+		*asleep = 0;
+		return BPF_RB_FORCE_WAKEUP;
+	}
+	waiting = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
 	if (waiting < WAKE_BYTES || (waiting & (WAKE_BYTES - 1)) >= size + BPF_RINGBUF_HDR_SZ)
 		return BPF_RB_NO_WAKEUP;
 	return BPF_RB_FORCE_WAKEUP;

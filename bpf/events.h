@@ -272,6 +272,9 @@ struct flow_tunables {
 	__u64 loss_epoch;
 	__u32 nat;	 /* this host translates addresses: see packet_unmask() */
 	__u32 give_back; /* a sweep moves to the flows what their slots have, and tells nothing */
+	__u64 due_ns;	 /* CLOCK_BOOTTIME: sweeps make it earlier, to when one has something to do */
+	__u32 asleep;	 /* the reader sleeps: the next sample clears this, and wakes it */
+	__u32 pad;
 };
 
 /* What exec saw: for processes that are gone when their events are read. */
@@ -305,6 +308,8 @@ struct journal_tunables {
 	struct capture_tunables capture;
 	__u64 names[JOURNAL_NAMES][2]; /* NUL-padded; 0: none */
 	__u64 loss_epoch;
+	__u32 asleep; /* as of flows */
+	__u32 pad;
 };
 
 enum journal_flag {
@@ -337,6 +342,8 @@ _Static_assert(sizeof(struct event_journal) == EVENT_JOURNAL_MIN + EVENTS_EXTRA_
 struct events_tunables {
 	struct capture_tunables capture;
 	__u64 loss_epoch;
+	__u32 asleep; /* as of flows */
+	__u32 pad;
 };
 
 #define EVENT_PATH_MAX	      1024 /* of each path */
@@ -446,7 +453,7 @@ struct names_tunables {
 	struct capture_tunables capture;
 	__u64 loss_epoch;
 	__u32 loopback; /* flows from this host to itself are captured, so their names, too */
-	__u32 pad;
+	__u32 asleep;	/* never: nobody waits for names */
 };
 
 /*

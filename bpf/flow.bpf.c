@@ -24,6 +24,13 @@ static __always_inline void lost(u32 which)
 	count_loss(which, tunables.loss_epoch);
 }
 
+/* Of the sweep that runs: there is something to do again at that time. */
+static __always_inline void due_at(u64 boot_ns)
+{
+	if (boot_ns < tunables.due_ns)
+		tunables.due_ns = boot_ns;
+}
+
 /*
  * Unique on this host for 800 days: no CPU begins two flows within 16 ns. It
  * says nothing about kernel addresses, as a socket's would.

@@ -697,6 +697,8 @@ int packet_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	}
 	packet_sum(f, &sums);
 	now = bpf_ktime_get_boot_ns();
+	due_at(f->last_ns + tunables.idle_ns);
+	due_at(f->from_ns + tunables.active_ns);
 	if (tunables.flush) {
 		end = FLOW_END_FORCED;
 	} else if (now - sums.last_ns > tunables.idle_ns && now > sums.last_ns) {
@@ -815,6 +817,8 @@ int flood_sweep(struct bpf_iter__bpf_map_elem *ctx)
 		return 0;
 	}
 	f->ending = 0;
+	due_at(f->last_ns + tunables.idle_ns);
+	due_at(f->start_ns + tunables.active_ns);
 	if (!tunables.flush && !idle && now - f->start_ns <= tunables.active_ns)
 		return 0;
 	e = bpf_ringbuf_reserve(&flow_ring, sizeof(*e), 0);

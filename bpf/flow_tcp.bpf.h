@@ -991,6 +991,7 @@ int tcp_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	}
 	boot_ns = bpf_ktime_get_boot_ns();
 	flush = tunables.flush;
+	due_at(f->reported.at_ns + tunables.active_ns);
 	/* One that has ended unseen is told at once: its socket may soon be another one. */
 	state = BPF_CORE_READ((struct sock *)key, __sk_common.skc_state);
 	if (!flush && state != TCP_CLOSE && since(boot_ns, f->reported.at_ns) < tunables.active_ns)

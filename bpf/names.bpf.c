@@ -160,7 +160,8 @@ static __always_inline void packet_submit(struct __sk_buff *skb, struct event_pa
 	e->len = n;
 	e->h.size = sizeof(*e) + n;
 	count(COUNT_SUBMITTED);
-	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP); /* flows look here before they need it */
+	/* Flows look here before they need it. */
+	bpf_ringbuf_submit(e, wake_flags(&names_ring, room));
 	return;
 no_room:
 	count_loss(COUNT_NO_ROOM, tunables.loss_epoch);

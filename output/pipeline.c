@@ -26,6 +26,8 @@
 
 /* How often to look for data whose wake-up was missed, and at the clock. */
 #define TICK_MS 500
+/* The same while there is nothing to send, and nothing to wait for. */
+#define TICK_QUIET_MS 5000
 /* After an error of the spool's disk. */
 #define READ_RETRY_MS 1000
 /* The same line is not repeated before this. */
@@ -800,6 +802,15 @@ static void turn_to_the_end(struct pipeline *p)
 	}
 }
 
+/* It may be a quiet one that is set. */
+static void tick_soon(struct pipeline *p)
+{
+	uint64_t due_ms = loop_now_ms(p->loop) + TICK_MS;
+
+	if (p->tick.due_ms > due_ms)
+		loop_timer_set(p->loop, &p->tick, due_ms);
+}
+
 bool pipeline_turn(struct pipeline *p)
 {
 	size_t bytes = 0;
@@ -831,8 +842,10 @@ bool pipeline_turn(struct pipeline *p)
 			on_down(p, log_strerror(err), 0);
 			break;
 		}
-		if (p->window.unsettled == 1)
+		if (p->window.unsettled == 1) {
 			p->progress_ms = loop_now_ms(p->loop);
+			tick_soon(p);
+		}
 		p->has_msg = false;
 		bytes += msg_bytes(m);
 		if (err == -EMSGSIZE) {
@@ -888,6 +901,8 @@ static void on_tick(void *arg, uint64_t now_ms)
 	struct pipeline *p = arg;
 	/* A transport may watch this, too, and then it knows more: a quarter for that. */
 	uint64_t silence_ms = p->config->output_timeout_ms * 5 / 4;
+	bool quiet =
+		p->caught_up && window_is_empty(&p->window) && !p->stopping && !p->targets.present;
 
 	p->caught_up = false;
 	publish(p);
@@ -903,7 +918,7 @@ static void on_tick(void *arg, uint64_t now_ms)
 			 (now_ms - p->progress_ms) / 1000);
 		on_down(p, why, 0);
 	}
-	loop_timer_set(p->loop, &p->tick, now_ms + TICK_MS);
+	loop_timer_set(p->loop, &p->tick, now_ms + (quiet ? TICK_QUIET_MS : TICK_MS));
 }
 
 /* ------------------------------------------------------------------ life */
@@ -944,6 +959,7 @@ void pipeline_stop(struct pipeline *p, uint64_t deadline_ms, bool drain)
 	p->caught_up = false;
 	p->read_after_ms = 0;
 	loop_timer_set(p->loop, &p->end, deadline_ms);
+	tick_soon(p);
 	/* Don't sit out a pause; but a peer that asked for one has it. */
 	if (p->state == PIPELINE_WAITING && !p->retry_after_ms)
 		loop_timer_set(p->loop, &p->act, loop_now_ms(p->loop));

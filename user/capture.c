@@ -952,5 +952,35 @@ void kernel_drop_older(struct kernel *k)
 
 int kernel_sweep(struct kernel *k, bool flush)
 {
+	struct flow_tunables *t = k->now.source[KERNEL_FLOWS].bss;
+
+	if (t)
+		t->due_ns = UINT64_MAX;
 	return capture_sweep(&k->now, -1, flush);
+}
+
+uint64_t kernel_next_due_ns(const struct kernel *k)
+{
+	const struct flow_tunables *t = k->now.source[KERNEL_FLOWS].bss;
+
+	return t ? t->due_ns : UINT64_MAX;
+}
+
+uint64_t kernel_get_skipped(const struct kernel *k, enum kernel_source source)
+{
+	return count_skipped(&k->now, source);
+}
+
+void kernel_set_asleep(struct kernel *k, bool asleep)
+{
+	struct flow_tunables *flows = k->now.source[KERNEL_FLOWS].bss;
+	struct journal_tunables *journal = k->now.source[KERNEL_JOURNAL].bss;
+	struct events_tunables *events = k->now.source[KERNEL_EVENTS].bss;
+
+	if (flows)
+		flows->asleep = asleep;
+	if (journal)
+		journal->asleep = asleep;
+	if (events)
+		events->asleep = asleep;
 }

@@ -54,6 +54,7 @@
 #include "user/util/privs.h"
 
 #define DRAIN_MS      100	  /* how long an event waits at the most */
+#define EMPTY_LOOKS   2		  /* so many in a row, and the next event is to wake us */
 #define TICK_MS	      1000	  /* clocks, users, spool, sweeps */
 #define COMMIT_BYTES  (512 << 10) /* a batch is committed when it has this much, */
 #define COMMIT_PART   8		  /* or this part of a small spool: a batch is half of it at most */
@@ -65,6 +66,7 @@
 #define HAND_OVER_MS  500
 #define STOP_SPARE_MS 15000 /* what a stop takes beside its waiting, on a slow host */
 #define RATE_SECONDS  60
+#define BOOKS_TICKS   10 /* the books are looked at this rarely while nothing happens */
 
 struct watched {
 	struct source *source;
@@ -101,7 +103,11 @@ struct collector {
 	uint64_t ticks;
 	pid_t shipper_pid; /* as sink.own knows it */
 	struct loop_timer drain_timer, tick_timer, watchdog_timer;
-	uint64_t next_sweep_ms, sweep_every_ms;
+	int empty_looks;
+	uint64_t quiet_ticks; /* since something was taken */
+	uint64_t swept_ms, next_sweep_ms;
+	uint64_t sweep_every_ms, sweep_latest_ms; /* at the least, at the most */
+	uint64_t skipped;			  /* programs of flows, as of the last sweep */
 	uint64_t commit_bytes;
 	uint64_t stuck_since_ms; /* 0: commits go through */
 	uint64_t stuck_logged_ms;
@@ -113,12 +119,17 @@ struct collector {
 	bool handing_over; /* to the next collector, with all that is attached */
 };
 
+static uint32_t source_events_of(const struct watched *w)
+{
+	return w->source->edge ? EPOLLIN | EPOLLET : EPOLLIN;
+}
+
 /* A ring stays readable while the spool is stuck: then only the timer looks. */
 static void watch_sources(struct collector *c, bool on)
 {
 	for (int i = 0; i < c->n_sources; i++)
 		if (c->sources[i].io.loop)
-			loop_watch(&c->sources[i].io, on ? EPOLLIN : 0);
+			loop_watch(&c->sources[i].io, on ? source_events_of(&c->sources[i]) : 0);
 }
 
 /* What the sources keep on disk beside the batch. It lives in the spool's directory. */
@@ -328,6 +339,8 @@ static bool drain(struct collector *c, uint64_t now_ms)
 				if (s->ops->take(s, &c->sink) <= 0)
 					break;
 				empty = false;
+				if (!s->ops->quiet)
+					c->empty_looks = 0;
 				budget--;
 				if (is_full(c) && commit(c))
 					return true;
@@ -338,12 +351,48 @@ static bool drain(struct collector *c, uint64_t now_ms)
 	return empty;
 }
 
+/* ------------------------------------------------------------------- asleep */
+
+/* Only the tick looks, and whatever is captured wakes us. */
+static bool is_asleep(const struct collector *c)
+{
+	return c->empty_looks > EMPTY_LOOKS;
+}
+
+static bool may_sleep(const struct collector *c)
+{
+	if (c->stuck_since_ms || (c->kernel && kernel_has_older(c->kernel)))
+		return false;
+	for (int i = 0; i < c->n_sources; i++)
+		if (c->sources[i].source->soon)
+			return false;
+	return true;
+}
+
+/*
+ * The kernel is told one look before the last: a program that knew nothing of it yet has
+ * submitted its sample until then.
+ */
+static void look(struct collector *c, uint64_t now_ms)
+{
+	bool empty = drain(c, now_ms);
+
+	if (!may_sleep(c))
+		c->empty_looks = 0;
+	if (c->kernel && c->empty_looks <= EMPTY_LOOKS)
+		kernel_set_asleep(c->kernel, c->empty_looks == EMPTY_LOOKS);
+	if (!empty)
+		loop_timer_set(c->loop, &c->drain_timer, now_ms);
+	else if (!is_asleep(c))
+		loop_timer_set(c->loop, &c->drain_timer, now_ms + DRAIN_MS);
+}
+
 static void on_drain_timer(void *arg, uint64_t now_ms)
 {
 	struct collector *c = arg;
-	bool empty = drain(c, now_ms);
 
-	loop_timer_set(c->loop, &c->drain_timer, now_ms + (empty ? DRAIN_MS : 0));
+	c->empty_looks++;
+	look(c, now_ms);
 }
 
 static void on_source(void *arg, uint32_t events)
@@ -352,8 +401,10 @@ static void on_source(void *arg, uint32_t events)
 	struct collector *c = w->collector;
 
 	(void)events;
-	if (!drain(c, loop_now_ms(c->loop)))
-		loop_timer_set(c->loop, &c->drain_timer, loop_now_ms(c->loop));
+	/* The program that woke us has taken the wish back: it is told anew. */
+	if (!w->source->ops->quiet && !w->source->ops->apart)
+		c->empty_looks = 0;
+	look(c, loop_now_ms(c->loop));
 }
 
 /* False: the spool is stuck. */
@@ -428,11 +479,36 @@ static void refresh_rules(struct collector *c)
 	c->rules = TAKE_PTR(now);
 }
 
+/*
+ * When one of the flows is due: of those that began since, none is before its timeout has passed
+ * once. One whose end was not seen is told at once: its socket may soon be another one.
+ */
+static void sweep(struct collector *c, uint64_t now_ms)
+{
+	uint64_t skipped = kernel_get_skipped(c->kernel, KERNEL_FLOWS), due_ns, boot_ns, wait_ms;
+
+	if (now_ms < c->next_sweep_ms &&
+	    (skipped == c->skipped || now_ms - c->swept_ms < c->sweep_every_ms))
+		return;
+	c->skipped = skipped;
+	c->swept_ms = now_ms;
+	kernel_sweep(c->kernel, false);
+	due_ns = kernel_next_due_ns(c->kernel);
+	boot_ns = clock_boot_ns();
+	wait_ms = due_ns > boot_ns ? (due_ns - boot_ns) / 1000000 + 1 : 0;
+	if (wait_ms < c->sweep_every_ms)
+		wait_ms = c->sweep_every_ms;
+	if (wait_ms > c->sweep_latest_ms)
+		wait_ms = c->sweep_latest_ms;
+	c->next_sweep_ms = now_ms + wait_ms;
+}
+
 static void on_tick(void *arg, uint64_t now_ms)
 {
 	struct collector *c = arg;
 
 	loop_timer_set(c->loop, &c->tick_timer, now_ms + TICK_MS);
+	c->sink.now_ms = now_ms;
 	read_clocks(c);
 	if (!c->stuck_since_ms)
 		flush_sources(c, false);
@@ -443,12 +519,14 @@ static void on_tick(void *arg, uint64_t now_ms)
 		kernel_set_nat(c->kernel, nat_is_used(c->sink.nat, now_ms));
 	refresh_rules(c);
 	c->appended[++c->ticks % (RATE_SECONDS + 1)] = appended_now(c);
-	if (!c->stuck_since_ms)
+	c->quiet_ticks = is_asleep(c) ? c->quiet_ticks + 1 : 0;
+	if (!c->stuck_since_ms &&
+	    (c->quiet_ticks < BOOKS_TICKS || c->quiet_ticks % BOOKS_TICKS == 0))
 		source_self_look(c->self, &c->sink);
-	if (c->kernel && now_ms >= c->next_sweep_ms) {
-		c->next_sweep_ms = now_ms + c->sweep_every_ms;
-		kernel_sweep(c->kernel, false);
-	}
+	if (c->kernel)
+		sweep(c, now_ms);
+	if (is_asleep(c) && !c->stopping)
+		look(c, now_ms);
 }
 
 /* From the loop: a collector that hangs in it is killed, and started again. */
@@ -572,10 +650,12 @@ static void set_sweeps(struct collector *c)
 {
 	const struct config *config = c->config;
 
-	c->sweep_every_ms = (config->flows_idle_timeout_ms < config->flows_active_timeout_ms
+	c->sweep_latest_ms = config->flows_idle_timeout_ms < config->flows_active_timeout_ms
 				     ? config->flows_idle_timeout_ms
-				     : config->flows_active_timeout_ms) /
-			    8;
+				     : config->flows_active_timeout_ms;
+	if (c->sweep_latest_ms < TICK_MS)
+		c->sweep_latest_ms = TICK_MS;
+	c->sweep_every_ms = c->sweep_latest_ms / 8;
 	if (c->sweep_every_ms < TICK_MS)
 		c->sweep_every_ms = TICK_MS;
 }
@@ -828,7 +908,9 @@ static int watch(struct collector *c, int err, struct source *s, const char *wha
 	c->n_sources++;
 	if (s->fd < 0)
 		return 0;
-	w->io = (struct loop_io){ .fd = s->fd, .events = EPOLLIN, .fn = on_source, .arg = w };
+	w->io = (struct loop_io){
+		.fd = s->fd, .events = source_events_of(w), .fn = on_source, .arg = w
+	};
 	return loop_add(c->loop, &w->io);
 }
 

@@ -164,6 +164,24 @@ int kernel_set_rules(struct kernel *k, const struct flow_rules *rules);
 int kernel_sweep(struct kernel *k, bool flush);
 
 /*
+ * When one of the flows that the last sweep met is due, CLOCK_BOOTTIME; UINT64_MAX: none. It may
+ * be past: what found no room, and a flow that was idle once, are for the next sweep.
+ */
+uint64_t kernel_next_due_ns(const struct kernel *k);
+
+/*
+ * How often the kernel did not run one of the programs of a source, because it ran already: then
+ * something happened unseen.
+ */
+uint64_t kernel_get_skipped(const struct kernel *k, enum kernel_source source);
+
+/*
+ * The reader sleeps: the next sample of flows, the journal or kernel events is to wake it at
+ * once. A program that has just looked at this does not know yet.
+ */
+void kernel_set_asleep(struct kernel *k, bool asleep);
+
+/*
  * Which log daemons to listen to: from /proc now, and by themselves from here on. Returns
  * how many there are now.
  */

@@ -66,6 +66,8 @@ int rings_next(struct rings *r, uint64_t *generation, uint64_t *position, const 
 	       size_t *size)
 {
 	while (!ring_next(r->list[r->at].ring, sample, size)) {
+		/* What was passed is given back: a ring that is not empty is readable. */
+		*position = rings_position(r);
 		if (!is_over(r) || r->at == r->n - 1)
 			return 0;
 		r->at++;

@@ -30,8 +30,9 @@ void rings_free(struct rings *r);
 DEFINE_CLEANUP(struct rings *, rings_free);
 
 /*
- * 1 and the next sample; 0 when there is none. Either may have gone on to the next
- * ring: then *generation and *position, of what was read so far, are that ring's.
+ * 1 and the next sample; 0 when there is none, and *position is behind what was passed: samples
+ * that their programs gave up. Either may have gone on to the next ring: then *generation
+ * and *position, of what was read so far, are that ring's.
  */
 int rings_next(struct rings *r, uint64_t *generation, uint64_t *position, const void **sample,
 	       size_t *size);

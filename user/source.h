@@ -56,6 +56,7 @@ struct source_ops {
 	const char *name; /* as in the configuration: "flows" */
 	enum source_id id;
 	bool apart; /* not from our BPF: it goes on when the capture has ended */
+	bool quiet; /* nobody waits for what it has */
 
 	/*
 	 * Takes one sample and hands its records to sink_add(). 1; 0 when there is
@@ -91,9 +92,11 @@ struct source_ops {
 struct source {
 	const struct source_ops *ops;
 	int fd;		     /* readable when there is something; -1: only the timer looks */
+	bool edge;	     /* what is kept makes fd readable, too: only what is new counts */
 	uint64_t generation; /* of the positions */
 	uint64_t position;   /* behind the last sample that was taken whole */
 	bool behind;	     /* at rings of a capture that was replaced */
+	bool soon;	     /* holds something back for a moment, and is to be asked again then */
 	struct source_stats stats;
 };
 

@@ -413,6 +413,7 @@ static int backfill_take(struct source *s, struct sink *sink)
 	bool behind = false;
 	int r = 1;
 
+	s->soon = b->gaps.n;
 	/* A stop does not wait for what can be read again. Nor is a gap known before its end. */
 	if (!b->gaps.n || sink->stopping || !go(b) || !is_ready(b))
 		return 0;

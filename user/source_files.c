@@ -33,6 +33,8 @@
 
 /* A file's own time is that of the last tick. */
 #define TICK_US 10000
+/* How far the position is behind the time while nothing happens. */
+#define QUIET_MOVE_US 10000000
 
 /* Of the positions: times since the epoch, whatever the boot. */
 #define GENERATION 1
@@ -58,6 +60,7 @@ struct source_files {
 	struct {
 		uint64_t path, changed_us;
 	} told[TOLD];
+	bool has_news;	   /* since the position moved */
 	uint64_t since_us; /* of a scan: told are those that changed after it */
 	uint64_t unseen;   /* how many those were */
 	char user_name[256];
@@ -247,6 +250,20 @@ static bool is_due(const struct held *h, uint64_t now_ns)
 	return now_ns >= h->last_ns + QUIET_NS || now_ns >= h->first_ns + LONGEST_NS;
 }
 
+/*
+ * All that there was is told, so nothing from before this is new any more. Without anything
+ * told there is no hurry to say so, and each time that it is said is a write to the disk.
+ */
+static void move(struct source_files *v, uint64_t to_us, bool now)
+{
+	uint64_t position = v->source.position;
+
+	if (to_us <= position || (!now && !v->has_news && to_us - position < QUIET_MOVE_US))
+		return;
+	v->source.position = to_us;
+	v->has_news = false;
+}
+
 static int files_take(struct source *s, struct sink *sink)
 {
 	struct source_files *v = (struct source_files *)s;
@@ -265,11 +282,12 @@ static int files_take(struct source *s, struct sink *sink)
 		return 1;
 	}
 	if (r <= 0) {
-		/* All that there was is told, so nothing from before this is new any more. */
-		if (!r && !v->n_held && before_us > TICK_US && before_us - TICK_US > s->position)
-			s->position = before_us - TICK_US;
+		if (!r && !v->n_held && before_us > TICK_US)
+			move(v, before_us - TICK_US, sink->stopping);
+		s->soon = v->n_held;
 		return r;
 	}
+	v->has_news = true;
 	s->stats.samples++;
 	if (!n.path) {
 		s->stats.lost++;

@@ -97,6 +97,7 @@ static void names_source_free(struct source *source)
 static const struct source_ops names_ops = {
 	.name = "names",
 	.id = SOURCE_NAMES,
+	.quiet = true,
 	.take = names_take,
 	.release = names_release,
 	.get_ring = names_get_ring,
@@ -118,7 +119,8 @@ int source_names_new(const struct kernel *k, struct names *names, struct source 
 	}
 	s->names = names;
 	s->source = (struct source){ .ops = &names_ops,
-				     .fd = -1,
+				     .fd = kernel_ring_fd(k, KERNEL_NAMES),
+				     .edge = true,
 				     .generation = rings_generation(s->rings),
 				     .position = rings_position(s->rings),
 				     .behind = rings_is_behind(s->rings) };

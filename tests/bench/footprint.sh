@@ -10,7 +10,9 @@
 # its tenth second on: before that no flow has ended. Memory is looked at each 100 ms; a peak is the kernel's
 # (VmHWM), and the sum of peaks at least the peak of the sum. Exit status 1: a promise is not
 # kept. What else happens on the host is in the numbers: how many events came while it was idle is told,
-# and of a host that was not, that promise is not asked for.
+# and of a host that was not, that promise is not asked for. So the idle CPU is told twice: of all the time, and of
+# those seconds in which nothing was sent. QUIET=yes leaves all sources on, but lets the kernel
+# filter what a busy host has of execs, flows and the like.
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
@@ -52,10 +54,50 @@ cp "$peers/syslog_reader" "$T/rsyslogd"
 reader=$!
 pids+=("$reader")
 
+mkfifo "$T/fifo"
+
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 
-cpu_ns() { # of this process, all its threads
-	cat "/proc/$1/task/"*/schedstat | awk '{ n += $1 } END { printf "%.0f", n }'
+cpu_ns() { # of all their threads, into $ns: a process that is started for this would be an event
+	local pid task one
+	ns=0
+	for pid; do
+		for task in "/proc/$pid/task/"*/schedstat; do
+			read -r one _ 2>/dev/null <"$task" || continue
+			ns=$((ns + one))
+		done
+	done
+}
+
+percent() { # NANOSECONDS SECONDS
+	awk -v ns="$1" -v s="$2" 'BEGIN { if (s) printf "%.3f %%", ns / s / 1e7; else print "-" }'
+}
+
+# idle PID...: looks once a second.
+idle() {
+	local pid i ns cursor then='' quiet=0 is_quiet=no was_quiet all=0 all_quiet=0
+	local -A first last of_quiet
+	for ((i = 0; i <= idle_s; i++)); do
+		((i == 0)) || read -rt 1 <>"$T/fifo" || true
+		# Its numbers change with each event that is sent.
+		mapfile -d '' cursor <"$T/spool/cursors/https"
+		was_quiet=$is_quiet
+		[[ ${cursor[*]} == "$then" ]] && is_quiet=yes || is_quiet=no
+		then=${cursor[*]}
+		[[ $is_quiet$was_quiet != yesyes ]] || quiet=$((quiet + 1))
+		for pid; do
+			cpu_ns "$pid"
+			: "${first[$pid]:=$ns}" "${of_quiet[$pid]:=0}"
+			[[ $is_quiet$was_quiet != yesyes ]] || of_quiet[$pid]=$((of_quiet[$pid] + ns - last[$pid]))
+			last[$pid]=$ns
+		done
+	done
+	for pid; do
+		ns=$((last[$pid] - first[$pid]))
+		tell "idle: CPU of $(cat "/proc/$pid/comm")" "$(percent $ns "$idle_s"), without events $(percent "${of_quiet[$pid]}" $quiet)"
+		all=$((all + ns)) all_quiet=$((all_quiet + of_quiet[$pid]))
+	done
+	tell "idle: CPU of all, $idle_s s and $quiet s" "$(percent $all "$idle_s"), without events $(percent $all_quiet $quiet)"
 }
 
 # look KEY: VmRSS or VmHWM of each process, in KiB, into "now"; no process is started for it.
@@ -122,15 +164,15 @@ appended() { # in all
 
 tell() { printf '  %-44s %s\n' "$1" "$2"; }
 
-others_ns() { # SENDER...
-	local pid n=0
-	for pid in "$@" $(pgrep -P "$1") "$reader" "$intake"; do n=$((n + $(cpu_ns "$pid"))); done
-	echo $n
+others_ns() { # SENDER...: into $ns
+	local children
+	mapfile -t children < <(pgrep -P "$1")
+	cpu_ns "$@" "${children[@]}" "$reader" "$intake"
 }
 
 # load: for $load_s seconds; what it is told by is what the intake has acknowledged.
 load() {
-	local senders=() name samples=0 from_ns to_ns from to others
+	local senders=() name samples=0 from_ns to_ns from to ns others
 	local -A before after sum
 
 	for name in "${names[@]}"; do
@@ -146,8 +188,9 @@ load() {
 	done
 	pids+=("${senders[@]}")
 	sleep $warm_s
-	for name in "${names[@]}"; do before[$name]=$(cpu_ns "${pids_of[$name]}"); done
-	others=$(others_ns "${senders[@]}")
+	for name in "${names[@]}"; do cpu_ns "${pids_of[$name]}" && before[$name]=$ns; done
+	others_ns "${senders[@]}"
+	others=$ns
 	from=$(acked) from_ns=$(date +%s%N)
 	while (($(date +%s%N) - from_ns < (load_s - warm_s - 1) * 1000000000)); do
 		look VmRSS
@@ -156,8 +199,9 @@ load() {
 		sleep 0.1
 	done
 	to=$(acked) to_ns=$(date +%s%N)
-	others=$(($(others_ns "${senders[@]}") - others))
-	for name in "${names[@]}"; do after[$name]=$(cpu_ns "${pids_of[$name]}"); done
+	others_ns "${senders[@]}"
+	others=$((ns - others))
+	for name in "${names[@]}"; do cpu_ns "${pids_of[$name]}" && after[$name]=$ns; done
 	wait "${senders[@]}" || true
 	for name in "${names[@]}"; do now[$name]=$((${sum[$name]} / samples)); done
 	keep load
@@ -181,8 +225,7 @@ begin() {
 	rm -rf "$T/spool" "$T/out"
 	"$sekoia" --config /dev/null --intake-key-file "$T/key" --spool-dir "$T/spool" --collector-bpf-dir "$bpf" \
 		--output https --output-host localhost --output-port "$port" --tls-ca "$T/certs/ca.pem" \
-		--output-requests-per-second 0 --monitor-socket "$T/monitor" --heartbeat-interval 0 --kernel-log no \
-		--spool-max-bytes 1G "$@" >"$T/out" 2>"$T/log" &
+		--output-requests-per-second 0 --monitor-socket "$T/monitor" "$@" >"$T/out" 2>"$T/log" &
 	pid=$!
 	pids+=("$pid")
 	until grep -q ': ready' "$T/log"; do
@@ -208,29 +251,33 @@ end() {
 }
 
 measure() { # BINARY
-	local began pid events ns name ready_ms first_ms idle_events after_events
+	local began pid events ready_ms first_ms idle_events after_events quiet=()
 	local -A pids_of now kib
 	local names=()
 
 	sekoia=$1
-	begin
+	if [[ ${QUIET:-no} == yes ]]; then
+		quiet=(--flows-networks 192.0.2.0/24 --events-paths "$T/certs/")
+		for began in exec exit signals ptrace bpf mounts namespaces credentials listen; do
+			quiet+=("--events-$began" no)
+		done
+	fi
+	begin "${quiet[@]}"
 	tell "start to ready" "$ready_ms ms"
 	tell "start to the first event acknowledged" "$first_ms ms"
 	look VmHWM
 	keep start
 	events=$(appended)
-	ns=0
-	for name in "${names[@]}"; do ns=$((ns - $(cpu_ns "${pids_of[$name]}"))); done
-	sleep "$idle_s"
-	for name in "${names[@]}"; do ns=$((ns + $(cpu_ns "${pids_of[$name]}"))); done
-	tell "idle: CPU in $idle_s s, $(($(appended) - events)) events" \
-		"$(awk -v ns=$ns -v s="$idle_s" 'BEGIN { printf "%.3f %%", ns / s / 1e7 }')"
-	idle_events=$((($(appended) - events) / idle_s))
+	idle "${pids_of[@]}"
+	events=$(($(appended) - events))
+	tell "idle: events" "$events"
+	idle_events=$((events / idle_s))
 	look VmRSS
 	keep idle
 	end
 	# Flows that end soon, and room for as many as there are then.
-	begin --flows-loopback yes --flows-idle-timeout 1s --flows-max 262144 --ring-flows 32M
+	begin --heartbeat-interval 0 --kernel-log no --spool-max-bytes 1G \
+		--flows-loopback yes --flows-idle-timeout 1s --flows-max 262144 --ring-flows 32M
 	load
 	events=$(appended)
 	sleep 16

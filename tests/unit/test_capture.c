@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -525,6 +526,101 @@ TEST(restart_resumes_at_the_position)
 	CHECK_INT(ring_seek(ring, ring_position(ring)), 0);
 	CHECK_INT(ring_waiting(ring), 0);
 	CHECK_INT(ring_seek(ring, ring_position(ring) + 4096), -ERANGE);
+}
+
+/* An epoll that tells of a ring's wake-ups, and not of what is in it. */
+static int watch_wakes(enum kernel_source source)
+{
+	struct epoll_event e = { .events = EPOLLIN | EPOLLET };
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+
+	CHECK_INT(epoll_ctl(fd, EPOLL_CTL_ADD, kernel_ring_fd(kernel, source), &e), 0);
+	return fd;
+}
+
+static bool wakes(int fd, int ms)
+{
+	struct epoll_event e;
+
+	return epoll_wait(fd, &e, 1, ms) == 1;
+}
+
+static void make_flow(void)
+{
+	struct pair p = connect_pair(AF_INET);
+
+	close(p.client);
+	close(p.server);
+}
+
+static void make_exec(void)
+{
+	pid_t child = fork();
+
+	if (!child) {
+		execl("/bin/true", "true", (char *)NULL);
+		_exit(1);
+	}
+	waitpid(child, NULL, 0);
+}
+
+/* Others' samples are the host's, too: they wake as ours do. */
+static void check_wakes(enum kernel_source source, struct ring *r, void (*make)(void))
+{
+	int fd = watch_wakes(source);
+	const void *sample;
+	size_t size;
+
+	while (ring_next(r, &sample, &size) > 0)
+		;
+	ring_release(r, ring_position(r));
+	kernel_set_asleep(kernel, false);
+	while (wakes(fd, 0))
+		;
+	make();
+	CHECK(!wakes(fd, 50));
+	kernel_set_asleep(kernel, true);
+	make();
+	CHECK(wakes(fd, 1000));
+	/* Once. */
+	while (wakes(fd, 0))
+		;
+	make();
+	CHECK(!wakes(fd, 50));
+	kernel_set_asleep(kernel, false);
+	close(fd);
+}
+
+TEST(a_reader_that_sleeps_is_woken_by_the_next_sample)
+{
+	struct ring *events;
+
+	if (!usable)
+		return;
+	check_wakes(KERNEL_FLOWS, ring, make_flow);
+	if (!kernel_has(kernel, KERNEL_EVENTS))
+		return;
+	CHECK_INT(ring_new(kernel_ring_fd(kernel, KERNEL_EVENTS), &events), 0);
+	check_wakes(KERNEL_EVENTS, events, make_exec);
+	ring_free(events);
+}
+
+TEST(a_sweep_says_when_a_flow_is_due)
+{
+	struct timespec now;
+	struct pair p;
+	uint64_t now_ns;
+
+	if (!usable)
+		return;
+	p = connect_pair(AF_INET);
+	nap();
+	CHECK_INT(kernel_sweep(kernel, false), 0);
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	CHECK(kernel_next_due_ns(kernel) <= now_ns + options().active_ns);
+	close(p.client);
+	close(p.server);
 }
 
 TEST(the_counters_balance)
