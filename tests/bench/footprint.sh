@@ -63,7 +63,7 @@ cpu_ns() {
 	ns=0
 	for pid; do
 		for task in "/proc/$pid/task/"*/schedstat; do
-			read -r one _ <"$task"
+			read -r one _ 2>/dev/null <"$task" || continue
 			ns=$((ns + one))
 		done
 	done
@@ -165,8 +165,9 @@ appended() { # in all
 tell() { printf '  %-44s %s\n' "$1" "$2"; }
 
 others_ns() { # SENDER..., into "ns"
-	# shellcheck disable=SC2046
-	cpu_ns "$@" $(pgrep -P "$1") "$reader" "$intake"
+	local children
+	mapfile -t children < <(pgrep -P "$1")
+	cpu_ns "$@" "${children[@]}" "$reader" "$intake"
 }
 
 # load: for $load_s seconds; what it is told by is what the intake has acknowledged.
@@ -230,8 +231,7 @@ begin() {
 	rm -rf "$T/spool" "$T/out"
 	"$sekoia" --config /dev/null --intake-key-file "$T/key" --spool-dir "$T/spool" --collector-bpf-dir "$bpf" \
 		--output https --output-host localhost --output-port "$port" --tls-ca "$T/certs/ca.pem" \
-		--output-requests-per-second 0 --monitor-socket "$T/monitor" \
-		--spool-max-bytes 1G "$@" >"$T/out" 2>"$T/log" &
+		--output-requests-per-second 0 --monitor-socket "$T/monitor" "$@" >"$T/out" 2>"$T/log" &
 	pid=$!
 	pids+=("$pid")
 	until grep -q ': ready' "$T/log"; do
@@ -282,7 +282,8 @@ measure() { # BINARY
 	keep idle
 	end
 	# Flows that end soon, and room for as many as there are then.
-	begin --flows-loopback yes --flows-idle-timeout 1s --flows-max 262144 --ring-flows 32M
+	begin --heartbeat-interval 0 --kernel-log no --spool-max-bytes 1G \
+		--flows-loopback yes --flows-idle-timeout 1s --flows-max 262144 --ring-flows 32M
 	load
 	events=$(appended)
 	sleep 16
