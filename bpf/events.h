@@ -338,12 +338,19 @@ struct event_journal {
 #define EVENT_JOURNAL_MIN (16 + 24 + 32 + 40) /* of the first version */
 _Static_assert(sizeof(struct event_journal) == EVENT_JOURNAL_MIN + EVENTS_EXTRA_BYTES, "wire");
 
+/* Which events the programs behind functions of system calls see to. */
+enum calls_mode {
+	CALLS_AS_ALL,  /* as all others do: those that no other capture sees to */
+	CALLS_TAKEN,   /* all, whatever becomes of other events */
+	CALLS_MARKING, /* all, and what runs behind us, another's tracepoints, is to know it */
+};
+
 /* What the user space sets in the .bss of the kernel events' object. */
 struct events_tunables {
 	struct capture_tunables capture;
 	__u64 loss_epoch;
 	__u32 asleep; /* as of flows */
-	__u32 pad;
+	__u32 calls;  /* enum calls_mode */
 };
 
 #define EVENT_PATH_MAX	      1024 /* of each path */

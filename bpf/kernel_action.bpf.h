@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * What processes do to the system and to each other. Where there is a tracepoint for
- * the thing itself, that one; else the one at the end of its system call, which nobody
- * pays for who does not make that call. What a call was given is read when it is
- * over: a string may have been changed meanwhile, its effect not.
+ * the thing itself, that one; else the end of its system call. What a call was given is
+ * read when it is over: a string may have been changed meanwhile, its effect not.
  */
 #pragma once
 
@@ -62,9 +61,14 @@ static __always_inline char *text_of(struct event_action *e, u32 i)
 }
 
 /* Actions of a thread, which does one at a time. */
+static __always_inline u64 action_key(u32 action)
+{
+	return event_key(0x80 | action, bpf_get_current_pid_tgid());
+}
+
 static __always_inline bool action_begin(u32 action)
 {
-	return event_begin(event_key(0x80 | action, bpf_get_current_pid_tgid()));
+	return event_begin(action_key(action));
 }
 
 /* ------------------------------------------------------------------ the kernel */
@@ -198,9 +202,20 @@ int BPF_PROG(event_clone, struct task_struct *task, u64 flags)
 
 /* ------------------------------------------------------------------ system calls */
 
+/*
+ * Each call has two ways to one body. on_X is behind the call's own function, where the kernel
+ * lets us: nobody pays for it who does not make that call. event_X is its tracepoint, for
+ * which each call of the host takes the kernel's slow way out.
+ *
+ * What is attached behind the function is call_X, which only jumps to on_X by the map to_X.
+ * Whenever something is attached behind a function or taken away, the kernel runs nothing behind
+ * the calls that are under way in it. So call_X stays from one capture to the next, and on_X is
+ * replaced in one instant. A map for each: it takes programs behind functions of one type alone.
+ */
 struct call {
 	const struct pt_regs *regs;
 	s64 ret;
+	bool at_tracepoint;
 };
 
 struct syscall_exit {
@@ -209,22 +224,83 @@ struct syscall_exit {
 	s64 ret;
 };
 
-/* What the system call that ends here was given. From 5.15 on. */
+/*
+ * What the system call that ends here was given. Not from the function's argument, whose type some
+ * kernels' BTF does not have where that function is.
+ */
 static __always_inline const struct pt_regs *syscall_regs(void)
 {
-	return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) /* 5.15 */
+		return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+#if defined(__TARGET_ARCH_x86)
+	/* They end the stack of four pages, as that helper knows, too. */
+	return (void *)BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), stack) + 16384 -
+	       bpf_core_type_size(struct pt_regs);
+#else
+	return NULL;
+#endif
 }
 
-#define call_arg(c, n) ((c)->regs->SYSCALL_ARG##n)
+#define call_arg(c, n)                                                                             \
+	({                                                                                         \
+		const struct pt_regs *regs = (c)->regs;                                            \
+		bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)                \
+			? regs->SYSCALL_ARG##n                                                     \
+			: BPF_CORE_READ(regs, SYSCALL_ARG##n);                                     \
+	})
 
 #define CALL(name, body, ...)                                                                      \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);                                             \
+		__uint(max_entries, 1);                                                            \
+		__type(key, u32);                                                                  \
+		__type(value, u32);                                                                \
+	} to_##name SEC(".maps");                                                                  \
+                                                                                                   \
 	SEC("tp/syscalls/sys_exit_" #name)                                                         \
 	int event_##name(struct syscall_exit *ctx)                                                 \
 	{                                                                                          \
-		struct call c = { syscall_regs(), ctx->ret };                                      \
+		struct call c = { syscall_regs(), ctx->ret, true };                                \
                                                                                                    \
 		return body(&c, ##__VA_ARGS__);                                                    \
+	}                                                                                          \
+                                                                                                   \
+	SEC("fexit/" SYSCALL_FUNCTION #name)                                                       \
+	int BPF_PROG(on_##name, const struct pt_regs *regs, long ret)                              \
+	{                                                                                          \
+		struct call c = { syscall_regs(), ret, false };                                    \
+                                                                                                   \
+		return body(&c, ##__VA_ARGS__);                                                    \
+	}                                                                                          \
+                                                                                                   \
+	SEC("fexit/" SYSCALL_FUNCTION #name)                                                       \
+	int call_##name(void *ctx)                                                                 \
+	{                                                                                          \
+		bpf_tail_call_static(ctx, &to_##name, 0);                                          \
+		return 0;                                                                          \
 	}
+
+/*
+ * Behind a function, nothing of the capture before runs beside us, and its tracepoints come
+ * later: there are no marks to look for.
+ */
+static __always_inline bool call_begin(const struct call *c, u32 action)
+{
+	u32 mode = *(volatile u32 *)&tunables.calls;
+	u64 key;
+
+	if (c->at_tracepoint)
+		return action_begin(action);
+	if (mode == CALLS_AS_ALL && *(volatile u32 *)&tunables.capture.before == BEFORE_ALL)
+		return false;
+	count(COUNT_SEEN);
+	key = action_key(action);
+	if (mode == CALLS_MARKING)
+		handover_leave_mark(key);
+	else
+		handover_mark(key);
+	return true;
+}
 
 /* With its outcome, and who made it. */
 static __always_inline struct event_action *call_reserve(const struct call *c, u32 action,
@@ -232,7 +308,7 @@ static __always_inline struct event_action *call_reserve(const struct call *c, u
 {
 	struct event_action *e;
 
-	if (!action_begin(action))
+	if (!call_begin(c, action))
 		return NULL;
 	e = action_reserve(action, texts);
 	if (!e)

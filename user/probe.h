@@ -60,6 +60,7 @@ struct kernel_opts {
 	uint64_t active_ns, idle_ns;
 	bool loopback;
 	bool names_dns, names_tls, names_quic; /* of KERNEL_NAMES: which */
+	bool no_trampolines;		       /* for tests: as on a kernel that refuses them */
 	const struct flow_rules *rules;	       /* which flows; NULL: all */
 };
 
