@@ -1300,6 +1300,8 @@ int kernel_try(const struct kernel_opts *opts,
 			trial.used = row_is_used(row, errs);
 			trial.lost = row_is_lost(row, errs) ? row->what : NULL;
 			trial.optional = true;
+			if (trial.used && row_is_call(row))
+				trial.cost = "each system call of the host takes some ns longer";
 		}
 		if (row_is_wanted(row, &o))
 			fn(arg, &trial);

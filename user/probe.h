@@ -218,6 +218,7 @@ struct kernel_trial {
 	const char *cure; /* what to do about it; NULL: not known */
 	bool used;	  /* kernel_new() would run it */
 	const char *lost; /* what is lost without it, for people; NULL: nothing */
+	const char *cost; /* of using it, for those who have nothing of it; NULL: none */
 	bool optional;	  /* the rest of its source works without it */
 };
 

@@ -244,9 +244,12 @@ static void on_trial(void *arg, const struct kernel_trial *t)
 
 	if (!strcmp(t->program, "call_setns"))
 		*works = !t->err;
-	/* One of the two does it. */
-	if (!strcmp(t->program, "event_setns"))
+	/* Whoever is at a tracepoint of a call does not do it beside another, and says what it
+	 * costs. */
+	if (!strcmp(t->program, "event_setns")) {
 		CHECK(t->used != *works || t->err);
+		CHECK(!t->cost == !t->used);
+	}
 }
 
 TEST(attaches)
