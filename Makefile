@@ -199,7 +199,7 @@ reproducible: ## build the static binary twice, in two places: the same bytes
 	$(Q)tests/reproducible.sh
 
 VM_TESTS := $(patsubst tests/%.c,$(STATIC)/tests/%,$(wildcard tests/unit/test_capture*.c tests/unit/test_sandbox.c))
-VM_PEERS := $(addprefix $(STATIC)/tests/peers/,emit spoolmap confine neighbour)
+VM_PEERS := $(addprefix $(STATIC)/tests/peers/,acts emit spoolmap confine neighbour)
 test-kernels: static $(VM_TESTS) $(VM_PEERS) ## boot other kernels under qemu: power loss, clock, odd hosts, exact bytes, crash, books; ends with kernels x features; KERNELS="6.1 6.12" or all; ARCH=arm64
 ifeq ($(ARCH),)
 	$(Q)tests/vm/power.sh

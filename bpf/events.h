@@ -349,12 +349,19 @@ struct journal_loss {
 };
 _Static_assert(sizeof(struct journal_loss) == 16 + EVENTS_EXTRA_BYTES, "wire");
 
+/* Which events the programs behind functions of system calls see to. */
+enum calls_mode {
+	CALLS_AS_ALL,  /* as all others do: those that no other capture sees to */
+	CALLS_TAKEN,   /* all, whatever becomes of other events */
+	CALLS_MARKING, /* all, and what runs behind us, another's tracepoints, is to know it */
+};
+
 /* What the user space sets in the .bss of the kernel events' object. */
 struct events_tunables {
 	struct capture_tunables capture;
 	__u64 loss_epoch;
 	__u32 asleep; /* as of flows */
-	__u32 pad;
+	__u32 calls;  /* enum calls_mode */
 };
 
 #define EVENT_PATH_MAX	      1024 /* of each path */

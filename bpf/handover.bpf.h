@@ -17,13 +17,19 @@ struct {
 	__type(value, u8);
 } marks SEC(".maps");
 
-/* We are the older one: this event is ours, done or not worth it. */
-static __always_inline void handover_mark(u64 key)
+/* This event is ours, done or not worth it: whoever runs behind us leaves it alone. */
+static __always_inline void handover_leave_mark(u64 key)
 {
 	u8 one = 1;
 
+	bpf_map_update_elem(&marks, &key, &one, BPF_ANY);
+}
+
+/* The same, when we are the older one. */
+static __always_inline void handover_mark(u64 key)
+{
 	if (tunables.capture.marking)
-		bpf_map_update_elem(&marks, &key, &one, BPF_ANY);
+		handover_leave_mark(key);
 }
 
 /* We are the newer one: has the older one seen to this event, which ran just before us? */

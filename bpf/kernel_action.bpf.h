@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * What processes do to the system and to each other. Where there is a tracepoint for
- * the thing itself, that one; else the one at the end of its system call, which nobody
- * pays for who does not make that call. What a call was given is read when it is
- * over: a string may have been changed meanwhile, its effect not.
+ * the thing itself, that one; else the end of its system call. What a call was given is
+ * read when it is over: a string may have been changed meanwhile, its effect not.
  */
 #pragma once
 
@@ -62,9 +61,14 @@ static __always_inline char *text_of(struct event_action *e, u32 i)
 }
 
 /* Actions of a thread, which does one at a time. */
+static __always_inline u64 action_key(u32 action)
+{
+	return event_key(0x80 | action, bpf_get_current_pid_tgid());
+}
+
 static __always_inline bool action_begin(u32 action)
 {
-	return event_begin(event_key(0x80 | action, bpf_get_current_pid_tgid()));
+	return event_begin(action_key(action));
 }
 
 /* ------------------------------------------------------------------ the kernel */
@@ -198,31 +202,119 @@ int BPF_PROG(event_clone, struct task_struct *task, u64 flags)
 
 /* ------------------------------------------------------------------ system calls */
 
+/*
+ * Each call has two ways to one body. on_X is behind the call's own function, where the kernel
+ * lets us: nobody pays for it who does not make that call. event_X is its tracepoint, for
+ * which each call of the host takes the kernel's slow way out.
+ *
+ * What is attached behind the function is call_X, which only jumps to on_X by the map to_X.
+ * Whenever something is attached behind a function or taken away, the kernel runs nothing behind
+ * the calls that are under way in it. So call_X stays from one capture to the next, and on_X is
+ * replaced in one instant. A map for each: it takes programs behind functions of one type alone.
+ */
+struct call {
+	const struct pt_regs *regs;
+	s64 ret;
+	bool at_tracepoint;
+};
+
 struct syscall_exit {
 	u64 common;
 	s64 number;
 	s64 ret;
 };
 
-/* What the system call that ends here was given. From 5.15 on. */
-static __always_inline struct pt_regs *syscall_regs(void)
+/*
+ * What the system call that ends here was given. Not from the function's argument, whose type some
+ * kernels' BTF does not have where that function is.
+ */
+static __always_inline const struct pt_regs *syscall_regs(void)
 {
-	return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) /* 5.15 */
+		return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+#if defined(__TARGET_ARCH_x86)
+	/* They end the stack of four pages, as that helper knows, too. */
+	return (void *)BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), stack) + 16384 -
+	       bpf_core_type_size(struct pt_regs);
+#else
+	return NULL;
+#endif
+}
+
+#define call_arg(c, n)                                                                             \
+	({                                                                                         \
+		const struct pt_regs *regs = (c)->regs;                                            \
+		bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)                \
+			? regs->SYSCALL_ARG##n                                                     \
+			: BPF_CORE_READ(regs, SYSCALL_ARG##n);                                     \
+	})
+
+#define CALL(name, body, ...)                                                                      \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);                                             \
+		__uint(max_entries, 1);                                                            \
+		__type(key, u32);                                                                  \
+		__type(value, u32);                                                                \
+	} to_##name SEC(".maps");                                                                  \
+                                                                                                   \
+	SEC("tp/syscalls/sys_exit_" #name)                                                         \
+	int event_##name(struct syscall_exit *ctx)                                                 \
+	{                                                                                          \
+		struct call c = { syscall_regs(), ctx->ret, true };                                \
+                                                                                                   \
+		return body(&c, ##__VA_ARGS__);                                                    \
+	}                                                                                          \
+                                                                                                   \
+	SEC("fexit/" SYSCALL_FUNCTION #name)                                                       \
+	int BPF_PROG(on_##name, const struct pt_regs *regs, long ret)                              \
+	{                                                                                          \
+		struct call c = { syscall_regs(), ret, false };                                    \
+                                                                                                   \
+		return body(&c, ##__VA_ARGS__);                                                    \
+	}                                                                                          \
+                                                                                                   \
+	SEC("fexit/" SYSCALL_FUNCTION #name)                                                       \
+	int call_##name(void *ctx)                                                                 \
+	{                                                                                          \
+		bpf_tail_call_static(ctx, &to_##name, 0);                                          \
+		return 0;                                                                          \
+	}
+
+/*
+ * Behind a function, nothing of the capture before runs beside us, and its tracepoints come
+ * later: there are no marks to look for.
+ */
+static __always_inline bool call_begin(const struct call *c, u32 action)
+{
+	u32 mode = *(volatile u32 *)&tunables.calls;
+	u64 key;
+
+	if (c->at_tracepoint)
+		return action_begin(action);
+	if (mode == CALLS_AS_ALL && *(volatile u32 *)&tunables.capture.before == BEFORE_ALL)
+		return false;
+	count(COUNT_SEEN);
+	key = action_key(action);
+	if (mode == CALLS_MARKING)
+		handover_leave_mark(key);
+	else
+		handover_mark(key);
+	return true;
 }
 
 /* With its outcome, and who made it. */
-static __always_inline struct event_action *syscall_reserve(const struct syscall_exit *ctx,
-							    u32 action, u32 texts)
+static __always_inline struct event_action *call_reserve(const struct call *c, u32 action,
+							 u32 texts)
 {
 	struct event_action *e;
 
-	if (!action_begin(action))
+	if (!call_begin(c, action))
 		return NULL;
 	e = action_reserve(action, texts);
 	if (!e)
 		return NULL;
 	put_actor(e);
-	e->result = ctx->ret < 0 ? ctx->ret : 0;
+	e->result = c->ret < 0 ? c->ret : 0;
 	return e;
 }
 
@@ -235,17 +327,15 @@ static __always_inline void read_text(struct event_action *e, u32 i, u64 from)
 #define PTRACE_ATTACH  16
 #define PTRACE_SEIZE   0x4206
 
-SEC("tp/syscalls/sys_exit_ptrace")
-int event_ptrace(struct syscall_exit *ctx)
+static __always_inline int tell_ptrace(const struct call *c)
 {
-	struct pt_regs *regs = syscall_regs();
-	u64 request = regs->SYSCALL_ARG1;
+	u64 request = call_arg(c, 1);
 	struct event_action *e;
 	struct task_struct *task;
 
 	if (request != PTRACE_TRACEME && request != PTRACE_ATTACH && request != PTRACE_SEIZE)
 		return 0;
-	e = syscall_reserve(ctx, ACTION_PTRACE, 0);
+	e = call_reserve(c, ACTION_PTRACE, 0);
 	if (!e)
 		return 0;
 	e->value[0] = request;
@@ -253,9 +343,9 @@ int event_ptrace(struct syscall_exit *ctx)
 	if (request == PTRACE_TRACEME) {
 		put_target(e, BPF_CORE_READ(task, real_parent));
 	} else {
-		e->value[1] = (u32)regs->SYSCALL_ARG2;
+		e->value[1] = (u32)call_arg(c, 2);
 		/* The newest of those that this thread traces. */
-		if (!ctx->ret)
+		if (!c->ret)
 			put_target(e,
 				   (void *)BPF_CORE_READ(task, ptraced.next) -
 					   bpf_core_field_offset(struct task_struct, ptrace_entry));
@@ -263,19 +353,18 @@ int event_ptrace(struct syscall_exit *ctx)
 	action_submit(e);
 	return 0;
 }
+CALL(ptrace, tell_ptrace)
 
-SEC("tp/syscalls/sys_exit_bpf")
-int event_bpf(struct syscall_exit *ctx)
+static __always_inline int tell_bpf(const struct call *c)
 {
-	struct pt_regs *regs = syscall_regs();
-	u64 command = regs->SYSCALL_ARG1, attr = regs->SYSCALL_ARG2;
+	u64 command = call_arg(c, 1), attr = call_arg(c, 2);
 	struct event_action *e;
 	u32 type = 0;
 
 	/* Those that fail are trials: every loader asks so what the kernel can do. */
-	if (ctx->ret < 0 || (command != BPF_MAP_CREATE && command != BPF_PROG_LOAD))
+	if (c->ret < 0 || (command != BPF_MAP_CREATE && command != BPF_PROG_LOAD))
 		return 0;
-	e = syscall_reserve(ctx, command == BPF_PROG_LOAD ? ACTION_BPF_PROGRAM : ACTION_BPF_MAP, 1);
+	e = call_reserve(c, command == BPF_PROG_LOAD ? ACTION_BPF_PROGRAM : ACTION_BPF_MAP, 1);
 	if (!e)
 		return 0;
 	bpf_probe_read_user(&type, sizeof(type), (void *)attr);
@@ -286,86 +375,82 @@ int event_bpf(struct syscall_exit *ctx)
 	action_submit(e);
 	return 0;
 }
+CALL(bpf, tell_bpf)
 
-SEC("tp/syscalls/sys_exit_mount")
-int event_mount(struct syscall_exit *ctx)
+static __always_inline int tell_mount(const struct call *c)
 {
-	struct pt_regs *regs = syscall_regs();
-	struct event_action *e = syscall_reserve(ctx, ACTION_MOUNT, 3);
+	struct event_action *e = call_reserve(c, ACTION_MOUNT, 3);
 
 	if (!e)
 		return 0;
-	e->value[0] = regs->SYSCALL_ARG4;
-	read_text(e, 0, regs->SYSCALL_ARG1);
-	read_text(e, 1, regs->SYSCALL_ARG2);
-	read_text(e, 2, regs->SYSCALL_ARG3);
+	e->value[0] = call_arg(c, 4);
+	read_text(e, 0, call_arg(c, 1));
+	read_text(e, 1, call_arg(c, 2));
+	read_text(e, 2, call_arg(c, 3));
 	action_submit(e);
 	return 0;
 }
+CALL(mount, tell_mount)
 
 /* The last step of a mount by fsopen(), or of one that is moved or bound. */
-SEC("tp/syscalls/sys_exit_move_mount")
-int event_move_mount(struct syscall_exit *ctx)
+static __always_inline int tell_move_mount(const struct call *c)
 {
-	struct pt_regs *regs = syscall_regs();
-	struct event_action *e = syscall_reserve(ctx, ACTION_MOUNT, 3);
+	struct event_action *e = call_reserve(c, ACTION_MOUNT, 3);
 
 	if (!e)
 		return 0;
 	e->value[1] = 1;
-	read_text(e, 0, regs->SYSCALL_ARG2);
-	read_text(e, 1, regs->SYSCALL_ARG4);
+	read_text(e, 0, call_arg(c, 2));
+	read_text(e, 1, call_arg(c, 4));
 	action_submit(e);
 	return 0;
 }
+CALL(move_mount, tell_move_mount)
 
-SEC("tp/syscalls/sys_exit_umount")
-int event_umount(struct syscall_exit *ctx)
+static __always_inline int tell_umount(const struct call *c)
 {
-	struct pt_regs *regs = syscall_regs();
-	struct event_action *e = syscall_reserve(ctx, ACTION_UNMOUNT, 1);
+	struct event_action *e = call_reserve(c, ACTION_UNMOUNT, 1);
 
 	if (!e)
 		return 0;
-	e->value[0] = (u32)regs->SYSCALL_ARG2;
-	read_text(e, 0, regs->SYSCALL_ARG1);
+	e->value[0] = (u32)call_arg(c, 2);
+	read_text(e, 0, call_arg(c, 1));
 	action_submit(e);
 	return 0;
 }
+CALL(umount, tell_umount)
 
-SEC("tp/syscalls/sys_exit_unshare")
-int event_unshare(struct syscall_exit *ctx)
+static __always_inline int tell_unshare(const struct call *c)
 {
-	struct pt_regs *regs = syscall_regs();
-	u64 flags = regs->SYSCALL_ARG1 & (CLONE_NEW | CLONE_NEWTIME);
+	u64 flags = call_arg(c, 1) & (CLONE_NEW | CLONE_NEWTIME);
 	struct event_action *e;
 
 	if (!flags)
 		return 0;
-	e = syscall_reserve(ctx, ACTION_UNSHARE, 0);
+	e = call_reserve(c, ACTION_UNSHARE, 0);
 	if (!e)
 		return 0;
 	e->value[0] = flags;
 	action_submit(e);
 	return 0;
 }
+CALL(unshare, tell_unshare)
 
-SEC("tp/syscalls/sys_exit_setns")
-int event_setns(struct syscall_exit *ctx)
+static __always_inline int tell_setns(const struct call *c)
 {
-	struct pt_regs *regs = syscall_regs();
-	struct event_action *e = syscall_reserve(ctx, ACTION_SETNS, 0);
+	struct event_action *e = call_reserve(c, ACTION_SETNS, 0);
 
 	if (!e)
 		return 0;
-	e->value[0] = (u32)regs->SYSCALL_ARG2;
+	e->value[0] = (u32)call_arg(c, 2);
 	action_submit(e);
 	return 0;
 }
+CALL(setns, tell_setns)
 
 /* ------------------------------------------------------------------ credentials */
 
-static __always_inline int set_ids(struct syscall_exit *ctx, u32 action, bool has_real)
+static __always_inline int tell_ids(const struct call *c, u32 action, bool has_real)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	const struct cred *cred = BPF_CORE_READ(task, cred);
@@ -375,9 +460,9 @@ static __always_inline int set_ids(struct syscall_exit *ctx, u32 action, bool ha
 	 * A server that borrows a user's rights for a moment (the effective id alone) does so
 	 * for each request.
 	 */
-	if (ctx->ret || (has_real && (u32)syscall_regs()->SYSCALL_ARG1 == ~0u))
+	if (c->ret || (has_real && (u32)call_arg(c, 1) == ~0u))
 		return 0;
-	e = syscall_reserve(ctx, action, 0);
+	e = call_reserve(c, action, 0);
 	if (!e)
 		return 0;
 	if (action == ACTION_SET_USER) {
@@ -393,23 +478,16 @@ static __always_inline int set_ids(struct syscall_exit *ctx, u32 action, bool ha
 	return 0;
 }
 
-#define SET_IDS(call, action, has_real)                                                            \
-	SEC("tp/syscalls/sys_exit_" #call)                                                         \
-	int event_##call(struct syscall_exit *ctx)                                                 \
-	{                                                                                          \
-		return set_ids(ctx, action, has_real);                                             \
-	}
-SET_IDS(setuid, ACTION_SET_USER, false)
-SET_IDS(setreuid, ACTION_SET_USER, true)
-SET_IDS(setresuid, ACTION_SET_USER, true)
-SET_IDS(setgid, ACTION_SET_GROUP, false)
-SET_IDS(setregid, ACTION_SET_GROUP, true)
-SET_IDS(setresgid, ACTION_SET_GROUP, true)
+CALL(setuid, tell_ids, ACTION_SET_USER, false)
+CALL(setreuid, tell_ids, ACTION_SET_USER, true)
+CALL(setresuid, tell_ids, ACTION_SET_USER, true)
+CALL(setgid, tell_ids, ACTION_SET_GROUP, false)
+CALL(setregid, tell_ids, ACTION_SET_GROUP, true)
+CALL(setresgid, tell_ids, ACTION_SET_GROUP, true)
 
 /* ------------------------------------------------------------------ sockets */
 
-SEC("tp/syscalls/sys_exit_listen")
-int event_listen(struct syscall_exit *ctx)
+static __always_inline int tell_listen(const struct call *c)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	struct file **fds, *file = NULL;
@@ -419,9 +497,9 @@ int event_listen(struct syscall_exit *ctx)
 	u32 fd, address;
 	u16 family;
 
-	if (ctx->ret)
+	if (c->ret)
 		return 0;
-	fd = syscall_regs()->SYSCALL_ARG1;
+	fd = call_arg(c, 1);
 	if (fd >= BPF_CORE_READ(task, files, fdt, max_fds))
 		return 0;
 	fds = BPF_CORE_READ(task, files, fdt, fd);
@@ -432,7 +510,7 @@ int event_listen(struct syscall_exit *ctx)
 	family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	if (family != AF_INET && family != AF_INET6)
 		return 0;
-	e = syscall_reserve(ctx, ACTION_LISTEN, 0);
+	e = call_reserve(c, ACTION_LISTEN, 0);
 	if (!e)
 		return 0;
 	e->value[0] = BPF_CORE_READ(sk, sk_protocol);
@@ -447,3 +525,4 @@ int event_listen(struct syscall_exit *ctx)
 	action_submit(e);
 	return 0;
 }
+CALL(listen, tell_listen)

@@ -24,6 +24,8 @@
  * whoever opens its pin reads a table, as samples; nothing runs before that. ATTACH_WALK:
  * neither attached nor pinned, but run once, when all others of a new capture are attached.
  * ATTACH_CALLED: by a program of the flows, through its table of calls.
+ * ATTACH_SYSCALL: behind the function of a system call, and jumps to its handler, which is in a
+ * map; it stays from one capture to the next, where the handler is replaced.
  */
 enum attach {
 	ATTACH_AUTO,
@@ -33,23 +35,25 @@ enum attach {
 	ATTACH_TAKE_OVER,
 	ATTACH_WALK,
 	ATTACH_CALLED,
+	ATTACH_SYSCALL,
 };
 
 struct program_row {
 	enum kernel_source source;
 	const char *name;
 	enum attach attach;
-	const char *map;   /* what it walks, or is called through */
+	const char *map;   /* what it walks, is called through, or where its handler is */
 	const char *group; /* programs that only make sense together */
 	/* Of kernel events, which may lack programs one by one: */
-	uint32_t class;	   /* enum kernel_class */
-	const char *what;  /* what is lost without it, for people */
-	const char *first; /* it is attached only where the program of this name can't be */
+	uint32_t class;	     /* enum kernel_class */
+	const char *what;    /* what is lost without it, for people */
+	const char *first;   /* it is attached only where the program of this name can't be */
+	const char *handler; /* of ATTACH_SYSCALL */
 };
 
 extern const struct program_row kernel_programs[];
 extern const size_t kernel_n_programs;
-#define KERNEL_PROGRAMS_MAX 64
+#define KERNEL_PROGRAMS_MAX 96
 
 struct source_row {
 	const char *name;
@@ -99,6 +103,9 @@ struct kernel {
 struct place {
 	char path[512];
 };
+
+/* The row that is attached only where that one can't be, or NULL. */
+const struct program_row *row_twin(const struct program_row *row);
 
 /* "links", or wherever else a program of this kind is pinned. */
 const char *pin_folder(enum attach attach);

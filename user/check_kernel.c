@@ -128,8 +128,9 @@ static void on_trial(void *arg, const struct kernel_trial *t)
 
 	snprintf(what, sizeof(what), "bpf.%s", t->program);
 	if (!t->err)
-		finding_tell(&c->sink, FINDING_OK, what, NULL, "%s: %s", t->source_name,
-			     t->used ? "works" : "works; not needed here");
+		finding_tell(&c->sink, FINDING_OK, what, NULL, "%s: %s%s%s", t->source_name,
+			     t->used ? "works" : "works; not needed here", t->cost ? "; " : "",
+			     t->cost ? t->cost : "");
 	else if (!t->lost)
 		finding_tell(&c->sink, FINDING_TWIN, what, NULL,
 			     "%s: not on this kernel (%s: %s); another one does its work",

@@ -6,7 +6,9 @@
  *
  *  1. Ours is attached (build() in capture.c) and leaves all events to theirs
  *     (BEFORE_ALL). What is attached later runs later, for each event.
- *  2. Theirs marks what it has seen to, ours sees to what is not marked.
+ *  2. What is behind functions of system calls is replaced, each in one instant. Of calls that
+ *     theirs sees at tracepoints, which run behind ours, ours marks those that it has told.
+ *     Then, of all else, theirs marks what it has seen to, ours sees to what is not marked.
  *  3. The programs on cgroups are replaced, each in one instant.
  *  4. Theirs is detached: from the event on that it does not see, ours does.
  *  5. Its tables become ours: moved, or taken from there by who needs an entry.
@@ -114,6 +116,18 @@ static void clear_marks(const struct capture *ours, enum kernel_source source)
 		bpf_map_delete_elem(fd, &key);
 }
 
+static struct events_tunables *events_tunables(const struct capture *c)
+{
+	const struct source_state *s = &c->source[KERNEL_EVENTS];
+
+	return s->bss_size >= sizeof(struct events_tunables) ? s->bss : NULL;
+}
+
+static bool is_marking_calls(const struct capture *c)
+{
+	return events_tunables(c) && load(&events_tunables(c)->calls) == CALLS_MARKING;
+}
+
 /* Step 2. Between its parts all events that began before have ended. */
 static void share_events(const struct capture *ours, const struct capture *theirs)
 {
@@ -123,7 +137,9 @@ static void share_events(const struct capture *ours, const struct capture *their
 		struct capture_tunables *mine = tunables(ours, i), *its = tunables(theirs, i);
 
 		if (mine && its && load(&mine->before) == BEFORE_ALL) {
-			clear_marks(ours, (enum kernel_source)i);
+			/* Or they are in use already: see take_over_calls(). */
+			if (i != KERNEL_EVENTS || !is_marking_calls(ours))
+				clear_marks(ours, (enum kernel_source)i);
 			begins = true;
 		}
 	}
@@ -141,35 +157,119 @@ static void share_events(const struct capture *ours, const struct capture *their
 			store(&tunables(ours, i)->before, BEFORE_MARKED);
 }
 
+/* A link of theirs becomes ours. Returns false when there is none: it was done, or never was. */
+static bool open_link(const struct capture *theirs, const struct program_row *row, int *ret)
+{
+	struct place place;
+
+	*ret = bpf_obj_get(at(&place, "%s/%s/links/%s", theirs->dir,
+			      kernel_sources[row->source].name, row->name));
+	return *ret >= 0;
+}
+
+static int move_link(const struct capture *ours, const struct capture *theirs,
+		     const struct program_row *row, int link)
+{
+	const char *source = kernel_sources[row->source].name;
+	struct place place;
+
+	if (bpf_obj_pin(link, at(&place, "%s/%s/links/%s", ours->dir, source, row->name)) < 0 &&
+	    errno != EEXIST)
+		return -errno;
+	unlink(at(&place, "%s/%s/links/%s", theirs->dir, source, row->name));
+	return 0;
+}
+
+/* Does theirs see a call at its tracepoint that ours sees behind its function? */
+static bool runs_behind_ours(const struct capture *ours, const struct capture *theirs)
+{
+	struct place place;
+
+	for (size_t i = 0; i < kernel_n_programs; i++) {
+		const struct program_row *row = &kernel_programs[i], *twin = row_twin(row);
+
+		if (row->attach == ATTACH_SYSCALL && twin &&
+		    access(at(&place, "%s/pending/%s", ours->dir, row->name), F_OK) == 0 &&
+		    access(at(&place, "%s/events/links/%s", theirs->dir, twin->name), F_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Step 2, of system calls that ours sees behind their function. From here on they are ours. */
+static int take_over_calls(const struct capture *ours, struct capture *theirs, char *text,
+			   size_t size)
+{
+	struct events_tunables *mine = events_tunables(ours);
+	struct capture_tunables *its = tunables(theirs, KERNEL_EVENTS);
+	bool marking = its && runs_behind_ours(ours, theirs);
+	struct place place;
+	__u32 zero = 0;
+	int err;
+
+	if (!mine)
+		return 0;
+	if (marking) {
+		if (load(&mine->calls) == CALLS_AS_ALL)
+			clear_marks(ours, KERNEL_EVENTS);
+		if (load(&its->before) < BEFORE_MARKED)
+			store(&its->before, BEFORE_MARKED);
+		wait_for_events(); /* behind this, theirs leaves alone what ours has marked */
+	}
+	store(&mine->calls, marking ? CALLS_MARKING : CALLS_TAKEN);
+	for (size_t i = 0; i < kernel_n_programs; i++) {
+		const struct program_row *row = &kernel_programs[i];
+		_cleanup_close_ int link = -1, prog = -1, map = -1;
+
+		if (row->attach != ATTACH_SYSCALL)
+			continue;
+		prog = bpf_obj_get(at(&place, "%s/pending/%s", ours->dir, row->name));
+		if (prog < 0)
+			continue;
+		map = capture_open_map(ours, KERNEL_EVENTS, row->map);
+		err = map < 0						    ? map
+		      : bpf_map_update_elem(map, &zero, &prog, BPF_ANY) < 0 ? -errno
+									    : 0;
+		if (!err && open_link(theirs, row, &link))
+			err = move_link(ours, theirs, row, link);
+		if (err) {
+			say(text, size, "%s: replacing %s: %s", theirs->dir, row->handler,
+			    log_strerror(err));
+			return err;
+		}
+		/* How often that one was skipped is ours to tell, too: from its beginning. */
+		if (link >= 0) {
+			close_fd(theirs->program_fds[i]);
+			theirs->program_fds[i] = -1;
+		}
+	}
+	wait_for_events();
+	return 0;
+}
+
 /* Step 3. The link stays, with another program; its pin moves over to ours. */
 static int replace_programs(const struct capture *ours, const struct capture *theirs, char *text,
 			    size_t size)
 {
 	for (size_t i = 0; i < kernel_n_programs; i++) {
 		const struct program_row *row = &kernel_programs[i];
-		const char *source = kernel_sources[row->source].name;
 		_cleanup_close_ int link = -1, prog = -1;
 		struct place place;
+		int err;
 
 		if (row->attach != ATTACH_CGROUP)
 			continue;
 		prog = bpf_obj_get(at(&place, "%s/pending/%s", ours->dir, row->name));
-		if (prog < 0)
+		if (prog < 0 || !open_link(theirs, row, &link))
 			continue;
-		link = bpf_obj_get(at(&place, "%s/%s/links/%s", theirs->dir, source, row->name));
-		if (link < 0)
-			continue; /* it was done */
-		if (bpf_link_update(link, prog, NULL) < 0 ||
-		    (bpf_obj_pin(link, at(&place, "%s/%s/links/%s", ours->dir, source, row->name)) <
-			     0 &&
-		     errno != EEXIST)) {
-			int err = -errno;
-
+		err = bpf_link_update(link, prog, NULL) < 0 ? -errno : 0;
+		if (!err)
+			err = move_link(ours, theirs, row, link);
+		if (err) {
 			say(text, size, "%s: replacing %s: %s", theirs->dir, row->name,
 			    log_strerror(err));
 			return err;
 		}
-		unlink(at(&place, "%s/%s/links/%s", theirs->dir, source, row->name));
 	}
 	return 0;
 }
@@ -287,6 +387,9 @@ int handover_run(struct capture *ours, struct capture *theirs, char *text, size_
 
 	if (access(at(&place, "%s/pending", ours->dir), F_OK) < 0)
 		return 0; /* all of it was done */
+	err = take_over_calls(ours, theirs, text, text_size);
+	if (err)
+		return err;
 	share_events(ours, theirs);
 	for (size_t i = 0; i < sizeof(copied) / sizeof(copied[0]); i++) {
 		if (!ours->source[copied[i].source].present ||
@@ -304,6 +407,9 @@ int handover_run(struct capture *ours, struct capture *theirs, char *text, size_
 		return err;
 	carry_skipped(ours, theirs);
 	capture_detach(theirs);
+	/* Nothing is behind ours any more, and all else is ours, too. */
+	if (events_tunables(ours))
+		store(&events_tunables(ours)->calls, CALLS_AS_ALL);
 	take_over_flows(ours, theirs);
 	if (tunables(ours, KERNEL_JOURNAL))
 		store(&tunables(ours, KERNEL_JOURNAL)->before, BEFORE_NOBODY);

@@ -24,7 +24,9 @@ uint64_t count_skipped(const struct capture *c, enum kernel_source source)
 		__u32 len = sizeof(prog);
 
 		if (kernel_programs[i].source == source &&
-		    kernel_programs[i].attach == ATTACH_AUTO && c->program_fds[i] >= 0 &&
+		    (kernel_programs[i].attach == ATTACH_AUTO ||
+		     kernel_programs[i].attach == ATTACH_SYSCALL) &&
+		    c->program_fds[i] >= 0 &&
 		    bpf_obj_get_info_by_fd(c->program_fds[i], &prog, &len) == 0)
 			total += prog.recursion_misses;
 	}

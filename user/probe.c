@@ -39,6 +39,12 @@
 		KERNEL_EVENTS, name, ATTACH_AUTO, NULL, "any", class, __VA_ARGS__                  \
 	}
 
+/* A system call: behind its function, or at its tracepoint. */
+#define CALL_ROWS(call, class, what)                                                               \
+	{ KERNEL_EVENTS, "call_" call, ATTACH_SYSCALL, "to_" call, "any",                          \
+	  class,	 what,	       NULL,	       "on_" call },                               \
+		EVENT_ROW("event_" call, class, what, "call_" call)
+
 const struct program_row kernel_programs[] = {
 	{ KERNEL_FLOWS, "tcp_set_state", ATTACH_AUTO, NULL, "tcp" },
 	{ KERNEL_FLOWS, "tcp_destroy", ATTACH_AUTO, NULL, "tcp" },
@@ -68,21 +74,21 @@ const struct program_row kernel_programs[] = {
 	EVENT_ROW("event_module_free", CLASS_MODULES, "modules"),
 	EVENT_ROW("event_oom", CLASS_OOM, "OOM kills"),
 	EVENT_ROW("event_signal", CLASS_SIGNALS, "signals"),
-	EVENT_ROW("event_ptrace", CLASS_PTRACE, "ptrace"),
-	EVENT_ROW("event_bpf", CLASS_BPF, "BPF"),
-	EVENT_ROW("event_mount", CLASS_MOUNTS, "mounts"),
-	EVENT_ROW("event_move_mount", CLASS_MOUNTS, "mounts by move_mount()"),
-	EVENT_ROW("event_umount", CLASS_MOUNTS, "unmounts"),
-	EVENT_ROW("event_unshare", CLASS_NAMESPACES, "unshare"),
-	EVENT_ROW("event_setns", CLASS_NAMESPACES, "setns"),
+	CALL_ROWS("ptrace", CLASS_PTRACE, "ptrace"),
+	CALL_ROWS("bpf", CLASS_BPF, "BPF"),
+	CALL_ROWS("mount", CLASS_MOUNTS, "mounts"),
+	CALL_ROWS("move_mount", CLASS_MOUNTS, "mounts by move_mount()"),
+	CALL_ROWS("umount", CLASS_MOUNTS, "unmounts"),
+	CALL_ROWS("unshare", CLASS_NAMESPACES, "unshare"),
+	CALL_ROWS("setns", CLASS_NAMESPACES, "setns"),
 	EVENT_ROW("event_clone", CLASS_NAMESPACES, "clone"),
-	EVENT_ROW("event_setuid", CLASS_CREDENTIALS, "setuid"),
-	EVENT_ROW("event_setreuid", CLASS_CREDENTIALS, "setuid"),
-	EVENT_ROW("event_setresuid", CLASS_CREDENTIALS, "setuid"),
-	EVENT_ROW("event_setgid", CLASS_CREDENTIALS, "setgid"),
-	EVENT_ROW("event_setregid", CLASS_CREDENTIALS, "setgid"),
-	EVENT_ROW("event_setresgid", CLASS_CREDENTIALS, "setgid"),
-	EVENT_ROW("event_listen", CLASS_LISTEN, "listen"),
+	CALL_ROWS("setuid", CLASS_CREDENTIALS, "setuid"),
+	CALL_ROWS("setreuid", CLASS_CREDENTIALS, "setuid"),
+	CALL_ROWS("setresuid", CLASS_CREDENTIALS, "setuid"),
+	CALL_ROWS("setgid", CLASS_CREDENTIALS, "setgid"),
+	CALL_ROWS("setregid", CLASS_CREDENTIALS, "setgid"),
+	CALL_ROWS("setresgid", CLASS_CREDENTIALS, "setgid"),
+	CALL_ROWS("listen", CLASS_LISTEN, "listen"),
 	{ KERNEL_NAMES, "names_egress", ATTACH_CALLED, "egress_calls", "names" },
 	{ KERNEL_NAMES, "names_ingress", ATTACH_CALLED, "ingress_calls", "names" },
 };
@@ -126,6 +132,49 @@ const struct source_row kernel_sources[KERNEL_SOURCES] = {
 /* The .bss of the flow, the journal and the names object is exactly this. */
 _Static_assert(sizeof(((struct flow_bpf *)0)->bss->tunables) == sizeof(struct flow_tunables), "");
 _Static_assert(sizeof(*((struct names_bpf *)0)->bss) == sizeof(struct names_tunables), "");
+
+static int row_find(const char *name)
+{
+	for (size_t i = 0; i < N_PROGRAMS; i++)
+		if (!strcmp(kernel_programs[i].name, name))
+			return (int)i;
+	return -1;
+}
+
+/* Of a handler: whose it is. */
+static int row_of_program(const char *name)
+{
+	for (size_t i = 0; i < N_PROGRAMS; i++)
+		if (kernel_programs[i].handler && !strcmp(kernel_programs[i].handler, name))
+			return (int)i;
+	return row_find(name);
+}
+
+const struct program_row *row_twin(const struct program_row *row)
+{
+	for (size_t i = 0; i < N_PROGRAMS; i++)
+		if (kernel_programs[i].first && !strcmp(kernel_programs[i].first, row->name))
+			return &kernel_programs[i];
+	return NULL;
+}
+
+static void load_only(struct bpf_object *obj, const bool use[N_PROGRAMS])
+{
+	struct bpf_program *prog;
+	struct bpf_map *m;
+	int row;
+
+	bpf_object__for_each_program(prog, obj)
+	{
+		row = row_of_program(bpf_program__name(prog));
+		bpf_program__set_autoload(prog, row >= 0 && use[row]);
+		m = row < 0 || kernel_programs[row].attach != ATTACH_SYSCALL
+			    ? NULL
+			    : bpf_object__find_map_by_name(obj, kernel_programs[row].map);
+		if (m)
+			bpf_map__set_autocreate(m, use[row]);
+	}
+}
 
 const char *pin_folder(enum attach attach)
 {
@@ -410,6 +459,7 @@ static int attach_row(const struct program_row *row, struct bpf_object *obj, int
 		return -ENOENT;
 	switch (row->attach) {
 	case ATTACH_AUTO:
+	case ATTACH_SYSCALL:
 		link = bpf_program__attach(prog);
 		if (link && bpf_obj_get_info_by_fd(bpf_link__fd(link), &info, &info_len) < 0) {
 			/* Before 5.15 some are no links: they would not outlive us. */
@@ -472,8 +522,8 @@ static int pin_maps(struct bpf_object *obj, const char *dir)
 }
 
 /*
- * What makes an object the next one after another: both have the same marks, and
- * ours knows how large the values of theirs are.
+ * What makes an object the next one after another: both have the same marks and the
+ * same programs behind system calls, and ours knows how large the values of theirs are.
  */
 static int set_before(struct bpf_object *obj, enum kernel_source source,
 		      const struct capture *before)
@@ -491,6 +541,19 @@ static int set_before(struct bpf_object *obj, enum kernel_source source,
 		_cleanup_close_ int fd = capture_open_map(before, source, "marks");
 
 		err = fd < 0 ? fd : bpf_map__reuse_fd(m, fd);
+	}
+	for (size_t i = 0; i < N_PROGRAMS && !err; i++) {
+		const struct program_row *row = &kernel_programs[i];
+		_cleanup_close_ int fd = -1;
+
+		if (row->source != source || row->attach != ATTACH_SYSCALL)
+			continue;
+		fd = capture_open_map(before, source, row->map);
+		/* Or it has none to pass on. */
+		if (fd != -ENOENT)
+			err = fd < 0 ? fd
+				     : bpf_map__reuse_fd(
+					       bpf_object__find_map_by_name(obj, row->map), fd);
 	}
 	if (err || source != KERNEL_FLOWS)
 		return err;
@@ -551,6 +614,16 @@ static int make_flood_rest(struct bpf_object *obj)
 			return -errno;
 	}
 	return 0;
+}
+
+/* From here on it is what is done at the end of its system call. */
+static int set_handler(const struct program_row *row, struct bpf_object *obj)
+{
+	int fd = bpf_program__fd(bpf_object__find_program_by_name(obj, row->handler));
+	struct bpf_map *m = bpf_object__find_map_by_name(obj, row->map);
+	__u32 zero = 0;
+
+	return bpf_map_update_elem(bpf_map__fd(m), &zero, &fd, BPF_ANY) < 0 ? -errno : 0;
 }
 
 /* The tunables are set before anything can run. */
@@ -619,20 +692,38 @@ static int set_tunables(struct bpf_object *obj, enum kernel_source source,
 	return err;
 }
 
-/*
- * A program on a cgroup takes the place of its predecessor in one instant, later on.
- * Until then, as for the walks through the tables of that one, it is pinned itself.
- */
-static bool is_for_later(const struct program_row *row, const struct capture *before)
+static bool has_link(const struct program_row *row, const struct capture *before)
 {
 	struct place place;
 
-	if (!before)
-		return false;
-	if (row->attach == ATTACH_TAKE_OVER)
-		return true;
 	at(&place, "%s/%s/links/%s", before->dir, kernel_sources[row->source].name, row->name);
-	return row->attach == ATTACH_CGROUP && access(place.path, F_OK) == 0;
+	return access(place.path, F_OK) == 0;
+}
+
+/*
+ * A program on a cgroup and the handler of a system call take the place of their predecessor in
+ * one instant, later on. Until then, as for the walks through the tables of that one, it is
+ * pinned itself. NULL: nothing is for later.
+ */
+static const char *program_for_later(const struct program_row *row, const struct capture *before)
+{
+	if (!before)
+		return NULL;
+	if (row->attach == ATTACH_SYSCALL)
+		return row->handler;
+	if (row->attach == ATTACH_TAKE_OVER ||
+	    (row->attach == ATTACH_CGROUP && has_link(row, before)))
+		return row->name;
+	return NULL;
+}
+
+/* Everything else that is attached at all is so now; but what is behind a system call stays there.
+ */
+static bool is_attached_now(const struct program_row *row, const struct capture *before)
+{
+	if (before && row->attach == ATTACH_SYSCALL)
+		return !has_link(row, before);
+	return row->attach != ATTACH_CALLED && !program_for_later(row, before);
 }
 
 /*
@@ -733,8 +824,8 @@ static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 		    .btf_custom_path = o->btf);
 	struct bpf_link *links[N_PROGRAMS] = { 0 };
 	struct bpf_object *obj;
-	struct bpf_program *prog;
 	struct place place;
+	const char *later;
 	const void *elf;
 	size_t size;
 	int err;
@@ -746,15 +837,7 @@ static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 		refuse(why, err, KERNEL_LOAD, "open: %s", log_strerror(err));
 		return err;
 	}
-	bpf_object__for_each_program(prog, obj)
-	{
-		bool wanted = false;
-
-		for (size_t i = 0; i < N_PROGRAMS; i++)
-			if (use[i] && !strcmp(kernel_programs[i].name, bpf_program__name(prog)))
-				wanted = true;
-		bpf_program__set_autoload(prog, wanted);
-	}
+	load_only(obj, use);
 	err = set_sizes(obj, source, o);
 	if (!err && before)
 		err = set_before(obj, source, before);
@@ -787,13 +870,17 @@ static int source_attach(enum kernel_source source, const bool use[N_PROGRAMS],
 
 		if (!use[i] || row->attach == ATTACH_WALK)
 			continue;
-		if (is_for_later(row, before)) {
+		later = program_for_later(row, before);
+		if (later) {
 			at(&place, "%s/pending/%s", dir, row->name);
-			err = bpf_program__pin(bpf_object__find_program_by_name(obj, row->name),
+			err = bpf_program__pin(bpf_object__find_program_by_name(obj, later),
 					       place.path);
 		} else if (row->attach == ATTACH_CALLED) {
 			err = let_call(row, obj, dir);
-		} else {
+		} else if (row->attach == ATTACH_SYSCALL) {
+			err = set_handler(row, obj);
+		}
+		if (!err && is_attached_now(row, before)) {
 			err = attach_row(row, obj, cgroup_fd, &links[i]);
 			at(&place, "%s/%s/%s/%s", dir, name, pin_folder(row->attach), row->name);
 			if (!err)
@@ -825,14 +912,6 @@ static void source_remove(enum kernel_source source, const char *dir)
 			unlink(at(&place, "%s/pending/%s", dir, kernel_programs[i].name));
 }
 
-static int row_find(const char *name)
-{
-	for (size_t i = 0; i < N_PROGRAMS; i++)
-		if (!strcmp(kernel_programs[i].name, name))
-			return (int)i;
-	return -1;
-}
-
 static bool row_is_wanted(const struct program_row *row, const struct kernel_opts *o)
 {
 	return o->wanted[row->source] && (!row->class || (o->events & row->class));
@@ -847,13 +926,11 @@ static bool row_is_used(const struct program_row *row, const int errs[N_PROGRAMS
 /* Neither it nor its twin works. */
 static bool row_is_lost(const struct program_row *row, const int errs[N_PROGRAMS])
 {
+	const struct program_row *twin = row_twin(row);
+
 	if (!errs[row - kernel_programs] || (row->first && !errs[row_find(row->first)]))
 		return false;
-	for (size_t i = 0; i < N_PROGRAMS; i++)
-		if (kernel_programs[i].first && !errs[i] &&
-		    !strcmp(kernel_programs[i].first, row->name))
-			return false;
-	return true;
+	return !twin || errs[twin - kernel_programs];
 }
 
 /* A list with commas of what is lost with these programs, each once. Empty: nothing. */
@@ -878,7 +955,38 @@ static void list_lost(const int errs[N_PROGRAMS], const struct kernel_opts *o, c
 	}
 }
 
-/* "tp_btf/NAME" and "tp/FOLDER/NAME": is there such a hook? Others are found out by trying. */
+/*
+ * Whether programs may be attached behind functions: some kernels have all that it takes and
+ * refuse it. Tried at a function that nobody calls, for the calls that are under way in it would
+ * go unseen by another collector; without that one, at the one that is wanted. 0 or -errno.
+ */
+static int try_trampoline(const struct btf *btf, const char *function)
+{
+	const struct bpf_insn nothing[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_FEXIT);
+	_cleanup_close_ int prog = -1, link = -1;
+	int id = btf__find_by_name_kind(btf, "bpf_fentry_test1", BTF_KIND_FUNC);
+
+	if (id < 0)
+		id = btf__find_by_name_kind(btf, function, BTF_KIND_FUNC);
+	if (id < 0)
+		return -ESRCH;
+	opts.attach_btf_id = (__u32)id;
+	prog = bpf_prog_load(BPF_PROG_TYPE_TRACING, "trampoline", "GPL", nothing,
+			     sizeof(nothing) / sizeof(nothing[0]), &opts);
+	if (prog < 0)
+		return -errno;
+	link = bpf_raw_tracepoint_open(NULL, prog);
+	return link < 0 ? -errno : 0;
+}
+
+/*
+ * "tp_btf/NAME", "fexit/NAME" and "tp/FOLDER/NAME": is there such a hook? Others are found out
+ * by trying.
+ */
 static bool has_hook(const char *section, const struct btf *btf)
 {
 	static const char *const folders[] = { "/sys/kernel/debug/tracing", "/sys/kernel/tracing" };
@@ -887,6 +995,8 @@ static bool has_hook(const char *section, const struct btf *btf)
 	if (!strncmp(section, "tp_btf/", 7))
 		return !btf || btf__find_by_name_kind(btf, at(&place, "btf_trace_%s", section + 7),
 						      BTF_KIND_TYPEDEF) > 0;
+	if (!strncmp(section, "fexit/", 6))
+		return btf && btf__find_by_name_kind(btf, section + 6, BTF_KIND_FUNC) > 0;
 	if (strncmp(section, "tp/", 3) != 0)
 		return true;
 	for (int i = 0; i < 2; i++)
@@ -896,8 +1006,10 @@ static bool has_hook(const char *section, const struct btf *btf)
 }
 
 /* An error for each program of a source that has no hook here. btf: the kernel's, or NULL. */
-static void look_for_hooks(enum kernel_source source, const struct btf *btf, int errs[N_PROGRAMS])
+static void look_for_hooks(enum kernel_source source, const struct kernel_opts *o,
+			   const struct btf *btf, int errs[N_PROGRAMS])
 {
+	int trampolines = 1; /* not known yet */
 	struct bpf_program *prog;
 	struct bpf_object *obj;
 	const void *elf;
@@ -913,9 +1025,16 @@ static void look_for_hooks(enum kernel_source source, const struct btf *btf, int
 		const char *section = bpf_program__section_name(prog);
 
 		row = row_find(bpf_program__name(prog));
+		if (row < 0 || !row_is_wanted(&kernel_programs[row], o))
+			continue;
 		/* libbpf says ESRCH of what is not in the BTF. */
-		if (row >= 0 && !has_hook(section, btf))
-			errs[row] = strncmp(section, "tp_btf/", 7) != 0 ? -ENOENT : -ESRCH;
+		if (!has_hook(section, btf))
+			errs[row] = !strncmp(section, "tp/", 3) ? -ENOENT : -ESRCH;
+		else if (kernel_programs[row].attach == ATTACH_SYSCALL && trampolines > 0)
+			trampolines =
+				o->no_trampolines ? -EOPNOTSUPP : try_trampoline(btf, section + 6);
+		if (!errs[row] && kernel_programs[row].attach == ATTACH_SYSCALL)
+			errs[row] = trampolines;
 	}
 	bpf_object__close(obj);
 }
@@ -933,7 +1052,6 @@ static int load_rows(enum kernel_source source, const bool use[N_PROGRAMS],
 {
 	LIBBPF_OPTS(bpf_object_open_opts, open_opts, .object_name = kernel_sources[source].name,
 		    .btf_custom_path = o->btf);
-	struct bpf_program *prog;
 	struct bpf_object *obj;
 	const void *elf;
 	size_t size;
@@ -944,12 +1062,7 @@ static int load_rows(enum kernel_source source, const bool use[N_PROGRAMS],
 	obj = bpf_object__open_mem(elf, size, &open_opts);
 	if (!obj)
 		return -errno;
-	bpf_object__for_each_program(prog, obj)
-	{
-		int row = row_find(bpf_program__name(prog));
-
-		bpf_program__set_autoload(prog, row >= 0 && use[row]);
-	}
+	load_only(obj, use);
 	*ret_why = "load";
 	err = set_sizes(obj, source, o);
 	if (!err)
@@ -970,18 +1083,18 @@ static int try_to_attach(const struct program_row *row, struct bpf_object *obj, 
 	return err;
 }
 
-static bool is_at_syscall(const struct program_row *row, const struct bpf_object *obj)
+/* At a tracepoint: for want of something behind its function. */
+static bool row_is_call(const struct program_row *row)
 {
-	const struct bpf_program *prog = bpf_object__find_program_by_name(obj, row->name);
-
-	return prog && !strncmp(bpf_program__section_name(prog), "tp/syscalls/", 12);
+	return row->first && kernel_programs[row_find(row->first)].attach == ATTACH_SYSCALL;
 }
 
 /*
  * What becomes of each wanted program of a source that has no error in errs yet, without a
  * trace. They are loaded together, and one by one only when that fails. To let go of a tracepoint
  * of a system call takes a kernel tens of milliseconds, and there are many: what becomes
- * of one becomes of all that are there.
+ * of one becomes of all that are there. Behind system calls nothing is attached for a trial
+ * (see try_trampoline()).
  */
 static void try_source(enum kernel_source source, const struct kernel_opts *o, int cgroup_fd,
 		       int errs[N_PROGRAMS], const char *whys[N_PROGRAMS])
@@ -1009,7 +1122,9 @@ static void try_source(enum kernel_source source, const struct kernel_opts *o, i
 		if (errs[i])
 			continue;
 		whys[i] = "attach";
-		if (!is_at_syscall(row, obj)) {
+		if (row->attach == ATTACH_SYSCALL) {
+			errs[i] = 0;
+		} else if (!row_is_call(row)) {
 			errs[i] = try_to_attach(row, obj, cgroup_fd);
 		} else {
 			if (!syscall_known)
@@ -1039,7 +1154,7 @@ static bool choose_rows(const struct variant_row *v, const struct kernel_opts *o
 	if (v->source == KERNEL_EVENTS) {
 		struct btf *btf = load_kernel_btf();
 
-		look_for_hooks(v->source, btf, errs);
+		look_for_hooks(v->source, o, btf, errs);
 		btf__free(btf);
 		if (try_all)
 			try_source(v->source, o, cgroup_fd, errs, whys);
@@ -1087,14 +1202,17 @@ int source_build(enum kernel_source source, const struct kernel_opts *o, const c
 
 		if (variants[i].source != source)
 			continue;
-		for (int try_all = 0; try_all < (source == KERNEL_EVENTS ? 2 : 1); try_all++) {
+		/* As it should be; then what works by itself; then that without trampolines. */
+		for (int attempt = 0; attempt < (source == KERNEL_EVENTS ? 3 : 1); attempt++) {
+			struct kernel_opts opts = *o;
 			struct refusal why = { .err = 0 };
 
-			if (!choose_rows(&variants[i], o, before, cgroup_fd, try_all, use, lacks,
-					 lacks_size)) {
+			opts.no_trampolines |= attempt == 2;
+			if (!choose_rows(&variants[i], &opts, before, cgroup_fd, attempt > 0, use,
+					 lacks, lacks_size)) {
 				refuse(&why, -ENOTSUP, KERNEL_LOAD, "none of its programs works");
 			} else {
-				err = source_attach(source, use, o, dir, before, cgroup_fd,
+				err = source_attach(source, use, &opts, dir, before, cgroup_fd,
 						    generation, &why);
 				if (!err && source == KERNEL_FLOWS && variants[i].lacks)
 					say_lost(variants[i].lacks, &first, lacks, lacks_size);
@@ -1157,7 +1275,7 @@ int kernel_try(const struct kernel_opts *opts,
 	for (int i = 0; i < KERNEL_SOURCES; i++) {
 		if (!o.wanted[i])
 			continue;
-		look_for_hooks((enum kernel_source)i, btf, errs);
+		look_for_hooks((enum kernel_source)i, &o, btf, errs);
 		try_source((enum kernel_source)i, &o, cgroup_fd, errs, whys);
 	}
 	btf__free(btf);
@@ -1182,6 +1300,8 @@ int kernel_try(const struct kernel_opts *opts,
 			trial.used = row_is_used(row, errs);
 			trial.lost = row_is_lost(row, errs) ? row->what : NULL;
 			trial.optional = true;
+			if (trial.used && row_is_call(row))
+				trial.cost = "each system call of the host takes some ns longer";
 		}
 		if (row_is_wanted(row, &o))
 			fn(arg, &trial);

@@ -60,6 +60,7 @@ struct kernel_opts {
 	uint64_t active_ns, idle_ns;
 	bool loopback;
 	bool names_dns, names_tls, names_quic; /* of KERNEL_NAMES: which */
+	bool no_trampolines;		       /* for tests: as on a kernel that refuses them */
 	const struct flow_rules *rules;	       /* which flows; NULL: all */
 };
 
@@ -217,6 +218,7 @@ struct kernel_trial {
 	const char *cure; /* what to do about it; NULL: not known */
 	bool used;	  /* kernel_new() would run it */
 	const char *lost; /* what is lost without it, for people; NULL: nothing */
+	const char *cost; /* of using it, for those who have nothing of it; NULL: none */
 	bool optional;	  /* the rest of its source works without it */
 };
 

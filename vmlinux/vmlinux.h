@@ -315,11 +315,13 @@ struct pt_regs {
 };
 
 #if defined(__TARGET_ARCH_x86)
+#define SYSCALL_FUNCTION "__x64_sys_"
 #define SYSCALL_ARG1 di
 #define SYSCALL_ARG2 si
 #define SYSCALL_ARG3 dx
 #define SYSCALL_ARG4 r10
 #elif defined(__TARGET_ARCH_arm64)
+#define SYSCALL_FUNCTION "__arm64_sys_"
 #define SYSCALL_ARG1 orig_x0
 #define SYSCALL_ARG2 regs[1]
 #define SYSCALL_ARG3 regs[2]

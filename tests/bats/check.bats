@@ -92,12 +92,38 @@ only() {
 	# The totals are those of the list, and each program of the tables is in it.
 	[ "$(jq '.ok + .twin + .warn + .fail' "$T/check.json")" -eq "$(jq '.checks | length' "$T/check.json")" ]
 	[ "$(jq '[.checks[] | select(.check | startswith("bpf."))] | length' "$T/check.json")" -eq \
-		"$(sed -n '/^const struct program_row kernel_programs\[\]/,/^};/p' "$TOP"/user/*.c | grep -cE '\{ KERNEL_|EVENT_ROW\("')" ]
+		"$(sed -n '/^const struct program_row kernel_programs\[\]/,/^};/p' "$TOP"/user/*.c |
+			awk '/\{ KERNEL_|EVENT_ROW\("/ { n++ } /CALL_ROWS\("/ { n += 2 } END { print n }')" ]
 	# Nothing was sent, and nothing stays.
 	[ "$(peer_count)" -eq 0 ]
 	[ ! -e "$T/spool" ]
 	[ ! -e "$BPF_DIR" ]
 	[ -z "$(find /sys/fs/bpf -maxdepth 1 -name "sekoia-check-*" 2>/dev/null)" ]
+}
+
+@test "check: system calls are told from behind their functions, or else by tracepoints, at a cost" {
+	local call used=0 refused
+
+	check --output stdout
+	refused=$(state bpf.call_setns)
+	for call in ptrace bpf mount move_mount umount unshare setns setuid setreuid setresuid \
+		setgid setregid setresgid listen; do
+		echo "$call: $(text bpf.call_$call)"
+		[ "$(state bpf.call_$call)" = "$refused" ]
+		case $refused in
+		ok)
+			[ "$(text bpf.call_$call)" = "events: works" ]
+			! text bpf.event_$call | grep -q 'system call of the host'
+			;;
+		twin)
+			text bpf.call_$call | grep -q 'another one does its work$'
+			[ "$(text bpf.event_$call)" = "events: works; each system call of the host takes some ns longer" ]
+			;;
+		*) return 1 ;;
+		esac
+		used=$((used + 1))
+	done
+	[ "$used" -eq 14 ]
 }
 
 @test "check: relp and syslog, which can not tell of keys" {

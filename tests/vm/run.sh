@@ -62,11 +62,12 @@ initrd() { # ARCH BUSYBOX STATIC
 	mkdir -p "$root/bin"
 	cp "$2" "$root/bin/busybox"
 	cp "$top/tests/vm/init" "$root/init"
-	cp "$3/sekoia-ebpf" "$3"/tests/unit/test_{capture*,sandbox} "$root/bin/"
+	cp "$3/sekoia-ebpf" "$3"/tests/unit/test_{capture*,sandbox} \
+		"$3"/tests/peers/acts "$root/bin/"
 	if [[ $1 == arm64 ]]; then
-		aarch64-linux-gnu-strip "$root"/bin/test_*
+		aarch64-linux-gnu-strip "$root"/bin/{test_*,acts}
 	else
-		strip "$root"/bin/test_*
+		strip "$root"/bin/{test_*,acts}
 	fi
 	(cd "$root" && find . | cpio -o -H newc --quiet) | gzip -1 >"$work/$1.gz"
 }
@@ -194,12 +195,12 @@ features() {
 		events: modules|event_module_.*
 		events: OOM kills|event_oom
 		events: signals|event_signal
-		events: ptrace|event_ptrace
-		events: BPF|event_bpf
-		events: mounts|event_(mount|move_mount|umount)
-		events: namespaces|event_(unshare|setns|clone)
-		events: credentials|event_set(re|res)?[ug]id
-		events: listen|event_listen
+		events: ptrace|(event|call)_ptrace
+		events: BPF|(event|call)_bpf
+		events: mounts|(event|call)_(mount|move_mount|umount)
+		events: namespaces|(event|call)_(unshare|setns|clone)
+		events: credentials|(event|call)_set(re|res)?[ug]id
+		events: listen|(event|call)_listen
 	END
 	for kernel in "${kernels[@]}"; do
 		tr -d '\r' <"$vm/$kernel.log" 2>/dev/null | sed -n 's/^hook \([a-z_]*\) .*/\1/p'
