@@ -580,6 +580,12 @@ static __always_inline bool packet_count(struct __sk_buff *skb, bool out)
 		may_name = datagram_may_name(bpf_htons(out ? key.local_port : key.remote_port),
 					     bpf_htons(out ? key.remote_port : key.local_port),
 					     skb->len - offset - UDP_HEADER, out);
+	if (!tunables.nat && !tunables.loopback &&
+	    is_local_pair(key.ip_version, (u32 *)key.local, (u32 *)key.remote)) {
+		count(COUNT_SEEN);
+		count(COUNT_FILTERED);
+		return may_name;
+	}
 	if (tunables.nat && out && key.protocol == IPPROTO_UDP)
 		packet_unmask(skb, &key);
 	key.cookie = bpf_get_socket_cookie(skb);

@@ -279,7 +279,7 @@ TEST(attaches)
 /* Of our own links of system calls: how many are behind functions, how many at tracepoints. */
 static void count_links(int *ret_functions, int *ret_tracepoints)
 {
-	char path[512], capture[300] = "";
+	char path[640], capture[300] = "";
 	struct dirent *e;
 	DIR *d;
 
