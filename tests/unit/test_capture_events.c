@@ -655,6 +655,34 @@ static void check_calls(int n)
 	CHECK_INT(twice, 0);
 }
 
+/* A child makes each of the calls, until calls_end(). */
+static struct calls *calls_begin(void)
+{
+	struct calls *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+				    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(shared != MAP_FAILED);
+	memset(told, 0, sizeof(told));
+	caller = fork();
+	if (caller == 0) {
+		call_again_and_again(shared);
+		_exit(0);
+	}
+	return shared;
+}
+
+static void calls_end(struct calls *shared)
+{
+	no_trampolines = false;
+	shared->stop = true;
+	waitpid(caller, NULL, 0);
+	if (usable)
+		read_all();
+	check_calls(shared->n);
+	caller = 0;
+	munmap(shared, sizeof(*shared));
+}
+
 /* From behind the functions to the tracepoints and back, as when a version knows but these. */
 TEST(from_one_way_of_seeing_calls_to_the_other)
 {
@@ -675,15 +703,7 @@ TEST(from_one_way_of_seeing_calls_to_the_other)
 		return;
 	}
 	both_ways = usable;
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-		      0);
-	CHECK(shared != MAP_FAILED);
-	memset(told, 0, sizeof(told));
-	caller = fork();
-	if (caller == 0) {
-		call_again_and_again(shared);
-		_exit(0);
-	}
+	shared = calls_begin();
 	for (int i = 0; i < 5 && usable; i++) {
 		int functions, tracepoints;
 
@@ -697,14 +717,7 @@ TEST(from_one_way_of_seeing_calls_to_the_other)
 		CHECK_INT(functions, no_trampolines ? 0 : 14);
 		CHECK_INT(tracepoints, no_trampolines ? 14 : 0);
 	}
-	no_trampolines = false;
-	shared->stop = true;
-	waitpid(caller, NULL, 0);
-	if (usable)
-		read_all();
-	check_calls(shared->n);
-	caller = 0;
-	munmap((void *)shared, sizeof(*shared));
+	calls_end(shared);
 }
 
 /*
@@ -717,17 +730,9 @@ TEST(from_one_that_was_killed_to_the_next)
 
 	if (!usable)
 		return;
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-		      0);
-	CHECK(shared != MAP_FAILED);
-	memset(told, 0, sizeof(told));
 	srandom((unsigned)time(NULL));
 	usable = replace(64 << 20);
-	caller = fork();
-	if (caller == 0) {
-		call_again_and_again(shared);
-		_exit(0);
-	}
+	shared = calls_begin();
 	for (int i = 0; i < KILLS && usable; i++) {
 		pid_t pid;
 
@@ -753,14 +758,7 @@ TEST(from_one_that_was_killed_to_the_next)
 		kernel_drop_older(kernel);
 		CHECK(!kernel_has_older(kernel));
 	}
-	no_trampolines = false;
-	shared->stop = true;
-	waitpid(caller, NULL, 0);
-	if (usable)
-		read_all();
-	check_calls(shared->n);
-	caller = 0;
-	munmap((void *)shared, sizeof(*shared));
+	calls_end(shared);
 }
 
 TEST(from_one_capture_to_the_next)
