@@ -162,6 +162,14 @@ static __always_inline u8 icmp_question(u8 protocol, u8 type)
 	return type == 129 || type == 134 || type == 136 ? type - 1 : type;
 }
 
+/* Replies and errors: the kernel's, as a rule. */
+static __always_inline bool icmp_is_answer(u8 protocol, u8 type)
+{
+	if (protocol == IPPROTO_ICMP)
+		return type == 0 || type == 3 || type == 11 || type == 12 || type == 14;
+	return type < 128 || type == 129;
+}
+
 /* What is behind the extension headers of IPv6. *first: not a later fragment. */
 static __always_inline u8 packet_skip_extensions(struct __sk_buff *skb, u8 protocol, u32 *offset,
 						 bool *first)
@@ -589,6 +597,10 @@ static __always_inline bool packet_count(struct __sk_buff *skb, bool out)
 	if (tunables.nat && out && key.protocol == IPPROTO_UDP)
 		packet_unmask(skb, &key);
 	key.cookie = bpf_get_socket_cookie(skb);
+	/* The kernel answers from a socket of each CPU: one flow all the same. */
+	if (out && key.icmp && icmp_is_answer(key.protocol, icmp >> 8) &&
+	    !bpf_map_lookup_elem(&socket_owners, &key.cookie))
+		key.cookie = 0;
 	packets = packet_segments(
 		skb, offset + (key.protocol == IPPROTO_SCTP ? SCTP_HEADER : UDP_HEADER), &bytes);
 

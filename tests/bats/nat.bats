@@ -197,9 +197,9 @@ talk_to_b() {
 	[ "$(told 40004 '.flowDirection == 0 and (.sekoia_ebpf.before_nat == null)')" -eq 1 ]
 	[ "$(books nat translated)" -eq 3 ]
 	[ "$(books nat unanswered)" -eq 0 ]
-	# The one that had ended.
+	# The one that had ended; other tests may have such, too.
 	[ "$(told 40014 '.flowDirection == 1 and (.destination | has("nat") | not)')" -eq 1 ]
-	[ "$(books nat unreached)" -eq 1 ]
+	[ "$(books nat unreached)" -ge 1 ]
 }
 
 @test "what the host makes of what a container has translated is told in the end" {

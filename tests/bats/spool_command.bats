@@ -74,7 +74,10 @@ flip() {
 	daemon_stop || true
 	local n segment offset size header seq
 	n=$(books spool appended)
-	segment=$(find "$T/spool" -name '*.seg' | sort | head -n 1)
+	# The first one may have no more than what woke the collector.
+	for segment in "$T"/spool/*.seg; do
+		[ "$("$PEERS/spoolmap" "$segment" | grep -c '^record')" -lt 5 ] || break
+	done
 	read -r _ offset size seq < <("$PEERS/spoolmap" "$segment" | grep '^record' | sed -n 5p)
 	flip "$segment" $((offset + size - 1))
 	run -1 spool verify
