@@ -440,7 +440,7 @@ int capture_sweep(struct capture *c, int one, bool flush)
 	char nothing[64];
 	int ret = 0;
 
-	if (!c->source[KERNEL_FLOWS].present)
+	if (!t)
 		return 0;
 	if (flush)
 		t->flush = 1;

@@ -2,6 +2,9 @@
 # Memory: collector, starter and shipper together stay below one ceiling, whatever
 # happens, and do not grow with what they have done.
 
+# What is in single quotes is for wait_until.
+# shellcheck disable=SC2034
+
 load ../lib/common
 load ../lib/faults
 

@@ -30,6 +30,8 @@ T=$(mktemp -d /tmp/sekoia-footprint.XXXXXX)
 chmod 755 "$T"
 bpf=/sys/fs/bpf/sekoia-test-footprint-$$
 pids=()
+# By the trap.
+# shellcheck disable=SC2317
 finish() {
 	kill -KILL "${pids[@]}" 2>/dev/null || true
 	wait "${pids[@]}" 2>/dev/null || true
@@ -252,8 +254,8 @@ begin() {
 }
 
 end() {
-	kill -INT $pid
-	wait $pid || true
+	kill -INT "$pid"
+	wait "$pid" || true
 }
 
 measure() { # BINARY
