@@ -715,7 +715,7 @@ int packet_sweep(struct bpf_iter__bpf_map_elem *ctx)
 	}
 	packet_sum(f, &sums);
 	now = bpf_ktime_get_boot_ns();
-	due_at(f->last_ns + tunables.idle_ns);
+	due_at(sums.last_ns + tunables.idle_ns);
 	due_at(f->from_ns + tunables.active_ns);
 	if (tunables.flush) {
 		end = FLOW_END_FORCED;
