@@ -159,8 +159,8 @@ static void drop_older(struct collector *c)
 		if (c->sources[i].source->behind)
 			return;
 	kernel_drop_older(c->kernel);
-	c->next_sweep_ms =
-		0; /* what ended while one gave way to the other may not have been seen */
+	/* What ended while one gave way to the other may not have been seen. */
+	c->next_sweep_ms = 0;
 	if (!kernel_has_older(c->kernel))
 		log_info("bpf: the capture of before was read to its end, and is removed");
 }
